@@ -1,0 +1,48 @@
+# Two commands: `make demo` and `make test`. Each makes its own virtual environment in .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 8 ? n : 8)))
+
+.PHONY: demo test test-slow bench lint types docs clean help
+
+help:  ## Show this help
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $(STAMP)
+
+demo: $(STAMP)  ## Compare the agents on streams of a few days; ends with a table and a report
+	@if [ -n "$$SLEEPGYM_DATA" ]; then suite=clinc150; else suite=invented; \
+	  echo "No SLEEPGYM_DATA: streaming intents invented on the spot."; \
+	  echo "For real CLINC150: SLEEPGYM_DATA=DIR make demo, with DIR/clinc150/data_full.json"; fi; \
+	$(BIN)/sleepgym suite first-light-$$suite --out runs/demo-$$suite --workers $(WORKERS)
+
+test: $(STAMP)  ## Run the fast tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+test-slow: $(STAMP)  ## Run the slow tests too
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m 'slow or not slow'
+
+lint: $(STAMP)  ## Lint and check the format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP)  ## Check the types of sleepgym/
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+bench: $(STAMP)  ## Ratios, measured side by side in one run
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt '.[bench]'
+	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/environment.py
+	$(BIN)/python benchmarks/answering.py
+
+docs: $(STAMP)  ## Write the pages of docs/reference from the registry and the docstrings
+	$(BIN)/python docs/generate.py
+
+clean:  ## Remove the virtual environment and what was built; runs are kept
+	rm -rf $(VENV) dist build .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,63 @@
+"""SleepGym: what does a language model still know after its context has closed?
+
+``import sleepgym`` registers the environments with Gymnasium and loads no tensor library.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sleepgym.agent import Agent, NoSettings
+from sleepgym.budget import Budget, Meter, Night
+from sleepgym.env import ContinualEnv, make_env
+from sleepgym.errors import SleepGymError
+from sleepgym.family import TaskFamily
+from sleepgym.registry import load_plugins, register_agent, register_env
+from sleepgym.rng import derive_rng, derive_seed
+from sleepgym.types import AnswerKey, Day, Document, Item, Phase, Question, Stream
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Agent",
+    "AnswerKey",
+    "Budget",
+    "ContinualEnv",
+    "Day",
+    "Document",
+    "Item",
+    "Meter",
+    "Night",
+    "NoSettings",
+    "Phase",
+    "Question",
+    "RunSpec",
+    "SleepGymError",
+    "Stream",
+    "TaskFamily",
+    "derive_rng",
+    "derive_seed",
+    "load_runs",
+    "make_env",
+    "register_agent",
+    "register_env",
+    "run",
+]
+
+_LAZY = {
+    "RunSpec": "sleepgym.spec",
+    "load_runs": "sleepgym.frames",
+    "run": "sleepgym.runner",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import the parts that need pandas only when they are asked for."""
+    if name in _LAZY:
+        import importlib
+
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'sleepgym' has no attribute {name!r}")
+
+
+load_plugins()

@@ -1,0 +1,5 @@
+"""``python -m sleepgym``."""
+
+from sleepgym.cli import main
+
+main()

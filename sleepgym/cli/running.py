@@ -1,0 +1,159 @@
+"""``run``, ``resume`` and ``suite``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sleepgym.cli.options import AuditMode, Data, Model
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    app.command()(run)
+    app.command()(resume)
+    app.command()(suite)
+
+
+def run(
+    env: Annotated[str, typer.Option(help="Environment id; see [bold]sleepgym list envs[/bold].")],
+    agent: Annotated[
+        str, typer.Option(help="Agent name ([bold]sleepgym list agents[/bold]) or module:Class.")
+    ],
+    out: Annotated[Path, typer.Option(help="Run directory; resumed if it holds this very run.")],
+    env_set: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Setting of the environment, repeatable; preset=NAME first.", metavar="K=V"
+        ),
+    ] = None,
+    agent_set: Annotated[
+        list[str] | None, typer.Option(help="Setting of the agent, repeatable.", metavar="K=V")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the stream and of the agent.", min=0)] = 0,
+    model: Model = "embedded",
+    data: Data = None,
+    audit: AuditMode = "instance",
+) -> None:
+    """Run one agent through one stream, and print its scores.
+
+    Example: sleepgym run --env sleepgym/ClassIncremental-v0 --env-set dataset=invented
+    --agent nearest --out runs/first
+    """
+    from sleepgym.settings import parse_pairs
+    from sleepgym.spec import RunSpec
+
+    spec = RunSpec(
+        env=env,
+        agent=agent,
+        env_settings=parse_pairs(env_set or ()),
+        agent_settings=parse_pairs(agent_set or ()),
+        seed=seed,
+        model=model,
+        data=data,
+        audit=audit,  # pyright: ignore[reportArgumentType]  (checked by RunSpec)
+    )
+    _run_and_show(spec, out)
+
+
+def resume(
+    path: Annotated[Path, typer.Argument(help="Run directory.", metavar="DIR")], data: Data = None
+) -> None:
+    """Go on with a run that was interrupted, from its last finished phase."""
+    from sleepgym.records import read_meta
+    from sleepgym.spec import spec_from_meta
+
+    _run_and_show(spec_from_meta(read_meta(path), data), path)
+
+
+def suite(
+    name: Annotated[
+        str, typer.Argument(help="Suite ([bold]sleepgym list suites[/bold]) or a TOML file.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder of the runs and the report; resumable.")],
+    agents: Annotated[
+        str | None, typer.Option(help="Only these agents of the suite, comma-separated.")
+    ] = None,
+    seeds: Annotated[
+        str | None, typer.Option(help="Other seeds than the suite's, for example 0-4.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Another model than the suite's.")] = None,
+    data: Data = None,
+    audit: AuditMode = "instance",
+    workers: Annotated[int, typer.Option(help="Processes side by side.", min=1)] = 1,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List the runs and do nothing.")
+    ] = False,
+) -> None:
+    """Compare agents on the same streams; prints a table and writes a report."""
+    from dataclasses import replace
+
+    from sleepgym.cli.tables import console, show_scores
+    from sleepgym.suite import load_suite, parse_seeds, run_suite
+
+    chosen = load_suite(name)
+    if agents:
+        chosen = chosen.only([label.strip() for label in agents.split(",")])
+    if seeds:
+        chosen = replace(chosen, seeds=parse_seeds(seeds))
+    if model:
+        chosen = replace(chosen, model=model)
+    runs = chosen.runs(out, data, audit)  # pyright: ignore[reportArgumentType]
+    console.print(f"[bold]{chosen.name}[/bold]: {chosen.summary} ({len(runs)} runs in {out})")
+    if dry_run:
+        for spec, path in runs:
+            console.print(f"  {spec.env}  {spec.label}  seed {spec.seed}  {path}", highlight=False)
+        return
+    with _bar() as bar:
+        task = bar.add_task("runs", total=len(runs))
+        run_suite(
+            runs,
+            workers,
+            lambda done, _, spec: bar.update(
+                task, completed=done, description=f"{spec.label}, seed {spec.seed}"
+            ),
+        )
+    from sleepgym.report import write_report
+
+    show_scores([out])
+    page = write_report([out], out / "report")
+    console.print(f"Report: {page}", soft_wrap=True, highlight=False)
+
+
+def _run_and_show(spec, out: Path) -> None:
+    from sleepgym.cli.tables import show_scores
+    from sleepgym.runner import run as run_stream
+
+    with _bar() as bar:
+        task = bar.add_task("starting", total=None)
+
+        def progress(done: int, total: int, where: str, score: float | None) -> None:
+            grade = "" if score is None else f" {score:.2f}"
+            bar.update(task, completed=done, total=total, description=where + grade)
+
+        run_stream(spec, out, progress=progress)
+    show_scores([out])
+
+
+def _bar():
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    from sleepgym.cli.tables import console
+
+    return Progress(
+        TextColumn("{task.description:<32}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+    )

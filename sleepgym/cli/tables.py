@@ -1,0 +1,125 @@
+"""What the command line prints."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from sleepgym import registry
+from sleepgym.errors import unknown_name
+
+console = Console()
+if not console.is_terminal:  # a file or a pipe has no width of its own
+    console.width = 110
+
+COLUMNS = {
+    "average_accuracy": "final\nacc.",
+    "evening_accuracy": "even-\ning",
+    "morning_accuracy": "morn-\ning",
+    "consolidation": "conso-\nlid.",
+    "backward_transfer": "BWT",
+    "forgetting_first_last": "forg.\n1st-T",
+    "forgetting_max": "forg.\nmax",
+    "base_retention": "base\nkept",
+    "night_seconds": "s a\nnight",
+    "state_bytes": "state\nbytes",
+}
+
+
+def show_names(kinds: Sequence[str]) -> None:
+    """Print the registered names of each kind with one line about each."""
+    from sleepgym.suite import load_suite, suite_names
+
+    rows = {
+        "envs": [(entry.name, entry.summary) for entry in registry.envs.values()],
+        "agents": [(entry.name, entry.summary) for entry in registry.agents.values()],
+        "suites": [(name, load_suite(name).summary) for name in suite_names()],
+    }
+    for kind in kinds:
+        table = Table(title=kind, title_justify="left", box=None, show_header=False, pad_edge=False)
+        table.add_column(style="bold", no_wrap=True)
+        table.add_column()
+        for name, summary in sorted(rows[kind]):
+            table.add_row(name, summary)
+        console.print(table)
+        console.print()
+
+
+def show_settings(kind: str, name: str) -> None:
+    """Print the settings of one environment, agent or suite."""
+    if kind == "suites":
+        from sleepgym.suite import load_suite
+
+        suite = load_suite(name)
+        console.print(f"[bold]{name}[/bold]: {suite.summary}")
+        console.print(f"seeds {', '.join(map(str, suite.seeds))}; model {suite.model}")
+        for part in (*suite.envs, *suite.agents):
+            console.print(f"  {part.label}: {part.id} {dict(part.settings)}", highlight=False)
+        return
+    table_of = registry.envs if kind == "envs" else registry.agents
+    if name not in table_of:
+        raise unknown_name(kind[:-1], name, table_of)
+    cls = table_of[name].load()
+    console.print(f"[bold]{name}[/bold]: {table_of[name].summary}\n")
+    table = Table("setting", "default", "type", box=None, pad_edge=False)
+    for field in fields(cls.Config):
+        default = "required" if field.default is MISSING else repr(field.default)
+        table.add_row(field.name, default, str(field.type))
+    console.print(table)
+    console.print(f"\n{(cls.Config.__doc__ or '').strip()}", markup=False, highlight=False)
+    for preset, settings in getattr(cls, "presets", {}).items():
+        console.print(f"\npreset={preset}: {dict(settings)}", markup=False, highlight=False)
+
+
+def show_scores(paths: Sequence[Path]) -> None:
+    """Print a table an environment: a row an agent, mean and 95% interval over its seeds."""
+    from sleepgym.comparisons import compare, read_finished
+    from sleepgym.scores import aggregate, score_group
+
+    for comparison in compare(read_finished(*paths)):
+        seeds = sorted({record.meta["spec"]["seed"] for record in comparison.records})
+        title = f"{comparison.title}; seeds {', '.join(map(str, seeds))}; mean \u00b1 95%"
+        table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        table.add_column("agent", no_wrap=True)
+        for head in COLUMNS.values():
+            table.add_column(head, justify="right", no_wrap=True)
+        for configuration in comparison.configurations:
+            group = score_group(configuration.records, comparison.records)
+            group = group if "mean" in group else aggregate([group])
+            cells = [_cell(group, name) for name in COLUMNS]
+            table.add_row(configuration.label, *cells)
+        console.print(table)
+
+
+def print_json_scores(paths: Sequence[Path]) -> None:
+    """Print one JSON object for one configuration, a list of them for several."""
+    from sleepgym.comparisons import compare, read_finished
+    from sleepgym.scores import score_group
+
+    groups = [
+        score_group(configuration.records, comparison.records)
+        for comparison in compare(read_finished(*paths))
+        for configuration in comparison.configurations
+    ]
+    print(json.dumps(groups[0] if len(groups) == 1 else groups, indent=1, allow_nan=False))
+
+
+def _cell(group: dict[str, dict[str, Any]], name: str) -> str:
+    """Mean, and half of its interval where there is one."""
+    mean, interval = group["mean"].get(name), group["interval"].get(name)
+    if mean is None:
+        return "-"
+    if name == "state_bytes":
+        return (
+            f"{mean:.0f}" if mean < 1e4 else f"{mean / 1e3:.0f}k" if mean < 1e7 else f"{mean:.1e}"
+        )
+    if name == "night_seconds":
+        return f"{mean:.1f}"
+    return f"{mean:.2f}" + (f"\n\u00b1{(interval[1] - interval[0]) / 2:.2f}" if interval else "")

@@ -1,0 +1,93 @@
+"""Rules for task families."""
+
+from __future__ import annotations
+
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+from sleepgym.env import ContinualEnv, assemble
+from sleepgym.errors import SleepGymError
+from sleepgym.family import TaskFamily
+
+
+def passes_gymnasium(family: TaskFamily) -> str | None:
+    """The environment passes Gymnasium's check_env without a warning."""
+    import warnings
+
+    from gymnasium.utils.env_checker import check_env
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        check_env(ContinualEnv(family), skip_render_check=True)
+    return str(caught[0].message) if caught else None
+
+
+def streams_repeat(family: TaskFamily) -> str | None:
+    """The same seed gives the same bytes, in another process too."""
+    here = family.stream(11).content_hash
+    if family.stream(11).content_hash != here:
+        return "two streams of one seed differ"
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        there = pool.submit(_content_hash, family).result()
+    return None if there == here else "another process made another stream"
+
+
+def seeds_matter(family: TaskFamily) -> str | None:
+    """Different seeds give different streams."""
+    hashes = {family.stream(seed).content_hash for seed in (1, 2, 3)}
+    return None if len(hashes) == 3 else "two seeds gave the same stream"
+
+
+def gold_scores_one(family: TaskFamily) -> str | None:
+    """Every accepted answer scores 1.0 against itself, and an empty one less."""
+    for item_id, answers in family.stream(11).key.items():
+        for answer in answers:
+            if family.score(answer, answer) != 1.0:
+                return f"{item_id}: {answer!r} scores {family.score(answer, answer)}"
+            if not 0.0 <= family.score("", answer) < 1.0:
+                return f"{item_id}: an empty answer scores {family.score('', answer)}"
+    return None
+
+
+def items_are_sound(family: TaskFamily) -> str | None:
+    """Item ids are unique, days are in order, every item has its day and an answer."""
+    stream = family.stream(11)
+    if [day.number for day in stream.days] != list(range(1, len(stream.days) + 1)):
+        return "days are not numbered 1, 2, 3, ..."
+    ids: set[str] = set()
+    groups = [(0, stream.base)]
+    groups += [(d.number, sum(d.practice, ()) + d.exam) for d in stream.days]
+    for number, items in groups:
+        for item in items:
+            if item.id in ids:
+                return f"the id {item.id!r} occurs twice"
+            if item.day != number:
+                return f"{item.id!r} of day {number} says it is of day {item.day}"
+            if not stream.key.get(item.id):
+                return f"{item.id!r} has no answer"
+            ids.add(item.id)
+    return None
+
+
+def presets_resolve(family: TaskFamily) -> str | None:
+    """Every preset names existing settings with valid values."""
+    for name, settings in type(family).presets.items():
+        try:
+            assemble(type(family), f"preset {name}", settings, family.data)
+        except SleepGymError as error:
+            return f"preset {name}: {error}"
+    return None
+
+
+TASK_RULES = (
+    streams_repeat,
+    seeds_matter,
+    gold_scores_one,
+    items_are_sound,
+    presets_resolve,
+    passes_gymnasium,
+)
+
+
+def _content_hash(family: TaskFamily) -> str:
+    return family.stream(11).content_hash

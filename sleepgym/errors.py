@@ -1,0 +1,49 @@
+"""Errors a person can act on: one line, the value, the rule, the nearest valid choice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class SleepGymError(Exception):
+    """Bad input or a broken contract; the command line prints it and exits with 2."""
+
+
+class UnknownName(SleepGymError):
+    """A name that is not in a registry or a configuration."""
+
+
+class BadSetting(SleepGymError):
+    """A setting whose value breaks its type or range."""
+
+
+class MissingData(SleepGymError):
+    """A data set, model or optional dependency that is not at hand."""
+
+
+class BadData(SleepGymError):
+    """A data file that is not in its documented format."""
+
+
+class BadRun(SleepGymError):
+    """A run directory that cannot be read, or that holds another configuration."""
+
+
+class AgentError(SleepGymError):
+    """An agent that broke its contract or raised; the run stays resumable."""
+
+
+def unknown_name(what: str, name: str, choices: Iterable[str]) -> UnknownName:
+    """The error for a name that no registry holds, with the nearest ones that exist.
+
+    Args:
+        what: Kind of thing, for example ``"agent"``.
+        name: What the user wrote.
+        choices: The names that exist.
+    """
+    from rapidfuzz import process
+
+    names = sorted(choices)
+    near = [match for match, score, _ in process.extract(name, names, limit=3) if score >= 60]
+    hint = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(names)}"
+    return UnknownName(f"unknown {what} {name!r}: {hint}" if names else f"unknown {what} {name!r}")

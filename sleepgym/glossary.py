@@ -1,0 +1,52 @@
+"""One sentence a metric."""
+
+GLOSSARY = {
+    "average_accuracy": "Accuracy after the last night, mean over all days taught.",
+    "anytime_accuracy": "Accuracy over the days taught so far that were asked, mean over nights.",
+    "learning_accuracy": "Accuracy on each day in its own next morning, mean over days.",
+    "backward_transfer": "Accuracy on a day on the last morning minus on its own morning, mean "
+    "over days but the last; negative is forgetting.",
+    "forward_transfer": "Accuracy on a day on the morning before it minus at birth, mean over days "
+    "from the second.",
+    "forgetting_first_last": "Accuracy on a day on its own morning minus on the last, mean over "
+    "days but the last; negative where days improved.",
+    "forgetting_max": "Best accuracy on a day on any earlier morning minus on the last (Chaudhry "
+    "et al., 2018), mean over days but the last.",
+    "retention": "Share of a day's first accuracy that is left on the last morning, mean over days "
+    "but the last; days not learned at all are left out.",
+    "half_life": "Nights until the retention curve first falls to one half, interpolated; "
+    "undefined where it does not within the stream.",
+    "evening_accuracy": "Accuracy on each day's questions with the context still open, mean over "
+    "days.",
+    "morning_accuracy": "Accuracy on the same questions after the night, the context wiped, mean "
+    "over days.",
+    "consolidation": "Morning accuracy over evening accuracy; undefined where the evening's is 0.",
+    "base_retention": "Accuracy on base knowledge on the last morning over that at birth.",
+    "gain": "Share of what the same model without memory gets wrong on the last morning that this "
+    "agent gets right, on identical questions and choices; undefined where they differ.",
+    "practice_accuracy": "Accuracy while awake on questions whose answers follow, over questions.",
+    "missing_answers": "Questions left unanswered; they score 0.",
+    "within_budget": "1 if no night exceeded its budget, else 0.",
+    "night_seconds": "Wall-clock seconds a night, mean over nights.",
+    "night_read_tokens": "Prompt tokens processed without gradient a night, mean over nights.",
+    "night_generated_tokens": "Tokens sampled a night, mean over nights.",
+    "night_train_tokens": "Tokens trained on a night, each epoch counted, mean over nights.",
+    "night_flops": "Estimated floating-point operations a night, mean over nights.",
+    "awake_seconds": "Wall-clock seconds of all phases but the nights, whole run.",
+    "awake_read_tokens": "Prompt tokens processed outside the nights, exams included, whole run.",
+    "awake_generated_tokens": "Tokens sampled outside the nights, exams included, whole run.",
+    "awake_train_tokens": "Tokens trained on outside the nights, whole run.",
+    "awake_flops": "Estimated floating-point operations outside the nights, whole run.",
+    "added_parameters": "Parameters beyond those of the base model, after the last night.",
+    "state_bytes": "Size of the saved state after the last night.",
+}
+
+
+def explain(metric: str) -> str:
+    """One sentence that says what a metric of :func:`score_run` is."""
+    if metric in GLOSSARY:
+        return GLOSSARY[metric]
+    family, _, kind = metric.partition("_")
+    if family == "gap":
+        return f"accuracy_direct minus accuracy_{kind}: what is recited but not understood."
+    return f"Accuracy on questions of kind {kind} on the last morning, over questions."

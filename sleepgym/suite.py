@@ -1,0 +1,178 @@
+"""Suites: the same streams and questions for every agent, resumable as a whole.
+
+A suite is a TOML file: ``summary``, ``seeds`` (``"100-104"``), ``model``, ``[[envs]]`` and
+``[[agents]]``. Adding one is adding a file to ``sleepgym/suites/``.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import re
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from sleepgym.errors import BadSetting, SleepGymError, unknown_name
+from sleepgym.spec import Audit, RunSpec
+
+FOLDER = Path(__file__).parent / "suites"
+
+
+@dataclass(frozen=True)
+class Part:
+    """An environment or an agent of a suite.
+
+    Attributes:
+        id: Environment id or agent name.
+        label: Folder and table name; unique within the suite.
+        settings: Its settings.
+    """
+
+    id: str
+    label: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A comparison.
+
+    Attributes:
+        name: The file's name.
+        summary: One line.
+        envs: Environments.
+        agents: Agents; the first is the reference of paired differences.
+        seeds: Seeds; every agent meets the same streams.
+        model: Language model of the agents that use one.
+    """
+
+    name: str
+    summary: str
+    envs: tuple[Part, ...]
+    agents: tuple[Part, ...]
+    seeds: tuple[int, ...]
+    model: str = "embedded"
+
+    def runs(
+        self, out: Path, data: Path | None = None, audit: Audit = "instance"
+    ) -> list[tuple[RunSpec, Path]]:
+        """Every run of the suite and its directory, one seed after the other."""
+        return [
+            (
+                RunSpec(
+                    env=env.id,
+                    agent=agent.id,
+                    env_settings=env.settings,
+                    agent_settings=agent.settings,
+                    seed=seed,
+                    model=self.model,
+                    data=data,
+                    audit=audit,
+                    label=agent.label,
+                ),
+                out / env.label / agent.label / f"seed-{seed}",
+            )
+            for env in self.envs
+            for seed in self.seeds
+            for agent in self.agents
+        ]
+
+    def only(self, agents: Sequence[str]) -> Suite:
+        """The suite with some of its agents, by label.
+
+        Raises:
+            UnknownName: If a label is not in the suite.
+        """
+        labels = [agent.label for agent in self.agents]
+        for name in agents:
+            if name not in labels:
+                raise unknown_name(f"agent of suite {self.name}", name, labels)
+        return replace(self, agents=tuple(a for a in self.agents if a.label in agents))
+
+
+def suite_names() -> list[str]:
+    """The suites that ship with the package."""
+    return sorted(file.stem for file in FOLDER.glob("*.toml"))
+
+
+def load_suite(name: str) -> Suite:
+    """A suite by name, or from a TOML file of your own.
+
+    Raises:
+        UnknownName: If there is no such suite.
+        SleepGymError: If the file is malformed.
+    """
+    file = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
+    if not file.is_file():
+        raise unknown_name("suite", name, suite_names())
+    try:
+        content = tomllib.loads(file.read_text())
+        return Suite(
+            name=file.stem,
+            summary=content["summary"],
+            envs=tuple(_part(row) for row in content["envs"]),
+            agents=tuple(_part(row) for row in content["agents"]),
+            seeds=parse_seeds(str(content["seeds"])),
+            model=content.get("model", "embedded"),
+        )
+    except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
+        raise SleepGymError(f"suite file {file} is malformed: {error!r}") from error
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """``"0-2,7"`` -> ``(0, 1, 2, 7)``.
+
+    Raises:
+        BadSetting: If the text is not of that form.
+    """
+    seeds: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
+        if not match or (match[2] and int(match[2]) < int(match[1])):
+            raise BadSetting(f"seeds={text}: must be numbers and ranges, for example 0-4 or 1,3,8")
+        seeds.extend(range(int(match[1]), int(match[2] or match[1]) + 1))
+    return tuple(dict.fromkeys(seeds))
+
+
+def run_suite(
+    runs: Sequence[tuple[RunSpec, Path]],
+    workers: int = 1,
+    progress: Callable[[int, int, RunSpec], None] | None = None,
+) -> None:
+    """Run what is not finished, in ``workers`` processes of equal shares of the cores.
+
+    Args:
+        runs: What :meth:`Suite.runs` returned.
+        workers: Processes; results do not depend on it.
+        progress: Called after every run with (runs done, runs in all, specification).
+
+    Raises:
+        SleepGymError: The first error of a run, after the others under way have ended.
+    """
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(max_workers=workers, mp_context=context) as pool:
+        jobs = {pool.submit(_run_one, spec, out): spec for spec, out in runs}
+        try:
+            for done, job in enumerate(as_completed(jobs), start=1):
+                job.result()
+                if progress:
+                    progress(done, len(jobs), jobs[job])
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _run_one(spec: RunSpec, out: Path) -> None:
+    from sleepgym.runner import run
+
+    run(spec, out)
+
+
+def _part(row: Mapping[str, Any]) -> Part:
+    return Part(row["id"], row.get("label", row["id"]), row.get("settings", {}))

@@ -1,0 +1,139 @@
+"""What a stream is made of. Everything is frozen; the answer key is kept apart."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from enum import IntEnum
+from functools import cached_property
+from typing import Any
+
+
+class Phase(IntEnum):
+    """The phases of a day; one environment step is one phase."""
+
+    STUDY = 0
+    PRACTICE = 1
+    EXAM = 2
+    SLEEP = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A text to read while awake."""
+
+    text: str
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """All that an agent sees of a question: no id, no kind, no day, no answer.
+
+    Attributes:
+        text: The question, complete in itself.
+        choices: The allowed answers; empty where the answer is free text.
+    """
+
+    text: str
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A question as the environment keeps it.
+
+    Attributes:
+        id: Unique within the stream.
+        question: What the agent sees.
+        kind: What the question probes: direct, paraphrase, reversed, two-hop, updated, base, ...
+        day: The day that teaches the answer, from 1; 0 for base knowledge known at birth.
+        until: The last night after which the answer is still true and asked for; None for ever.
+    """
+
+    id: str
+    question: Question
+    kind: str
+    day: int
+    until: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """What one day brings.
+
+    Attributes:
+        number: From 1.
+        documents: Read in STUDY; no STUDY phase where empty.
+        practice: Rounds of questions; each round is one PRACTICE phase followed by its answers.
+        exam: Questions about this day, asked in its evening and on mornings from then on.
+        labels: Answer labels that this day introduces (class-incremental streams). An item without
+            choices of its own is offered the labels of days 1 to max(today, its own day).
+    """
+
+    number: int
+    documents: tuple[Document, ...] = ()
+    practice: tuple[tuple[Item, ...], ...] = ()
+    exam: tuple[Item, ...] = ()
+    labels: tuple[str, ...] = ()
+
+
+class AnswerKey(Mapping[str, tuple[str, ...]]):
+    """Item id -> accepted answers, the first of which is the one shown as feedback.
+
+    Its ``repr`` does not show the answers, so that a log or a traceback cannot leak them.
+    """
+
+    def __init__(self, answers: Mapping[str, tuple[str, ...]]) -> None:
+        self._answers = dict(answers)
+
+    def __getitem__(self, item_id: str) -> tuple[str, ...]:
+        return self._answers[item_id]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._answers)
+
+    def __len__(self) -> int:
+        return len(self._answers)
+
+    def __repr__(self) -> str:
+        return f"AnswerKey({len(self)} items)"
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Days of material; a pure function of (family, configuration, seed).
+
+    Attributes:
+        family: Name of the task family.
+        config: The family's configuration as plain values.
+        seed: The seed it was made from.
+        days: Days 1..T in order.
+        base: Questions about what the model knew at birth (day 0).
+        key: The accepted answers; never part of an observation.
+    """
+
+    family: str
+    config: Mapping[str, Any]
+    seed: int
+    days: tuple[Day, ...]
+    base: tuple[Item, ...] = ()
+    key: AnswerKey = field(default_factory=lambda: AnswerKey({}), repr=False)
+
+    @cached_property
+    def content_hash(self) -> str:
+        """SHA-256 (hex) over every document, question and answer, in order."""
+        content = [
+            [asdict(day) for day in self.days],
+            [asdict(item) for item in self.base],
+            sorted(self.key.items()),
+        ]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def question_hash(question: Question) -> str:
+    """16 hex digits that identify the text and choices an agent was shown."""
+    content = json.dumps([question.text, question.choices])
+    return hashlib.sha256(content.encode()).hexdigest()[:16]

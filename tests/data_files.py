@@ -1,0 +1,146 @@
+"""Miniature files in every original format, with invented content: ``write_all(folder)``.
+
+They stand in for the third-party data sets, so that every family runs without them. Sizes are a
+fraction of the originals; the layouts are the originals'.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+SYLLABLES = ("ba", "de", "fi", "go", "lu", "ma", "ne", "pi", "ro", "tu", "va", "zo")
+
+
+def word(number: int) -> str:
+    """A made-up word; a different one for every number below 1,728."""
+    return "".join(SYLLABLES[number // 12**place % 12] for place in range(3))
+
+
+def write_all(folder: Path) -> None:
+    """Write every miniature data set under ``folder``, as ``--data`` expects them."""
+    write_clinc150(folder / "clinc150")
+    write_banking77(folder / "banking77")
+    write_dbpedia(folder / "dbpedia")
+    write_olora(folder / "olora_cl_benchmark" / "CL_Benchmark" / "TC" / "dbpedia")
+    write_squad(folder)
+
+
+def write_json(path: Path, content: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+
+
+def utterances(label: str, first: int, count: int) -> list[str]:
+    """Different short texts about one label."""
+    return [f"please {word(first + i)} my {label.lower()} and {word(i)}" for i in range(count)]
+
+
+def write_clinc150(folder: Path) -> None:
+    """Ten domains of three intents; 12 training and 6 test queries an intent; 20 out of scope."""
+    domains = {
+        f"domain_{word(d)}": [f"{word(100 + 3 * d + i)}_intent" for i in range(3)]
+        for d in range(10)
+    }
+    intents = [intent for own in domains.values() for intent in own]
+
+    def part(first: int, count: int) -> list[list[str]]:
+        return [[text, label] for label in intents for text in utterances(label, first, count)]
+
+    def oos(first: int, count: int) -> list[list[str]]:
+        return [[f"who knows about {word(first + i)}", "oos"] for i in range(count)]
+
+    data = {"train": part(200, 12), "val": part(300, 2), "test": part(400, 6)}
+    data |= {"oos_train": oos(500, 20), "oos_val": oos(600, 5), "oos_test": oos(700, 20)}
+    write_json(folder / "data_full.json", data)
+    write_json(folder / "domains.json", domains)
+
+
+def write_csv(path: Path, rows: list[list[str]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows)
+
+
+def write_banking77(folder: Path) -> None:
+    """Fourteen intents; texts with commas, quotation marks and a line break."""
+    labels = [f"{word(150 + i)}_request" for i in range(14)]
+    for name, first, count in (("train", 200, 12), ("test", 400, 6)):
+        rows = [
+            [f'{text}, or "{word(first)}"\nsoon?', label]
+            for label in labels
+            for text in utterances(label, first, count)
+        ]
+        write_csv(folder / f"{name}.csv", [["text", "category"], *rows])
+    write_json(folder / "categories.json", labels)
+
+
+def write_dbpedia(folder: Path) -> None:
+    """Twenty classes of level 2 under four of level 1."""
+    labels = [word(170 + i).capitalize() for i in range(20)]
+    for name, first, count in (("train", 200, 12), ("test", 400, 6)):
+        rows = [
+            [text, f"Top{index % 4}", label, f"{label}Kind"]
+            for index, label in enumerate(labels)
+            for text in utterances(label, first, count)
+        ]
+        write_csv(folder / f"DBPEDIA_{name}.csv", [["text", "l1", "l2", "l3"], *rows])
+
+
+def write_olora(folder: Path) -> None:
+    """Fourteen classes, 20 records each, interleaved."""
+    labels = [f"{word(230 + i).capitalize()} Thing" for i in range(14)]
+    records = [
+        {"label": label, "sentence": f"Title: {word(i)}\nText:  {utterances(label, i, 1)[0]}\n"}
+        for i in range(20)
+        for label in labels
+    ]
+    write_json(folder / "labels.json", labels)
+    write_json(folder / "test.json", records)
+
+
+def passage(number: int) -> dict:
+    """A passage in SEAL's layout; the answers are words that no question holds."""
+    river, town, year = word(300 + number), word(600 + number), 1000 + number
+    context = (
+        f"The river {river} meets the sea at {town}. Its bridge was built in {year}, after all."
+    )
+    questions = [
+        {"question": f"Where does the river {river} meet the sea?", "answer": town},
+        {"question": f"When was the bridge over the {river} built?", "answer": str(year)},
+    ]
+    return {"title": f"{river.capitalize()} (river)", "context": context, "questions": questions}
+
+
+def tree(passages: list[dict]) -> dict:
+    """The same passages in the layout of SQuAD v1.1, with a second accepted answer each."""
+    articles = []
+    for number, one in enumerate(passages):
+        context = one["context"]
+        qas = []
+        for which, entry in enumerate(one["questions"]):
+            start = context.index(entry["answer"])
+            longer = context[start - 3 : start + len(entry["answer"])]
+            answers = [
+                {"text": entry["answer"], "answer_start": start},
+                {"text": entry["answer"], "answer_start": start},
+                {"text": longer, "answer_start": start - 3},
+            ]
+            qas.append({"id": f"{number:x}-{which}", "question": entry["question"]})
+            qas[-1]["answers"] = answers
+        paragraphs = [{"context": context, "qas": qas}]
+        articles.append({"title": one["title"].replace(" ", "_"), "paragraphs": paragraphs})
+    return {"version": "1.1", "data": articles}
+
+
+def write_squad(folder: Path) -> None:
+    """Sixty passages in either layout; SEAL's evaluation file carries prompt and completions."""
+    passages = [passage(number) for number in range(60)]
+    seal = [{**one, "prompt": "p", "completions": ["c"]} for one in passages]
+    write_json(folder / "squad_seal" / "base_val.json", seal)
+    write_json(folder / "squad_seal" / "iter0_train.json", seal[::-1])
+    write_json(folder / "squad_seal" / "squad_val.json", passages)
+    write_json(folder / "squad" / "dev-v1.1.json", tree(passages))
+    write_json(folder / "squad" / "train-v1.1.json", tree(passages[::-1]))
+    write_json(folder / "squad_xquad_en" / "xquad.en.json", tree(passages[:55]))

@@ -1,0 +1,34 @@
+"""The reference pages are what the docstrings say; relative links lead somewhere."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def generate():
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_reference_pages_are_up_to_date():
+    module = generate()
+    written = {file.name: file.read_text() for file in module.FOLDER.glob("*.md")}
+    assert written == module.pages(), "run `make docs`"
+
+
+def test_every_setting_has_a_meaning():
+    for name, text in generate().pages().items():
+        rows = re.findall(r"^\| `(\w+)` \| (.*) \| (.*) \|$", text, flags=re.MULTILINE)
+        assert all(meaning.strip() for _, _, meaning in rows), name
+
+
+@pytest.mark.parametrize("page", sorted(ROOT.glob("*.md")) + sorted(ROOT.glob("docs/*.md")))
+def test_relative_links_lead_somewhere(page):
+    for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text()):
+        assert (page.parent / target).exists(), target
