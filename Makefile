@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 8 ? n : 8)))
+WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 6 ? n : 6)))
 
 .PHONY: demo test test-slow bench lint types docs clean help
 
@@ -16,11 +16,9 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $(STAMP)
 
-demo: $(STAMP)  ## Compare the agents on streams of a few days; ends with a table and a report
-	@if [ -n "$$SLEEPGYM_DATA" ]; then suite=clinc150; else suite=invented; \
-	  echo "No SLEEPGYM_DATA: streaming intents invented on the spot."; \
-	  echo "For real CLINC150: SLEEPGYM_DATA=DIR make demo, with DIR/clinc150/data_full.json"; fi; \
-	$(BIN)/sleepgym suite first-light-$$suite --out runs/demo-$$suite --workers $(WORKERS)
+demo: $(STAMP)  ## Compare agents over eight days (with SLEEPGYM_DATA=DIR: on real CLINC150)
+	@if [ -n "$$SLEEPGYM_DATA" ]; then suite=clinc150; else suite=first-night; fi; \
+	$(BIN)/sleepgym suite $$suite --out runs/$$suite --workers $(WORKERS)
 
 test: $(STAMP)  ## Run the fast tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal

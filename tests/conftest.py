@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import data_files
 import pytest
+
+import data_files
 
 
 @pytest.fixture(scope="session")
