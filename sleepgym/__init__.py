@@ -12,7 +12,7 @@ from sleepgym.budget import Budget, Meter, Night
 from sleepgym.env import ContinualEnv, make_env
 from sleepgym.errors import SleepGymError
 from sleepgym.family import TaskFamily
-from sleepgym.registry import load_plugins, register_agent, register_env
+from sleepgym.registry import load_plugins, register_agent, register_battery, register_env
 from sleepgym.rng import derive_rng, derive_seed
 from sleepgym.types import AnswerKey, Day, Document, Item, Phase, Question, Stream
 
@@ -40,6 +40,7 @@ __all__ = [
     "load_runs",
     "make_env",
     "register_agent",
+    "register_battery",
     "register_env",
     "run",
 ]

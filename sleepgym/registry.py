@@ -34,6 +34,7 @@ class Entry:
 
 envs: dict[str, Entry] = {}
 agents: dict[str, Entry] = {}
+batteries: dict[str, Entry] = {}
 
 
 def register_env(env_id: str, entry_point: str, summary: str) -> None:
@@ -70,6 +71,17 @@ def register_agent(name: str, entry_point: str, summary: str) -> None:
     if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):
         raise SleepGymError(f"agent name {name!r} is not lower-case words joined by hyphens")
     agents[name] = Entry(name, entry_point, summary)
+
+
+def register_battery(name: str, entry_point: str, summary: str) -> None:
+    """Register a skill battery.
+
+    Args:
+        name: A short name.
+        entry_point: ``"module:Class"`` of a :class:`sleepgym.skills.Battery`.
+        summary: One line for listings.
+    """
+    batteries[name] = Entry(name, entry_point, summary)
 
 
 def load_object(entry_point: str) -> Any:

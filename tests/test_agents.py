@@ -7,12 +7,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sleepgym_agents.memory import Memory, Note, passages, sentences
-from sleepgym_agents.weights import named_weights
 
 from sleepgym import Budget, Document, Night, Question
 from sleepgym.registry import agent_class
 from sleepgym.settings import build_config
+from sleepgym_agents.memory import Memory, Note, passages, sentences
+from sleepgym_agents.weights import named_weights
 
 DOCUMENTS = (
     Document("Mira Tolwen was born in Oslo. She repairs old clocks.", "Mira Tolwen"),
@@ -132,14 +132,13 @@ def test_in_context_drops_the_oldest_and_forgets_at_night(tmp_path):
     assert agent.answer(ASKED) == bare
 
 
-def test_retrieval_puts_the_best_hit_last():
+def test_retrieval_reads_its_best_hits_in_the_order_they_came():
     agent = make("retrieval", retrieved=2, passage_words=5)
-    wake(agent)
+    for day in ("He keeps forty bees.", "It rains.", "He keeps nine bees.", "He naps."):
+        agent.study([Document(day, "Ben Arruda")])
     parts = agent.context(Question("how many bees does he keep"))
-    text = agent.lm.prompter.tokenizer.decode(parts[-1])
-    assert text == "Ben Arruda\nHe keeps forty bees.\n"
-    assert len(parts) == 2
-    assert agent.context(Question("zzz")) == []
+    texts = [agent.lm.prompter.tokenizer.decode(part) for part in parts]
+    assert texts == ["Ben Arruda\nHe keeps forty bees.\n", "Ben Arruda\nHe keeps nine bees.\n"]
 
 
 @settings(max_examples=25, deadline=None)

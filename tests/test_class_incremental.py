@@ -13,13 +13,13 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 from hypothesis import given
 from hypothesis import strategies as st
-from sleepgym_tasks import banking77, clinc150, dbpedia
-from sleepgym_tasks.class_incremental import ClassIncremental, ClassIncrementalConfig, arrange
 
 import sleepgym
 from sleepgym.errors import BadSetting, UnknownName
 from sleepgym.schedule import schedule
 from sleepgym.types import Phase
+from sleepgym_tasks import banking77, clinc150, dbpedia
+from sleepgym_tasks.class_incremental import ClassIncremental, ClassIncrementalConfig, arrange
 
 ID = "sleepgym/ClassIncremental-v0"
 DATASETS = ["clinc150", "banking77", "dbpedia", "dbpedia14", "invented"]

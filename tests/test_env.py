@@ -2,7 +2,6 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
-from toy import Notes, Toy, ToyConfig
 
 import sleepgym
 from sleepgym.agent import observed_questions
@@ -10,6 +9,7 @@ from sleepgym.env import ContinualEnv, make_env
 from sleepgym.errors import BadSetting, SleepGymError, UnknownName
 from sleepgym.schedule import schedule
 from sleepgym.types import AnswerKey, Day, Item, Phase, Question, Stream
+from toy import Notes, Toy, ToyConfig
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 import pytest
 import torch
+
 from sleepgym_agents.generation import generate
 from sleepgym_agents.model import LanguageModel, common_prefix
 from sleepgym_agents.prompts import Prompter, PromptFormat

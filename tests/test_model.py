@@ -1,15 +1,15 @@
 import json
 
 import pytest
-import sleepgym_agents.model as substrate
 import torch
+from transformers import AutoModelForCausalLM
+
+import sleepgym_agents.model as substrate
+from sleepgym import Document, SleepGymError
+from sleepgym.errors import BadData, MissingData, UnknownName
 from sleepgym_agents.model import LanguageModel
 from sleepgym_agents.prompts import Prompter, PromptFormat
 from sleepgym_agents.weights import load_weights, save_weights
-from transformers import AutoModelForCausalLM
-
-from sleepgym import Document, SleepGymError
-from sleepgym.errors import BadData, MissingData, UnknownName
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sleepgym_tasks import banking77, clinc150, dbpedia, parsing, squad_files
 
 from sleepgym.errors import BadData
+from sleepgym_tasks import banking77, clinc150, dbpedia, parsing, squad_files
 
 PASSAGES = [
     {"title": "A", "context": "in May", "questions": [{"question": "q", "answer": "May"}]},

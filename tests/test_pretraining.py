@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from sleepgym_tasks.worlds.seeds import derive
 from tokenizers import Tokenizer
+
+from sleepgym_tasks.worlds.seeds import derive
 
 ROOT = Path(__file__).resolve().parents[1] / "agents"
 sys.path.insert(0, str(ROOT / "pretraining"))

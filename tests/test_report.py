@@ -8,12 +8,12 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from synthetic import write_run
 
 from sleepgym.errors import BadRun
 from sleepgym.records import read_run
 from sleepgym.report import HEADLINE, number, write_report
 from sleepgym.scores import score_run
+from synthetic import write_run
 
 HOSTILE = '<script>alert("x")</script>{{ 7*7 }}'
 VOID = {"meta", "img", "br"}

@@ -2,13 +2,13 @@ import json
 import shutil
 
 import pytest
-from toy import Notes
 
 from sleepgym import journal as journal_module
 from sleepgym.errors import AgentError, BadRun, SleepGymError
 from sleepgym.records import TIMES, read_run
 from sleepgym.runner import run
 from sleepgym.spec import RunSpec
+from toy import Notes
 
 SPEC = RunSpec("toy:Toy", "toy:Notes", seed=3)
 

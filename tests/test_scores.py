@@ -6,7 +6,6 @@ import json
 
 import numpy as np
 import pytest
-from synthetic import write_run
 
 from sleepgym.comparisons import command, compare, find_stateless, read_finished, read_runs
 from sleepgym.errors import BadRun
@@ -14,6 +13,7 @@ from sleepgym.frames import load_nights, load_runs, score_table
 from sleepgym.glossary import GLOSSARY, explain
 from sleepgym.records import read_run
 from sleepgym.scores import accuracy_matrix, score_group, score_run
+from synthetic import write_run
 
 
 @pytest.fixture

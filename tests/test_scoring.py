@@ -1,11 +1,11 @@
 import pytest
 import torch
+
+from sleepgym import Budget, Night
 from sleepgym_agents.generation import generate
 from sleepgym_agents.model import LanguageModel
 from sleepgym_agents.scoring import choice_log_probabilities, choose, score_continuations
 from sleepgym_agents.training import Example, TrainingSettings, optimise
-
-from sleepgym import Budget, Night
 
 LABELS = ("transfer", "translate", "translate", "tra", "weather", "a", "a very long label indeed")
 TEXTS = ["a", "who is it?", "a much longer question about nothing at all", "bb"]

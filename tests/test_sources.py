@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sleepgym_tasks import source_files, sources
 
 from sleepgym.errors import MissingData
+from sleepgym_tasks import source_files, sources
 
 CONTENT = b'{"domain": ["a", "b"]}'
 KEY = ("clinc150", "domains.json")

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import data_files
 import gymnasium
 import pytest
 from gymnasium.utils.env_checker import check_env
-from sleepgym_tasks.squad import _FOLDERS, SQuAD, SQuADConfig, question_ids, select
-from sleepgym_tasks.squad_files import parse
 
+import data_files
 import sleepgym
 from sleepgym.errors import BadData, BadSetting
 from sleepgym.types import Phase
+from sleepgym_tasks.squad import _FOLDERS, SQuAD, SQuADConfig, question_ids, select
+from sleepgym_tasks.squad_files import parse
 
 ID = "sleepgym/SQuAD-v0"
 

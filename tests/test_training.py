@@ -3,6 +3,8 @@ import math
 import numpy as np
 import pytest
 import torch
+
+from sleepgym import Budget, Meter, Night
 from sleepgym_agents.model import LanguageModel
 from sleepgym_agents.training import (
     Example,
@@ -14,8 +16,6 @@ from sleepgym_agents.training import (
     plan,
 )
 from sleepgym_agents.weights import add_lora, named_weights
-
-from sleepgym import Budget, Meter, Night
 
 SETTINGS = TrainingSettings(learning_rate=2e-3)
 

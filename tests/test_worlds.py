@@ -7,6 +7,7 @@ import sys
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from sleepgym_tasks.worlds import names, rules
 from sleepgym_tasks.worlds.battery import CELLS, draw_cell
 from sleepgym_tasks.worlds.extracts import make_extract

@@ -8,7 +8,7 @@ import warnings
 import typer
 from typer.exceptions import TyperException
 
-from sleepgym.cli import inspect, reading, running
+from sleepgym.cli import inspect, reading, running, skills
 from sleepgym.errors import SleepGymError
 
 app = typer.Typer(
@@ -28,7 +28,7 @@ app = typer.Typer(
         "--agent nearest --out runs/first[/bold]"
     ),
 )
-for module in (running, reading, inspect):
+for module in (running, reading, inspect, skills):
     module.add_commands(app)
 
 

@@ -106,7 +106,7 @@ def suite(
         for spec, path in runs:
             console.print(f"  {spec.env}  {spec.label}  seed {spec.seed}  {path}", highlight=False)
         return
-    with _bar() as bar:
+    with progress_bar() as bar:
         task = bar.add_task("runs", total=len(runs))
         run_suite(
             runs,
@@ -126,7 +126,7 @@ def _run_and_show(spec, out: Path) -> None:
     from sleepgym.cli.tables import show_scores
     from sleepgym.runner import run as run_stream
 
-    with _bar() as bar:
+    with progress_bar() as bar:
         task = bar.add_task("starting", total=None)
 
         def progress(done: int, total: int, where: str, score: float | None) -> None:
@@ -137,7 +137,8 @@ def _run_and_show(spec, out: Path) -> None:
     show_scores([out])
 
 
-def _bar():
+def progress_bar():
+    """A progress bar that leaves nothing behind."""
     from rich.progress import (
         BarColumn,
         Progress,
