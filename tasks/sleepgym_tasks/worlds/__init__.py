@@ -1,0 +1,1 @@
+"""Procedural worlds: invented facts and rules with exact ground truth, fresh for every seed."""
