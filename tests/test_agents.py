@@ -139,6 +139,7 @@ def test_retrieval_reads_its_best_hits_in_the_order_they_came():
     parts = agent.context(Question("how many bees does he keep"))
     texts = [agent.lm.prompter.tokenizer.decode(part) for part in parts]
     assert texts == ["Ben Arruda\nHe keeps forty bees.\n", "Ben Arruda\nHe keeps nine bees.\n"]
+    assert agent.context(Question("zzz")) == []
 
 
 @settings(max_examples=25, deadline=None)
