@@ -34,7 +34,7 @@ types: $(STAMP)  ## Check the types of sleepgym/
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 bench: $(STAMP)  ## Ratios, measured side by side in one run
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt '.[bench]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/environment.py
 	$(BIN)/python benchmarks/answering.py

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from sleepgym.schedule import schedule
 from sleepgym_tasks.almanac import Almanac, AlmanacConfig
 from sleepgym_tasks.codebook import Codebook, CodebookConfig
+from sleepgym_tasks.worlds.passages import Author
 from sleepgym_tasks.worlds.phrases import ATTRIBUTES
+from sleepgym_tasks.worlds.verify import judge, truths
 from sleepgym_tasks.worlds.world import base_world
 
 seeds = st.integers(0, 2**32)
@@ -49,6 +51,27 @@ def test_every_answer_stands_in_the_texts_or_in_the_base_world(seed):
     for item in stream.base:
         (answer,) = stream.key[item.id]
         assert any(answer in facts.values() for facts in world.facts.values())
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_an_oracle_that_reads_the_stream_answers_every_question(seed, monkeypatch):
+    written = {}
+    write = Author.write
+
+    def keep(self, count, day=0):
+        written[day] = write(self, count, day)
+        return written[day]
+
+    monkeypatch.setattr(Author, "write", keep)
+    stream = Almanac().stream(seed)
+    world, told = base_world(), []
+    for day in stream.days:
+        told += [fact for passage in written[day.number] for fact in passage.facts]
+        met = {name for fact in told for name in (fact.subject, fact.value)}
+        born = [f for f in world.all_facts() if f.subject in met]
+        known = truths([*born, *told])
+        for item in day.exam:
+            assert judge(item.question.text, stream.key[item.id][0], known) == "true", item
 
 
 @given(seeds)
@@ -175,3 +198,10 @@ def test_a_map_is_tested_on_symbols_it_showed():
             name, text = item.question.text.split(": ")
             said = " ".join(shown[name][symbol] for symbol in text.split())
             assert said == stream.key[item.id][0]
+
+
+def test_kinds_can_be_chosen_and_weighed():
+    chosen = AlmanacConfig(kinds=("direct", "direct", "reversed"))
+    counts = Counter(item.kind for item in items_of(Almanac(chosen).stream(3)))
+    assert set(counts) <= {"direct", "reversed", "locality"}
+    assert counts["direct"] > 1.4 * counts["reversed"]
