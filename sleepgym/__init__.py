@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sleepgym.agent import Agent, NoSettings
 from sleepgym.budget import Budget, Meter, Night
@@ -15,6 +15,11 @@ from sleepgym.family import TaskFamily
 from sleepgym.registry import load_plugins, register_agent, register_battery, register_env
 from sleepgym.rng import derive_rng, derive_seed
 from sleepgym.types import AnswerKey, Day, Document, Item, Phase, Question, Stream
+
+if TYPE_CHECKING:
+    from sleepgym.frames import load_runs
+    from sleepgym.runner import run
+    from sleepgym.spec import RunSpec
 
 __version__ = "0.1.0"
 
