@@ -11,6 +11,7 @@ from typing import Any
 from sleepgym import metrics, registry
 from sleepgym.glossary import GLOSSARY
 from sleepgym.registry import Entry
+from sleepgym.settings import meanings
 
 FOLDER = Path(__file__).parent / "reference"
 
@@ -56,10 +57,10 @@ def _page(entry: Entry, kind: str) -> str:
     )
     lines += ["```", use, "```", ""]
     lines += ["## Settings", "", "| setting | default | meaning |", "|---|---|---|"]
-    meanings = _attributes(cls.Config)
+    words = meanings(cls.Config)
     for field in fields(cls.Config):
         default = "" if field.default is MISSING else f"`{field.default!r}`"
-        meaning = meanings.get(field.name, "").replace("|", "\\|")
+        meaning = words.get(field.name, "").replace("|", "\\|")
         lines.append(f"| `{field.name}` | {default} | {meaning} |")
     presets = getattr(cls, "presets", {})
     if presets:
@@ -76,13 +77,6 @@ def _text(cls: Any) -> str:
     own = inspect.cleandoc(cls.__doc__ or "")
     module = inspect.cleandoc(inspect.getmodule(cls).__doc__ or "")  # pyright: ignore
     return f"{own}\n\n{module}" if "\n" in module else own
-
-
-def _attributes(config: Any) -> dict[str, str]:
-    """Field -> meaning, from the ``Attributes:`` section of a Google-style docstring."""
-    section = inspect.cleandoc(config.__doc__ or "").partition("Attributes:")[2]
-    meanings = re.findall(r"^    (\w+): ((?:.|\n(?!    \w+: ))*)", section, flags=re.MULTILINE)
-    return {name: " ".join(text.split()) for name, text in meanings}
 
 
 def _file(entry: Entry) -> str:

@@ -18,6 +18,8 @@ from typing import Any
 from sleepgym.errors import AgentError, BadRun
 from sleepgym.records import read_lines, read_meta
 
+_OWN = {".lock", "run.json.tmp"}
+
 
 class Journal:
     """The writing side of a run directory.
@@ -91,15 +93,16 @@ class Journal:
     def _create_or_check(self, meta: dict[str, Any]) -> None:
         if (self.path / "run.json").exists():
             saved = read_meta(self.path)
-            for name in ("spec", "stream_hash"):
-                if saved[name] != meta[name]:
-                    raise BadRun(
-                        f"{self.path} holds another run ({_difference(saved, meta, name)}): "
-                        "choose another --out, or delete it"
-                    )
-            return
-        ignored = {".lock", "run.json.tmp"}
-        if self.path.is_dir() and any(p.name not in ignored for p in self.path.iterdir()):
+            change = next((n for n in ("spec", "stream_hash") if saved[n] != meta[n]), None)
+            if change is None:
+                return
+            if read_lines(self.path / "phases.jsonl"):
+                raise BadRun(
+                    f"{self.path} holds another run ({_difference(saved, meta, change)}): "
+                    "choose another --out, or delete it"
+                )
+            # nothing of that run happened: it failed at its start
+        elif self.path.is_dir() and any(p.name not in _OWN for p in self.path.iterdir()):
             raise BadRun(f"{self.path} is not empty and is no run directory: choose another --out")
         self.path.mkdir(parents=True, exist_ok=True)
         draft = self.path / "run.json.tmp"

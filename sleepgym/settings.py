@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields, is_dataclass
 from typing import Any, get_type_hints
@@ -60,6 +62,13 @@ def build_config(cls: type, settings: Mapping[str, Any], owner: str) -> Any:
         return cls(**values)
     except ValueError as error:
         raise BadSetting(f"settings of {owner}: {error}") from error
+
+
+def meanings(cls: type) -> dict[str, str]:
+    """Field -> meaning, from the ``Attributes:`` section of a dataclass's docstring."""
+    section = inspect.cleandoc(cls.__doc__ or "").partition("Attributes:")[2]
+    found = re.findall(r"^    (\w+): ((?:.|\n(?!    \w+: ))*)", section, flags=re.MULTILINE)
+    return {name: " ".join(text.split()) for name, text in found}
 
 
 def plain(config: Any) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 import json
+from functools import partial
 
 import pytest
 import torch
+from huggingface_hub import try_to_load_from_cache
 from transformers import AutoModelForCausalLM
 
 import sleepgym_agents.model as substrate
@@ -90,7 +92,7 @@ def test_a_saved_model_loads_from_its_folder(lm, tmp_path):
 
 
 def test_models_that_are_not_there(lm, tmp_path, monkeypatch):
-    monkeypatch.setattr(substrate, "EMBEDDED", tmp_path / "none")
+    monkeypatch.setattr("sleepgym_agents.hub.EMBEDDED", tmp_path / "none")
     with pytest.raises(MissingData, match="scratch"):
         LanguageModel.load("embedded")
     with pytest.raises(UnknownName, match="no such folder"):
@@ -145,3 +147,22 @@ def test_bad_prompt_file(tmp_path):
     (tmp_path / "prompt.json").write_text('{"begin": ""}')
     with pytest.raises(BadData, match=r"prompt\.json"):
         PromptFormat.read(tmp_path)
+
+
+def test_a_silent_hub_is_told_at_once_and_its_cache_is_used(tmp_path, monkeypatch):
+    from huggingface_hub import constants
+
+    from sleepgym_agents import hub
+
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")  # nobody listens there
+    monkeypatch.setattr(hub, "getproxies", dict)
+    with pytest.raises(MissingData, match="the hub does not answer"):
+        hub.locate("org/model")
+    config = tmp_path / "models--org--model" / "snapshots" / "abc" / "config.json"
+    config.parent.mkdir(parents=True)
+    config.write_text("{}")
+    (tmp_path / "models--org--model" / "refs").mkdir()
+    (tmp_path / "models--org--model" / "refs" / "main").write_text("abc")
+    cached = partial(try_to_load_from_cache, cache_dir=tmp_path)
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", cached)
+    assert hub.locate("org/model") == (str(config.parent), "main")

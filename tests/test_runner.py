@@ -123,6 +123,12 @@ def test_another_configuration_is_refused_and_named(tmp_path):
         run(other, tmp_path / "run")
 
 
+def test_a_run_that_failed_at_its_start_gives_way(tmp_path):
+    with pytest.raises(AgentError, match="6 answers"):
+        run(spec("Short"), tmp_path / "run")
+    assert run(SPEC, tmp_path / "run").meta["spec"]["agent"] == "toy:Notes"
+
+
 def test_a_folder_of_other_files_is_refused(tmp_path):
     (tmp_path / "thesis.tex").write_text("dear")
     with pytest.raises(BadRun, match="not empty"):

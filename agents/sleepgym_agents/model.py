@@ -13,12 +13,12 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache, PreTrainedModel
 
 from sleepgym.budget import Meter
-from sleepgym.errors import MissingData, UnknownName, unknown_name
+from sleepgym.errors import MissingData
 from sleepgym_agents.attention import Segment, hidden_value, segment_attention
+from sleepgym_agents.hub import locate
 from sleepgym_agents.prompts import Prompter, PromptFormat
 from sleepgym_agents.scratch import SCRATCH_FORMAT, byte_tokenizer, scratch_model
 
-EMBEDDED = Path(__file__).parent / "base"
 CACHED_PARAMETERS = 300_000_000
 _pristine: dict[tuple[str, int], tuple[PreTrainedModel, Prompter]] = {}
 
@@ -201,7 +201,7 @@ def _load(name: str, seed: int) -> tuple[PreTrainedModel, Prompter]:
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
     if name == "scratch":
         return scratch_model(seed).to(device, dtype), Prompter(SCRATCH_FORMAT, byte_tokenizer())
-    source, revision = _locate(name)
+    source, revision = locate(name)
     options: dict[str, Any] = {"revision": revision, "trust_remote_code": False}
     try:
         model = AutoModelForCausalLM.from_pretrained(
@@ -217,22 +217,3 @@ def _load(name: str, seed: int) -> tuple[PreTrainedModel, Prompter]:
         raise MissingData(f"model {name!r}: {type(model).__name__} is not supported (no sdpa)")
     prompter = Prompter(PromptFormat.read(Path(source)), tokenizer)
     return model.to(device).eval(), prompter
-
-
-def _locate(name: str) -> tuple[str, str]:
-    """Where transformers finds a model, and at which revision."""
-    if name == "embedded":
-        if not (EMBEDDED / "model.safetensors").is_file():
-            raise MissingData(
-                f"the embedded model is not there ({EMBEDDED.name}/model.safetensors): "
-                "use --model scratch, a folder or a hub id"
-            )
-        return str(EMBEDDED), "main"
-    if Path(name).expanduser().is_dir():
-        return str(Path(name).expanduser()), "main"
-    if name.startswith((".", "/", "~")):
-        raise UnknownName(f"model {name!r}: there is no such folder")
-    hub_id, _, revision = name.partition("@")
-    if hub_id.count("/") != 1:
-        raise unknown_name("model", name, ["embedded", "scratch", "a folder", "a hub id org/name"])
-    return hub_id, revision or "main"

@@ -10,10 +10,12 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
+from rich.table import Column, Table
 
 from sleepgym import registry
 from sleepgym.errors import unknown_name
+from sleepgym.settings import meanings
 
 console = Console()
 if not console.is_terminal:  # a file or a pipe has no width of its own
@@ -68,12 +70,14 @@ def show_settings(kind: str, name: str) -> None:
         raise unknown_name(kind[:-1], name, table_of)
     cls = table_of[name].load()
     console.print(f"[bold]{name}[/bold]: {table_of[name].summary}\n")
-    table = Table("setting", "default", "type", box=None, pad_edge=False)
+    table = Table(
+        Column("setting", no_wrap=True), "default", "meaning", box=box.SIMPLE_HEAD, pad_edge=False
+    )
+    words = meanings(cls.Config)
     for field in fields(cls.Config):
-        default = "required" if field.default is MISSING else repr(field.default)
-        table.add_row(field.name, default, str(field.type))
+        default = "required" if field.default is MISSING else str(field.default)
+        table.add_row(field.name, escape(default), escape(words.get(field.name, "")))
     console.print(table)
-    console.print(f"\n{(cls.Config.__doc__ or '').strip()}", markup=False, highlight=False)
     for preset, settings in getattr(cls, "presets", {}).items():
         console.print(f"\npreset={preset}: {dict(settings)}", markup=False, highlight=False)
 
