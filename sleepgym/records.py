@@ -14,11 +14,14 @@ Everything that is reported is computed from the first four files.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sleepgym.errors import BadRun
+from sleepgym.schedule import Step
+from sleepgym.types import question_hash
 
 SCHEMA = 1
 TIMES = ("seconds",)  # the fields that may differ between two runs of the same specification
@@ -104,3 +107,34 @@ def read_lines(file: Path) -> list[dict[str, Any]]:
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise BadRun(f"{file}, line {number}: {error}") from error
     return rows
+
+
+def answer_lines(index: int, step: Step, info: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The lines of ``answers.jsonl`` of a phase that asked.
+
+    Args:
+        index: Number of the phase in the stream.
+        step: The phase.
+        info: What the environment said of the answers; empty where nothing was asked.
+    """
+    return [
+        {
+            "step": index,
+            "phase": step.name,
+            "day": step.day,
+            "night": step.night,
+            "id": item.id,
+            "item_day": item.day,
+            "kind": item.kind,
+            "prompt": question_hash(question),
+            "answer": answer,
+            "score": float(score),
+        }
+        for item, question, answer, score in zip(
+            step.items,
+            step.questions,
+            info.get("answers", ()),
+            info.get("scores", ()),
+            strict=True,
+        )
+    ]

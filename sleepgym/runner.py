@@ -19,10 +19,10 @@ from sleepgym.budget import Meter
 from sleepgym.env import ContinualEnv
 from sleepgym.errors import AgentError, BadRun, SleepGymError
 from sleepgym.journal import Journal, state_digest
-from sleepgym.records import RunRecord, read_run
+from sleepgym.records import RunRecord, answer_lines, read_run
 from sleepgym.schedule import Step
 from sleepgym.spec import RunSpec, describe
-from sleepgym.types import Phase, question_hash
+from sleepgym.types import Phase
 
 Progress = Callable[[int, int, str, float | None], None]
 
@@ -115,42 +115,42 @@ class _Loop:
     def _live(self, index: int, observation: dict[str, Any]) -> dict[str, Any]:
         step = self.env.steps[index]
         meter, started_s = self.agent.meter.copy(), time.perf_counter()
-        with _blame(self.spec, self.journal, f"in {_where(step)}"):
+        with _blame(self.spec, self.journal, f"in {step.where}"):
             self.agent.hear(observation)  # before the seal: feedback may teach
         sealed = self._digest() if self.audited and step.phase is Phase.EXAM else None
         action = self._act(step, observation)
         cost = _cost(self.agent, meter, started_s)
         if sealed is not None and self._digest() != sealed:
             raise AgentError(
-                f"agent {self.spec.agent!r} changed its learned state during {_where(step)}: "
+                f"agent {self.spec.agent!r} changed its learned state during {step.where}: "
                 "answering must not learn"
             )
         observation, reward, _, _, info = self.env.step(action)
-        phase = {"step": index, "phase": _name(step), "day": step.day, "night": step.night}
+        phase = {"step": index, "phase": step.name, "day": step.day, "night": step.night}
         if step.phase is Phase.SLEEP:
             self._end_night(step, {**phase, "questions": 0, "missing": 0, "score": None}, cost)
         else:
             score = _mean(info)
             counts = {"questions": len(step.items), "missing": info.get("missing", 0)}
             self.journal.commit(
-                {**phase, **counts, "score": score, **cost}, _answer_lines(index, step, info)
+                {**phase, **counts, "score": score, **cost}, answer_lines(index, step, info)
             )
         if self.progress:
             score = None if step.phase is not Phase.EXAM else reward
-            self.progress(index + 1, len(self.env.steps), _where(step), score)
+            self.progress(index + 1, len(self.env.steps), step.where, score)
         return observation
 
     def _act(
         self, step: Step, observation: dict[str, Any], recorded: tuple[str, ...] | None = None
     ) -> tuple[str, ...]:
-        with _blame(self.spec, self.journal, f"in {_where(step)}"):
+        with _blame(self.spec, self.journal, f"in {step.where}"):
             action = self.agent.act(observation, recorded)
         wanted = len(step.items)
         if len(action) != wanted or not all(isinstance(answer, str) for answer in action):
             strays = next((repr(a) for a in action if not isinstance(a, str)), None)
             gave = f"the answer {strays:.40}" if strays else f"{len(action)} answers"
             raise AgentError(
-                f"agent {self.spec.agent!r} gave {gave} to {wanted} questions in {_where(step)}: "
+                f"agent {self.spec.agent!r} gave {gave} to {wanted} questions in {step.where}: "
                 "it must give one string a question"
             )
         return action
@@ -191,30 +191,6 @@ class _Loop:
             return state_digest(folder)[0]
 
 
-def _answer_lines(index: int, step: Step, info: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [
-        {
-            "step": index,
-            "phase": _name(step),
-            "day": step.day,
-            "night": step.night,
-            "id": item.id,
-            "item_day": item.day,
-            "kind": item.kind,
-            "prompt": question_hash(question),
-            "answer": answer,
-            "score": float(score),
-        }
-        for item, question, answer, score in zip(
-            step.items,
-            step.questions,
-            info.get("answers", ()),
-            info.get("scores", ()),
-            strict=True,
-        )
-    ]
-
-
 def _cost(agent: Agent, start: Meter, started_s: float) -> dict[str, Any]:
     return {"seconds": round(time.perf_counter() - started_s, 4), **agent.meter.since(start)}
 
@@ -222,17 +198,6 @@ def _cost(agent: Agent, start: Meter, started_s: float) -> dict[str, Any]:
 def _mean(info: Mapping[str, Any]) -> float | None:
     scores = info.get("scores", ())
     return float(sum(scores) / len(scores)) if len(scores) else None
-
-
-def _name(step: Step) -> str:
-    if step.phase is Phase.EXAM:
-        return "morning" if step.closed_book else "evening"
-    return step.phase.name.lower()
-
-
-def _where(step: Step) -> str:
-    names = {"morning": f"morning after night {step.night}", "sleep": f"night {step.day}"}
-    return names.get(_name(step), f"{_name(step)} of day {step.day}")
 
 
 def _checked_log(spec: RunSpec, night: int, log: Mapping[str, Any]) -> dict[str, float | None]:

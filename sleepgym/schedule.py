@@ -34,6 +34,19 @@ class Step:
     items: tuple[Item, ...] = ()
     questions: tuple[Question, ...] = ()
 
+    @property
+    def name(self) -> str:
+        """study, practice, evening, sleep or morning."""
+        if self.phase is Phase.EXAM:
+            return "morning" if self.closed_book else "evening"
+        return self.phase.name.lower()
+
+    @property
+    def where(self) -> str:
+        """The phase in words."""
+        words = {"morning": f"morning after night {self.night}", "sleep": f"night {self.day}"}
+        return words.get(self.name, f"{self.name} of day {self.day}")
+
 
 def schedule(stream: Stream, exams: Exams = "full") -> Iterator[Step]:
     """The phases of a stream, in order.
