@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from sleepgym.metrics import Matrix
@@ -23,11 +24,12 @@ _LABEL_LENGTH = 28
 
 
 def heat_map(axes: Axes, a: Matrix) -> Any:
-    """Cells of one accuracy matrix, with numbers where they are few; grey: not asked."""
+    """Cells of one accuracy matrix, with numbers where they are few; hatched: not asked."""
     first = 0 if np.isfinite(a[:, 0]).any() else 1
     shown = a[:, first:]
-    axes.set_facecolor("#dddddd")  # not asked
-    image = axes.imshow(shown, vmin=0, vmax=1, cmap="cividis", aspect="auto")
+    empty = Rectangle((0, 0), 1, 1, transform=axes.transAxes, fc="white", ec="#999999", hatch="///")
+    axes.add_patch(empty).set_zorder(0)  # shows where nothing was asked
+    image = axes.imshow(shown, vmin=0, vmax=1, cmap="cividis", aspect="auto", zorder=1)
     rows = len(shown)
     if rows - 1 <= _CELLS_WITH_NUMBERS:
         for (row, column), value in np.ndenumerate(shown):

@@ -121,7 +121,7 @@ def _figures(
         yield (
             "accuracy-matrix",
             "Accuracy by morning (rows) and by the day that was asked about (columns), mean over "
-            f"streams. Grey: not asked. Streams: {counts}.",
+            f"streams. Hatched: not asked. Streams: {counts}.",
             figures.heat_maps(matrices),
         )
         yield (

@@ -24,12 +24,12 @@ TEXT, QUESTION, ANSWER, INPUT = 0.3, 0.5, 1.0, 0.1
 START: Part = ("<bos>", "", 0.0)
 LOOSENESS = (0.0, 0.0, 0.0, 0.25, 0.25, 0.8)
 READING_KINDS = (
-    ("fact", 22),
+    ("fact", 26),
     ("reversed", 16),
-    ("two_hop", 18),
+    ("two_hop", 28),
     ("two_hop_back", 26),  # the link stands after the fact: the hardest to learn
     ("alias", 8),
-    ("updated", 12),
+    ("updated", 10),
     ("override", 4),
     ("locality", 5),
     ("two_hop_base", 3),
@@ -127,10 +127,10 @@ def _ask(
 
 def reading(rng: random.Random, long: bool) -> Sequence:
     """Passages, then questions on them: comprehension with names never met before."""
-    count = rng.randint(8, 20) if long else rng.choice((1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 10, 10))
+    count = rng.randint(8, 20) if long else rng.choice((1, 2, 3, 4, 5, 5, 6, 7, 8, 9, 10, 10))
     author, passages = scene(rng, count)
     parts = _documents(passages)
-    asked = rng.randint(12, 24) if long else rng.randint(5, 12)
+    asked = rng.randint(14, 28) if long else rng.randint(8, 16)
     for question in _ask(
         rng, author.ledger, passages, READING_KINDS, asked, 0.3, rng.choice(LOOSENESS)
     ):
