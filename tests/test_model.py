@@ -104,6 +104,12 @@ def test_models_that_are_not_there(lm, tmp_path, monkeypatch):
     assert "\n" not in str(caught.value)
 
 
+def test_a_model_without_its_tokenizer_is_told(lm, tmp_path):
+    lm.model.save_pretrained(tmp_path)
+    with pytest.raises(MissingData, match="tokenizer"):
+        LanguageModel.load(str(tmp_path))
+
+
 def test_pickled_weights_are_refused(lm, tmp_path):
     lm.model.config.save_pretrained(tmp_path)
     lm.prompter.tokenizer.save_pretrained(tmp_path)

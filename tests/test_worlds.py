@@ -2,10 +2,11 @@
 
 import hashlib
 import os
+import re
 import subprocess
 import sys
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sleepgym_tasks.worlds import names, rules
@@ -61,6 +62,7 @@ def test_loose_wording_is_never_a_held_out_phrasing(seed):
 
 @FEW
 @given(SEEDS)
+@example(43756)  # an entity of which everything had been told
 def test_every_fact_stands_in_its_passage_and_every_answer_is_true(seed):
     author, passages = write(seed)
     for passage in passages:
@@ -76,7 +78,7 @@ def test_every_fact_stands_in_its_passage_and_every_answer_is_true(seed):
     known = truths([t.fact for p in passages for t in p.told])
     for question in asked:
         assert judge(question.text, question.answers[0], known) == "true"
-        assert question.answers[0] not in question.text
+        assert not re.search(rf"\b{re.escape(question.answers[0])}\b", question.text)
 
 
 @FEW

@@ -213,6 +213,8 @@ def _load(name: str, seed: int) -> tuple[PreTrainedModel, Prompter]:
         raise MissingData(
             f"cannot load model {name!r} (safetensors only): {reason:.300}"
         ) from error
+    if not tokenizer.encode("word"):  # transformers makes up an empty one where there is none
+        raise MissingData(f"model {name!r} has no tokenizer: put its files beside the weights")
     if not getattr(model, "_supports_attention_backend", False):
         raise MissingData(f"model {name!r}: {type(model).__name__} is not supported (no sdpa)")
     prompter = Prompter(PromptFormat.read(Path(source)), tokenizer)

@@ -117,6 +117,8 @@ class Author:
                 for fact in self._choose(other, self.kinds[other], count - len(facts)):
                     facts.append((fact, other))
         facts += [(fact, surface) for fact in spare[: count - len(facts)]]
+        if not facts:  # all of it was told, and nothing of it may change: write of another
+            return self._passage(day, subjects)
         told = tuple(self.ledger.tell(fact, day, number, called) for fact, called in facts)
         sentences = [self._sentence(item) for item in told]
         title = begin(surface) if rng.random() < 0.8 else ""
