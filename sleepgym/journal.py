@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sleepgym.errors import AgentError, BadRun
-from sleepgym.records import read_lines, read_meta
+from sleepgym.records import read_lines, read_meta, state_folder
 
 _OWN = {".lock", "run.json.tmp"}
 
@@ -53,7 +53,7 @@ class Journal:
     @property
     def state(self) -> Path:
         """Where the state after the last committed night is."""
-        return self._state(self.nights)
+        return state_folder(self.path, self.nights)
 
     def answers_of(self, index: int) -> tuple[str, ...]:
         """The committed answers of phase ``index``."""
@@ -74,7 +74,7 @@ class Journal:
         for file in sorted(state.rglob("*")):
             if file.is_file():
                 _sync(file)
-        os.replace(state, self._state(self.nights + 1))
+        os.replace(state, state_folder(self.path, self.nights + 1))
         self._append("nights.jsonl", [night])
         self.commit(phase)
         shutil.rmtree(previous, ignore_errors=True)
@@ -135,9 +135,6 @@ class Journal:
                 shutil.rmtree(state, ignore_errors=True)
         if self.nights and not self.state.is_dir():
             raise BadRun(f"{self.state} is missing: the run cannot be resumed")
-
-    def _state(self, night: int) -> Path:
-        return self.path / "state" / f"night-{night:05d}"
 
 
 def state_digest(folder: Path) -> tuple[str, int]:

@@ -49,9 +49,19 @@ class RunRecord:
     phases: list[dict[str, Any]]
 
     @property
+    def state(self) -> Path:
+        """The folder of what the agent remembered after its last finished night."""
+        return state_folder(self.path, len(self.nights))
+
+    @property
     def finished(self) -> bool:
         """Whether every phase of the stream has happened."""
         return len(self.phases) == self.meta["steps"]
+
+
+def state_folder(path: Path, night: int) -> Path:
+    """Where a run directory keeps the state after a night."""
+    return path / "state" / f"night-{night:05d}"
 
 
 def read_meta(path: Path) -> dict[str, Any]:

@@ -68,7 +68,9 @@ def measure(agent: Agent, battery: Battery, cell: str, seed: int, count: int) ->
     """Exact match of an agent on one cell, by real greedy decoding.
 
     Where the agent can tell by a teacher-forced pass whether it would recite an answer, both are
-    compared on every question: that calibrates scores by forced decoding.
+    compared on every question: that calibrates scores by forced decoding. Between scenes the agent
+    sleeps a night in which it may spend nothing: the context goes, but an agent that keeps text of
+    its own accord (``retrieval``, ``nearest``) takes earlier scenes along.
     """
     right = agrees = total = 0
     recites = getattr(agent, "recites", None)

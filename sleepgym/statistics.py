@@ -65,10 +65,10 @@ def bootstrap_interval(values: Iterable[float]) -> Interval | None:
     """A 95% interval of the mean over streams; deterministic; None for a single stream.
 
     Five streams or more: percentile bootstrap. It is narrow while streams are few: on normal data
-    the nominal 95% cover the mean in about 84% of cases at 5 streams, 90% at 10, 93% at
-    20. Two to four streams cannot be resampled to any purpose (at two it would give the smallest
-    and the largest value, which cover in half of all cases): Student's t then, which is wide, and
-    honest as far as values are normal. It may leave [0, 1].
+    the nominal 95% cover the mean in about 84% of cases at 5 streams, 90% at 10, 92% at 20
+    (``benchmarks/coverage.py``). Two to four streams cannot be resampled to any purpose (at two it
+    would give the smallest and the largest value, which cover in half of all cases): Student's t
+    then, which is wide, and honest as far as values are normal. It may leave [0, 1].
 
     Args:
         values: At least one finite number, one a stream.

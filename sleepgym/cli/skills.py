@@ -55,10 +55,9 @@ def skills(
 
         record = read_run(run)
         agent = spec_from_meta(record.meta).make_agent()
-        states = sorted((run / "state").glob("night-*"))
-        if not states:
+        if not record.nights:
             raise BadRun(f"{run} holds no state: no night has ended yet")
-        agent.load(states[-1])
+        agent.load(record.state)
     found = []
     with progress_bar() as bar:
         task = bar.add_task("skills", total=len(names) + bool(dreams))

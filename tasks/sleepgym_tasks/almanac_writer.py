@@ -65,7 +65,7 @@ class Writer:
         return Stream("Almanac", plain(self.config), self.seed, days, base, AnswerKey(self.key))
 
     def _ask_base(self) -> None:
-        """Questions about the base world, those among them that the stream does not override."""
+        """Questions about the base world; one that a later day overrides is retired then."""
         rng, ledger = derive(self.seed, "almanac", "base"), self.author.ledger
         facts = base_world().all_facts()
         for fact in rng.sample(facts, min(self.config.base_questions, len(facts))):
