@@ -205,3 +205,11 @@ def test_kinds_can_be_chosen_and_weighed():
     counts = Counter(item.kind for item in items_of(Almanac(chosen).stream(3)))
     assert set(counts) <= {"direct", "reversed", "locality"}
     assert counts["direct"] > 1.4 * counts["reversed"]
+
+
+def test_codebook_asks_no_input_of_a_rule_twice():
+    config = CodebookConfig(days=12, rules=2, families=("list2",), demonstrations=60, tests=60)
+    stream = Codebook(config).stream(3)
+    for day in stream.days:
+        texts = [i.question.text for i in (*day.exam, *(j for r in day.practice for j in r))]
+        assert len(texts) == len(set(texts)) == 240

@@ -178,3 +178,21 @@ def test_frames(tmp_path):
     assert table.finished.tolist() == [True, False]
     assert table.average_accuracy[0] == pytest.approx(0.35)
     assert np.isnan(table.average_accuracy[1])
+
+
+def test_a_retired_question_counts_in_no_row():
+    """It was right in its own morning; the rows would otherwise hold different questions."""
+    from pathlib import Path
+
+    from sleepgym.records import RunRecord
+    from sleepgym.scores import accuracy_matrix
+
+    def line(night, item, day, score):
+        return {"phase": "morning", "night": night, "id": item, "item_day": day, "score": score}
+
+    answers = [line(0, "kept", 1, 0.0), line(0, "retired", 1, 0.0)]
+    answers += [line(1, "kept", 1, 0.0), line(1, "retired", 1, 1.0)]
+    answers += [line(2, "kept", 1, 0.0), line(2, "new", 2, 1.0)]
+    a = accuracy_matrix(RunRecord(Path("x"), {"days": 2}, answers, [], []))
+    assert a[:, 1].tolist() == [0.0, 0.0, 0.0]
+    assert a[2, 2] == 1.0
