@@ -19,7 +19,7 @@ class Shape:
 
     vocab_size: int = 4096
     hidden_size: int = 192
-    num_hidden_layers: int = 6
+    num_hidden_layers: int = 8
     intermediate_size: int = 512
     num_attention_heads: int = 6
     num_key_value_heads: int = 6

@@ -5,6 +5,7 @@ weight that the loss gives to both.
 """
 
 import random
+from collections import Counter
 from collections.abc import Iterator
 
 from sleepgym_tasks.worlds import rules
@@ -19,13 +20,14 @@ from sleepgym_tasks.worlds.world import base_world
 Part = tuple[str, str, float]
 Sequence = list[Part]
 
-TEXT, QUESTION, ANSWER, INPUT = 0.3, 0.5, 1.0, 0.1
+TEXT, QUESTION, ANSWER, INPUT = 0.1, 0.5, 1.0, 0.1
 START: Part = ("<bos>", "", 0.0)
-LOOSENESS = (0.0, 0.0, 0.0, 0.25, 0.25, 0.8)
+LOOSENESS = (0.0, 0.0, 0.25, 0.25, 0.5, 0.8)
 READING_KINDS = (
     ("fact", 26),
-    ("reversed", 20),
+    ("reversed", 16),
     ("two_hop", 28),
+    ("two_hop_back", 26),  # the link stands after the fact: the hardest to learn
     ("alias", 8),
     ("updated", 10),
     ("override", 4),
@@ -76,11 +78,20 @@ def _ask(
     asker = Asker(rng, ledger, openers=0.04, loose=loose)
     pool = Candidates(ledger, (told for passage in passages for told in passage.told))
     changed = [told for told in pool.current if told.replaced]
+    hops = pool.hops()
+    rivals = Counter(told.fact.attribute for told in pool.current)
     returned = sorted({t.fact.subject for t in pool.current if t.fact.subject in ledger.base})
     found = {
         "fact": pool.current,
         "reversed": pool.reversible(rng.random() < plain),
-        "two_hop": pool.hops(),
+        "two_hop": hops,
+        # each as often as there are values to mistake it for
+        "two_hop_back": [
+            (link, told)
+            for link, told in hops
+            if told.passage < link.passage
+            for _ in range(rivals[told.fact.attribute])
+        ],
         "alias": pool.aliased(),
         "updated": changed,
         "override": [told for told in changed if told.overrides],
@@ -100,7 +111,7 @@ def _ask(
         chosen = options[int(rng.random() * len(options))]
         if kind == "reversed":
             question = asker.reversed(chosen.fact)
-        elif kind == "two_hop":
+        elif kind in ("two_hop", "two_hop_back"):
             question = asker.two_hop(chosen[0].fact, chosen[1].fact)
         elif kind == "two_hop_base":
             question = asker.two_hop(chosen[0].fact, chosen[1], kind)
@@ -119,7 +130,7 @@ def reading(rng: random.Random, long: bool) -> Sequence:
     count = rng.randint(8, 20) if long else rng.choice((1, 2, 3, 4, 5, 5, 6, 7, 8, 9, 10, 10))
     author, passages = scene(rng, count)
     parts = _documents(passages)
-    asked = rng.randint(12, 24) if long else rng.randint(5, 12)
+    asked = rng.randint(14, 28) if long else rng.randint(8, 16)
     for question in _ask(
         rng, author.ledger, passages, READING_KINDS, asked, 0.3, rng.choice(LOOSENESS)
     ):

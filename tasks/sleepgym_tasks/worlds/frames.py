@@ -1,10 +1,13 @@
 """Plain frames around an attribute's noun, which pretraining mixes with the attribute's templates.
 
-They teach that "A is the mentor of B" and "The mentor of B is A" say the same of any noun. A frame
-that would spell a held-out template is left out.
+They teach that "A is the mentor of B" and "The mentor of B is A" say the same of any noun. Where
+the value is an entity they also teach who does what to whom: "B is the pupil of A", "A trained B".
+A frame that would spell a held-out template is left out.
 """
 
 import functools
+import re
+from collections.abc import Iterator
 
 from .phrases import ATTRIBUTES
 
@@ -74,6 +77,33 @@ FRAMES = {
         "The {n} of which {o} is {v}?",
     ),
 }
+INVERSES = {
+    "person.home": "resident",
+    "person.employer": "worker",
+    "person.mentor": "pupil",
+    "company.supplier": "customer",
+    "company.rival": "challenger",
+}
+VERBS = {  # base form, past form, and the slot of the one who acts
+    "person.home": (("inhabit", "inhabited", "{s}"),),
+    "person.employer": (("hire", "hired", "{v}"), ("pay", "paid", "{v}")),
+    "person.mentor": (("train", "trained", "{v}"), ("coach", "coached", "{v}")),
+    "company.seat": (("host", "hosted", "{v}"),),
+    "company.founder": (("create", "created", "{v}"), ("launch", "launched", "{v}")),
+    "company.supplier": (("equip", "equipped", "{v}"), ("serve", "served", "{v}")),
+    "company.rival": (("oppose", "opposed", "{s}"), ("challenge", "challenged", "{s}")),
+    "town.mayor": (("rule", "ruled", "{v}"), ("head", "headed", "{v}")),
+    "town.twin": (("befriend", "befriended", "{s}"),),
+}
+TOLD = ("{a} {ed} {p}.", "{p} was {ed} by {a}.", "It was {a} that {ed} {p}.")
+ASK_ACTOR = (
+    "Who {ed} {p}?",
+    "Which {k} {ed} {p}?",
+    "By whom was {p} {ed}?",
+    "{p} was {ed} by whom?",
+)
+ASK_OTHER = ("Whom did {a} {do}?", "Which {k} did {a} {do}?", "Which {k} was {ed} by {a}?")
+SWAP = {"{s}": "{v}", "{v}": "{s}"}
 ARTICLES = frozenset(("a", "an", "the", "its"))
 
 
@@ -93,11 +123,33 @@ def is_held_out(attribute: str, template: str) -> bool:
     return _bare(template) in _held_out(attribute)
 
 
+def _inverse(attribute: str, group: str) -> Iterator[str]:
+    """Yield the noun frames of the inverse noun: value and subject change places."""
+    asked = {"passages": "passages", "questions": "reverses", "reverses": "questions"}[group]
+    for frame in FRAMES[asked] if attribute in INVERSES else ():
+        frame = frame.replace("{n}", INVERSES[attribute])
+        frame = frame.replace("{o}", ATTRIBUTES[attribute].value)
+        yield re.sub(r"\{[sv]\}", lambda slot: SWAP[slot[0]], frame)
+
+
+def _active(attribute: str, group: str) -> Iterator[str]:
+    """Yield the verb frames."""
+    spec = ATTRIBUTES[attribute]
+    for base, past, actor in VERBS.get(attribute, ()):
+        wanted = "{v}" if group == "questions" else "{s}"
+        frames = ASK_ACTOR if actor == wanted else ASK_OTHER
+        kind = spec.value if group == "questions" else spec.owner
+        for frame in TOLD if group == "passages" else frames:
+            frame = frame.replace("{do}", base).replace("{ed}", past).replace("{k}", kind)
+            yield frame.replace("{a}", actor).replace("{p}", SWAP[actor])
+
+
 @functools.cache
 def framed(attribute: str, group: str) -> tuple[str, ...]:
     """Return the frames of an attribute as templates; `group` is a key of `FRAMES`."""
     owner = ATTRIBUTES[attribute].owner
-    filled = (
+    filled = [
         frame.replace("{n}", NOUNS[attribute]).replace("{o}", owner) for frame in FRAMES[group]
-    )
+    ]
+    filled += (*_inverse(attribute, group), *_active(attribute, group))
     return tuple(template for template in filled if not is_held_out(attribute, template))
