@@ -1,6 +1,9 @@
-"""Tokens generated a second by the embedded model, ours and transformers' ``generate`` in turn."""
+"""Tokens generated a second by the embedded model, ours and transformers' ``generate`` in turn.
 
-import statistics
+Rows without a common beginning; a passage that all rows share, as in an exam with an open book;
+a few passages with several rows each, as in a night of dreams.
+"""
+
 import time
 
 import torch
@@ -8,42 +11,64 @@ import torch
 from sleepgym_agents.generation import generate
 from sleepgym_agents.model import LanguageModel
 
-NEW_TOKENS, REPEATS = 64, 3
+NEW_TOKENS, REPEATS = 64, 5
 
 
 def main():
     lm = LanguageModel.load("embedded")
     p = lm.prompter
-    print(f"{NEW_TOKENS} new tokens after about 60, greedy, {torch.get_num_threads()} threads")
-    print(f"{'batch':>5} {'sleepgym':>9} {'transformers':>13} {'ratio':>6}  tokens/s")
-    for batch in (1, 40):
-        prompts = [[*p.start, *p.encode(f"{i} word " * 30), *p.dream] for i in range(batch)]
+    passages = [
+        p.encode(f"Passage {i}: " + "A town has many houses. " * 40)[:240] for i in range(8)
+    ]
+
+    def asked(batch, context):
+        return [[*p.start, *context(i), *p.dream] for i in range(batch)]
+
+    cases = (
+        ("own prompts", 1, asked(1, lambda i: p.encode("a word " * 30)[:60])),
+        ("own prompts", 40, asked(40, lambda i: p.encode(f"{i} word " * 30)[:60])),
+        ("one passage", 40, asked(40, lambda i: [*passages[0], *p.encode(f" {i} word")])),
+        ("eight passages", 40, asked(40, lambda i: passages[i % 8])),
+    )
+    print(f"{NEW_TOKENS} new tokens, {torch.get_num_threads()} threads, best of {REPEATS}")
+    print(
+        f"{'prompts':15} {'tokens':>6} {'batch':>5}  decoding {'sleepgym':>9} {'transformers':>13}"
+        "  ratio"
+    )
+    for name, batch, prompts in cases:
         width = max(map(len, prompts))
         ids = torch.tensor([[0] * (width - len(x)) + x for x in prompts])
         mask = torch.tensor([[0] * (width - len(x)) + [1] * len(x) for x in prompts])
+        for temperature in (0.0, 1.0):
 
-        def ours(prompts=prompts):
-            generate(lm, prompts, NEW_TOKENS, stop_at_answer=False)
+            def ours(prompts=prompts, temperature=temperature):
+                options = {"temperature": temperature, "stop_at_answer": False}
+                return sum(map(len, generate(lm, prompts, NEW_TOKENS, **options)))
 
-        def theirs(ids=ids, mask=mask):
-            lm.model.generate(
-                input_ids=ids,
-                attention_mask=mask,
-                min_new_tokens=NEW_TOKENS,
-                max_new_tokens=NEW_TOKENS,
-                do_sample=False,
-                pad_token_id=0,
+            def theirs(ids=ids, mask=mask, sample=temperature > 0):
+                lm.model.generate(
+                    input_ids=ids,
+                    attention_mask=mask,
+                    min_new_tokens=NEW_TOKENS,
+                    max_new_tokens=NEW_TOKENS,
+                    do_sample=sample,
+                    **({"top_k": 0} if sample else {}),
+                    pad_token_id=0,
+                )
+                return len(ids) * NEW_TOKENS
+
+            rates = {ours: [], theirs: []}
+            for _ in range(REPEATS):
+                for run, found in rates.items():
+                    started = time.perf_counter()
+                    tokens = run()  # a sampled row may end early
+                    found.append(tokens / (time.perf_counter() - started))
+            own, other = map(max, rates.values())
+            print(
+                f"{name:15} {width:6} {batch:5}  {'sampled' if temperature else 'greedy':8}"
+                f" {own:9.0f} {other:13.0f} {own / other:5.2f}",
+                flush=True,
             )
-
-        rates = {}
-        for _ in range(REPEATS):
-            for name, run in (("ours", ours), ("theirs", theirs)):
-                started = time.perf_counter()
-                run()
-                elapsed = time.perf_counter() - started
-                rates.setdefault(name, []).append(batch * NEW_TOKENS / elapsed)
-        own, other = (statistics.median(rates[name]) for name in ("ours", "theirs"))
-        print(f"{batch:5} {own:9.0f} {other:13.0f} {own / other:6.2f}")
 
 
 if __name__ == "__main__":

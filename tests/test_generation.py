@@ -1,7 +1,9 @@
 import pytest
 import torch
+from transformers import DynamicCache
 
-from sleepgym_agents.generation import generate
+from sleepgym_agents.decoding import DecodingCache
+from sleepgym_agents.generation import _without, generate
 from sleepgym_agents.model import LanguageModel, common_prefix
 from sleepgym_agents.prompts import Prompter, PromptFormat
 
@@ -70,6 +72,55 @@ def test_stops_at_the_marker(lm):
     stopping = LanguageModel(lm.model, Prompter(marker, lm.prompter.tokenizer))
     assert generate(stopping, [ids], 20)[0] == written[: at + 1]
     assert generate(stopping, [ids], 20) == generate(stopping, [ids] * 2, 20)[:1]
+
+
+def test_rows_that_end_leave_the_others_as_they_are(lm):
+    """The start marker ends a continuation; each of these ends at a step of its own."""
+    asked = prompts(lm, "The sky is green on Tuesdays. ")[::-1] + prompts(lm)
+    alone = [reference(lm, ids, 24) for ids in asked]
+    marker = max(set(alone[0]), key=lambda token: sum(token in ids for ids in alone))
+    prompter = Prompter(PromptFormat(start=""), lm.prompter.tokenizer)
+    prompter.start = [marker]
+    wanted = [ids[: ids.index(marker) + 1] if marker in ids else ids for ids in alone]
+    assert len(set(map(len, wanted))) > 3
+    assert generate(LanguageModel(lm.model, prompter), asked, 24, stop_at_answer=False) == wanted
+
+
+def test_free_places_are_taken_by_the_last_rows():
+    assert _without({1, 4}, 6) == [0, 5, 2, 3]
+    for bits in range(2**6):
+        ended = {row for row in range(6) if bits >> row & 1}
+        kept = _without(ended, 6)
+        assert sorted(kept) == sorted(set(range(6)) - ended)
+        assert all(row == place or place in ended for place, row in enumerate(kept))
+
+
+def test_equal_prompts_are_read_once(lm):
+    first, *_, last = prompts(lm)
+    before = lm.meter.copy()
+    written = generate(lm, [first, last, first, first], 6, temperature=1.0, seed=2)
+    spent = lm.meter.since(before)
+    shared = common_prefix([first, last])
+    read = len(first) + len(last) - (shared if shared >= 16 else 0)
+    assert spent["read_tokens"] == read
+    assert written[0] != written[2] != written[3]
+    assert generate(lm, [first] * 3, 6) == [reference(lm, first, 6)] * 3
+
+
+def test_cache_is_a_dynamic_cache_with_fewer_copies():
+    torch.manual_seed(0)
+    states = torch.randn(2, 4, 3, 5, 8)  # keys and values, rows, heads, tokens, size
+    plain = DynamicCache()
+    plain.update(*states, 0)
+    cache = DecodingCache(plain, [0, 1, 2, 3, 1], 3)
+    plain.batch_select_indices(torch.tensor([0, 1, 2, 3, 1]))
+    for kept in ([0, 1, 2, 3, 4], [0, 4, 2, 3], [3, 1]):
+        cache.keep(kept)
+        plain.batch_select_indices(torch.tensor(kept))
+        new = torch.randn(2, len(kept), 3, 1, 8)
+        for found, wanted in zip(cache.update(*new, 0), plain.update(*new, 0), strict=True):
+            assert torch.equal(found, wanted)
+    assert cache.get_seq_length() == 8
 
 
 def test_nothing_to_do(lm):

@@ -3,7 +3,8 @@
 An exam asks hundreds of questions after the same documents, and scores hundreds of labels after
 the same question. Each segment is computed once; a segment of batch size 1 serves every row of a
 batch without being copied, its keys read once for all rows (as Hydragen does: Juravsky et al.
-2024). Parts are joined exactly, through their log-sum-exp.
+2024). One softmax runs over the scores of all parts. Single tokens go the same way with or without
+segments: on a CPU ``scaled_dot_product_attention`` is slower for them than two matrix products.
 """
 
 from __future__ import annotations
@@ -27,17 +28,25 @@ class Segment:
     Attributes:
         layers: (keys, values) of each layer, (batch, heads, length, size); batch 1 is shared.
         mask: What a query adds to its scores, (batch, 1, 1, length); None where all is visible.
+        trail: What a router of experts knows of these tokens, if there is one.
     """
 
     layers: tuple[tuple[Tensor, Tensor], ...]
     mask: Tensor | None = None
+    trail: Any = None
 
     def rows(self, index: Tensor) -> Segment:
         """The rows of a batch, in the order of ``index``; a shared segment stays as it is."""
         if self.layers[0][0].shape[0] == 1:
             return self
         mask = None if self.mask is None else self.mask[index]
-        return Segment(tuple((k[index], v[index]) for k, v in self.layers), mask)
+        layers = tuple((k[index], v[index]) for k, v in self.layers)
+        return Segment(layers, mask, rows_of(self.trail, index))
+
+
+def rows_of(trail: Any, index: Tensor) -> Any:
+    """The rows of a router's trail, if there is one."""
+    return None if trail is None else trail.rows(index)
 
 
 def hidden_value(dtype: torch.dtype) -> float:
@@ -69,45 +78,45 @@ def _attention(
     **_: Any,
 ) -> tuple[Tensor, None]:
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    if not segments and softcap is None:
+    if not segments and softcap is None and query.shape[2] > 1:
         out = torch.nn.functional.scaled_dot_product_attention(
             query, key, value, attention_mask, scale=scale, enable_gqa=query.shape[1] > key.shape[1]
         )
         return out.transpose(1, 2), None
-    parts = [_attend(query * scale, key, value, attention_mask, softcap)]
+    keys, values, masks = [key], [value], [attention_mask]
     for segment in segments:
-        keys, values = segment.layers[module.layer_idx]
-        parts.append(_attend(query * scale, keys, values, segment.mask, softcap))
-    outs, log_sums = zip(*parts, strict=True)
-    shares = torch.stack(log_sums).softmax(0)
-    out = sum(share * part for share, part in zip(shares, outs, strict=True))
-    return out.to(query.dtype).transpose(1, 2), None
+        earlier = segment.layers[module.layer_idx]
+        keys.append(earlier[0])
+        values.append(earlier[1])
+        masks.append(segment.mask)
+    grouped = (query * scale).reshape(len(query), key.shape[1], -1, query.shape[-1])
+    scores = torch.cat(
+        [_scores(grouped, k, mask, softcap) for k, mask in zip(keys, masks, strict=True)], -1
+    )
+    weights = scores.softmax(-1).to(value.dtype).split([k.shape[2] for k in keys], -1)
+    out = sum(_each_row(w, v) for w, v in zip(weights, values, strict=True))
+    return out.reshape(query.shape).transpose(1, 2), None
 
 
-def _attend(
-    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, softcap: float | None
-) -> tuple[Tensor, Tensor]:
-    """Attention to one segment and the log-sum-exp of its scores."""
-    batch, heads, length, size = query.shape
-    key_heads, shared = key.shape[1], key.shape[0] < batch
-    grouped = query.reshape(batch, key_heads, -1, size)  # heads that share keys, as more queries
-    if shared:
-        grouped = grouped.transpose(0, 1).reshape(1, key_heads, -1, size)
-    scores = (grouped @ key.transpose(-1, -2)).float()
+def _scores(query: Tensor, key: Tensor, mask: Tensor | None, softcap: float | None) -> Tensor:
+    """Scores of one segment, (batch, key heads, queries of the heads that share them, length)."""
+    scores = _each_row(query, key.transpose(-1, -2)).float()
     if softcap is not None:
         scores = torch.tanh(scores / softcap) * softcap
     if mask is not None:
-        repeats = heads // key_heads if mask.shape[2] > 1 else 1
-        scores = scores + mask.repeat(1, 1, repeats, 1)
-    top = scores.amax(-1, keepdim=True)
-    weights = (scores - top).clamp_(min=-80.0).exp_()  # exp of less is slow, and 0 beside the top
-    total = weights.sum(-1, keepdim=True)
-    out = (weights.to(value.dtype) @ value) / total
-    log_sum = top + total.log()
-    if shared:
-        out = out.reshape(key_heads, batch, -1, size).transpose(0, 1)
-        log_sum = log_sum.reshape(key_heads, batch, -1, 1).transpose(0, 1)
-    return out.reshape(batch, heads, length, size), log_sum.reshape(batch, heads, length, 1)
+        if mask.shape[2] > 1:
+            mask = mask.repeat(1, 1, scores.shape[2] // mask.shape[2], 1)
+        scores = scores + mask
+    return scores
+
+
+def _each_row(left: Tensor, right: Tensor) -> Tensor:
+    """``left @ right``; where ``right`` is shared by the batch, all rows in one product."""
+    batch, heads, length, _ = left.shape
+    if len(right) == batch:
+        return left @ right
+    out = left.transpose(0, 1).reshape(heads, batch * length, -1) @ right[0]
+    return out.reshape(heads, batch, length, -1).transpose(0, 1)
 
 
 AttentionInterface.register(NAME, _attention)

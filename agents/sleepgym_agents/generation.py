@@ -6,15 +6,16 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache
 
 from sleepgym_agents.attention import Segment
-from sleepgym_agents.model import LanguageModel, common_prefix
+from sleepgym_agents.decoding import DecodingCache
+from sleepgym_agents.model import LanguageModel, common_prefix, left_padded
 
 SHARED_TOKENS = 16  # a shorter common prefix is not worth a pass of its own
 ATTENDED_TOKENS = 512  # looking back at so many costs about as much as a token itself
 
 
+@torch.inference_mode()
 def generate(
     lm: LanguageModel,
     prompts: Sequence[Sequence[int]],
@@ -47,34 +48,33 @@ def generate(
         draws = torch.rand(shape, generator=generator, dtype=torch.float64)
     results: list[list[int]] = [[] for _ in prompts]
     for batch, segments, start in shared_batches(lm, prompts, max_new_tokens):
-        _, cache, logits = lm.read([prompts[i][start:] for i in batch], segments, start)
-        rows = list(batch)
-        real = _real(rows, prompts, start, lm)
+        asked = [prompts[i][start:] for i in batch]
+        cache, real, logits = _read(lm, asked, segments, start, max_new_tokens)
+        rows, stepped = list(batch), 0
         lengths = torch.tensor([len(prompts[i]) for i in rows], device=lm.device)
-        logits = logits[:, -1]
         for step in range(max_new_tokens):
             picks = None if draws is None else draws[rows, step].to(lm.device)
             chosen = _choose(logits, temperature, top_p, picks)
-            going = []
+            ended = set()
             for row, token in enumerate(chosen.tolist()):
                 ids = results[rows[row]]
                 ids.append(token)
-                ended = (
-                    lm.prompter.stopped(ids) if stop_at_answer else ids[-1:] == lm.prompter.start
-                )
-                if not ended:
-                    going.append(row)
+                if lm.prompter.stopped(ids) if stop_at_answer else ids[-1:] == lm.prompter.start:
+                    ended.add(row)
             lm.meter.generated_tokens += len(rows)
-            if not going or step + 1 == max_new_tokens:
+            if len(ended) == len(rows) or step + 1 == max_new_tokens:
                 break
-            if len(going) < len(rows):
-                kept = torch.tensor(going, device=lm.device)
-                cache.batch_select_indices(kept)
+            if ended:
+                order = _without(ended, len(rows))
+                kept = torch.tensor(order, device=lm.device)
+                cache.keep(order)
                 segments = [segment.rows(kept) for segment in segments]
                 chosen, real, lengths = chosen[kept], real[kept], lengths[kept]
-                rows = [rows[row] for row in going]
+                rows = [rows[row] for row in order]
             real = torch.cat([real, real.new_ones(len(rows), 1)], 1)
             logits = _step(lm, chosen, lengths + step, real, segments, cache)
+            stepped += len(rows)
+        lm.meter.flops += 2 * lm.parameters * stepped
     return results
 
 
@@ -105,13 +105,28 @@ def shared_batches(
         order = order[size:]
 
 
+def _read(
+    lm: LanguageModel,
+    prompts: Sequence[Sequence[int]],
+    segments: Sequence[Segment],
+    start: int,
+    room: int,
+) -> tuple[DecodingCache, Tensor, Tensor]:
+    """Read prompts, equal ones once: their cache, which tokens are real, and the last logits."""
+    place: dict[tuple[int, ...], int] = {}
+    rows = [place.setdefault(tuple(prompt), len(place)) for prompt in prompts]
+    _, cache, logits = lm.read(list(place), segments, start)
+    _, real = left_padded(list(place), lm.device)
+    return DecodingCache(cache, rows, room), real[rows], logits[rows, -1]
+
+
 def _step(
     lm: LanguageModel,
     ids: Tensor,
     positions: Tensor,
     real: Tensor,
     segments: Sequence[Segment],
-    cache: DynamicCache,
+    cache: DecodingCache,
 ) -> Tensor:
     logits = lm.forward(
         ids[:, None],
@@ -120,23 +135,26 @@ def _step(
         segments=segments,
         cache=cache,
         keep=1,
+        charge=0,  # charged as generated
     )
-    lm.meter.read_tokens -= len(ids)  # they are charged as generated
     return logits[:, -1]
 
 
-def _real(
-    rows: Sequence[int], prompts: Sequence[Sequence[int]], start: int, lm: LanguageModel
-) -> Tensor:
-    sizes = torch.tensor([len(prompts[i]) - start for i in rows], device=lm.device)
-    length = int(sizes.max())
-    return torch.arange(length, device=lm.device) >= length - sizes[:, None]
+def _without(ended: set[int], count: int) -> list[int]:
+    """The other rows; the last ones take the places that became free, so that few move."""
+    left = count - len(ended)
+    movers = (row for row in range(left, count) if row not in ended)
+    return [next(movers) if row in ended else row for row in range(left)]
 
 
 def _choose(logits: Tensor, temperature: float, top_p: float, draws: Tensor | None) -> Tensor:
     """The most likely tokens, or those that uniform ``draws`` pick from the distribution."""
     if draws is None:
         return logits.argmax(-1)
+    if top_p >= 1:  # in the vocabulary's order: sorting costs as much as the model
+        sums = (logits / temperature).softmax(-1).cumsum(-1, dtype=torch.float64)
+        places = torch.searchsorted(sums, draws[:, None] * sums[:, -1:], right=True)
+        return places[:, 0].clamp(max=logits.shape[-1] - 1)
     probabilities, tokens = (logits.double() / temperature).softmax(-1).sort(descending=True)
     sums = probabilities.cumsum(-1)
     kept = (sums - probabilities < top_p).sum(-1, keepdim=True)  # at least one

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -71,9 +72,12 @@ class LanguageModel:
         """Where the weights are."""
         return self.model.device
 
-    @property
+    @cached_property
     def parameters(self) -> int:
-        """Number of parameters, tied ones once."""
+        """Number of parameters that a token passes, tied ones once.
+
+        Counted once; whoever adds some that count, or that do not, sets it anew.
+        """
         return self.model.num_parameters()
 
     @property
@@ -172,7 +176,7 @@ class LanguageModel:
             bias = torch.zeros(real.shape, dtype=self.model.dtype, device=self.device)
             bias = bias.masked_fill_(~real, hidden_value(bias.dtype))[:, None, None, :]
         layers = tuple((layer.keys, layer.values) for layer in cache.layers)
-        return Segment(layers, bias), cache, logits
+        return Segment(layers, bias, getattr(cache, "trail", None)), cache, logits
 
 
 def left_padded(
