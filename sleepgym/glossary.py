@@ -39,6 +39,9 @@ GLOSSARY = {
     "awake_flops": "Estimated floating-point operations outside the nights, whole run.",
     "added_parameters": "Parameters beyond those of the base model, after the last night.",
     "state_bytes": "Size of the saved state after the last night.",
+    "state_weights_bytes": "Floating-point tensors in the saved state after the last night.",
+    "state_keys_bytes": "Floating-point tensors in files named keys* in that state.",
+    "state_text_bytes": "All else in the saved state: text, integers, what is not proven numbers.",
 }
 
 

@@ -37,7 +37,8 @@ class RunRecord:
         answers: Lines of ``answers.jsonl``: step, phase (practice, evening, morning), day and
             night on which it was asked, id, item_day, kind, prompt (hash), answer, score.
         nights: Lines of ``nights.jsonl``: night, seconds, read_tokens, generated_tokens,
-            train_tokens, flops, added_parameters, state_bytes, state_digest, exceeded, log.
+            train_tokens, flops, added_parameters, state_bytes and what it is made of
+            (state_weights_bytes, state_keys_bytes, state_text_bytes), state_digest, exceeded, log.
         phases: Lines of ``phases.jsonl``: step, phase, day, night, questions, missing, score,
             seconds, read_tokens, generated_tokens, train_tokens, flops, answers_bytes.
     """

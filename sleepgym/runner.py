@@ -22,6 +22,7 @@ from sleepgym.journal import Journal, state_digest
 from sleepgym.records import RunRecord, answer_lines, read_run
 from sleepgym.schedule import Step
 from sleepgym.spec import RunSpec, describe
+from sleepgym.state import sizes_by_kind
 from sleepgym.types import Phase
 
 Progress = Callable[[int, int, str, float | None], None]
@@ -162,6 +163,7 @@ class _Loop:
             with _blame(self.spec, self.journal, f"while saving after night {night}"):
                 self.agent.save(folder)
             digest, size_bytes = state_digest(folder)
+            kinds = {f"state_{kind}_bytes": n for kind, n in sizes_by_kind(folder).items()}
             spent = {
                 **{f"night_{name}": value for name, value in cost.items()},
                 "added_parameters": self.agent.added_parameters,
@@ -172,6 +174,7 @@ class _Loop:
                 **cost,
                 "added_parameters": self.agent.added_parameters,
                 "state_bytes": size_bytes,
+                **kinds,
                 "state_digest": digest,
                 "exceeded": self.env.budget.exceeded_by(spent),
                 "log": log,

@@ -12,6 +12,7 @@ from sleepgym import metrics, statistics
 from sleepgym.comparisons import find_stateless, unfinished
 from sleepgym.errors import BadRun
 from sleepgym.records import RunRecord
+from sleepgym.state import KINDS
 
 Scores = dict[str, float | None]
 Line = dict[str, Any]
@@ -197,4 +198,10 @@ def _cost(record: RunRecord) -> Scores:
         **{f"awake_{n}": float(sum(line[n] for line in awake)) for n in _COUNTS},
         "added_parameters": float(nights[-1]["added_parameters"]),
         "state_bytes": float(nights[-1]["state_bytes"]),
+        **{f"state_{kind}_bytes": _known(nights[-1].get(f"state_{kind}_bytes")) for kind in KINDS},
     }
+
+
+def _known(value: float | None) -> float | None:
+    """A number; None in records older than state by kind."""
+    return None if value is None else float(value)

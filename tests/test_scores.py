@@ -63,6 +63,9 @@ def test_score_run_by_hand(run):
         "awake_flops": 1000,
         "added_parameters": 8,
         "state_bytes": 64,
+        "state_weights_bytes": 40,
+        "state_keys_bytes": 20,
+        "state_text_bytes": 4,
     }
     assert scores == pytest.approx(expected)
     assert GLOSSARY.keys() < scores.keys()
@@ -110,6 +113,13 @@ def test_a_line_without_a_field_is_named(tmp_path):
     (path / "nights.jsonl").write_text(text)
     with pytest.raises(BadRun, match="lacks 'state_bytes'"):
         score_run(read_run(path))
+
+
+def test_records_older_than_the_kinds_of_state_have_none_of_them(tmp_path):
+    path = write_run(tmp_path / "run")
+    text = (path / "nights.jsonl").read_text().replace("state_text_bytes", "state_words")
+    (path / "nights.jsonl").write_text(text)
+    assert score_run(read_run(path))["state_text_bytes"] is None
 
 
 def test_one_run_scores_plainly_and_several_in_aggregate(tmp_path):

@@ -8,6 +8,7 @@ import warnings
 import typer
 from typer.exceptions import TyperException
 
+from sleepgym import registry
 from sleepgym.cli import inspect, reading, running, skills
 from sleepgym.errors import SleepGymError
 
@@ -30,6 +31,8 @@ app = typer.Typer(
 )
 for module in (running, reading, inspect, skills):
     module.add_commands(app)
+for room in ("sleepgym_boards", "sleepgym_agents"):  # found by name: arrows go one way
+    registry.load_object(f"{room}.cli:add_commands")(app)
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ class Kind(StrEnum):
     envs = "envs"
     agents = "agents"
     suites = "suites"
+    boards = "boards"
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -27,10 +28,10 @@ def add_commands(app: typer.Typer) -> None:
 def list_names(
     kind: Annotated[Kind | None, typer.Argument(help="Only these.")] = None,
     name: Annotated[
-        str | None, typer.Argument(help="One environment or agent: its settings and presets.")
+        str | None, typer.Argument(help="One of them: its settings and presets.")
     ] = None,
 ) -> None:
-    """List environments, agents and suites; with a name, its settings."""
+    """List environments, agents, suites and boards; with a name, its settings."""
     from sleepgym.cli.tables import show_names, show_settings
 
     if name is not None and kind is not None:

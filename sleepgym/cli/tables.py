@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Sequence
 from dataclasses import MISSING, fields
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from rich import box
@@ -43,6 +45,7 @@ def show_names(kinds: Sequence[str]) -> None:
         "envs": [(entry.name, entry.summary) for entry in registry.envs.values()],
         "agents": [(entry.name, entry.summary) for entry in registry.agents.values()],
         "suites": [(name, load_suite(name).summary) for name in suite_names()],
+        "boards": [(b.name, b.summary) for b in _board_module().load_boards()],
     }
     for kind in kinds:
         table = Table(title=kind, title_justify="left", box=None, show_header=False, pad_edge=False)
@@ -55,7 +58,7 @@ def show_names(kinds: Sequence[str]) -> None:
 
 
 def show_settings(kind: str, name: str) -> None:
-    """Print the settings of one environment, agent or suite."""
+    """Print the settings of one environment, agent, suite or board."""
     if kind == "suites":
         from sleepgym.suite import load_suite
 
@@ -64,6 +67,9 @@ def show_settings(kind: str, name: str) -> None:
         console.print(f"seeds {', '.join(map(str, suite.seeds))}; model {suite.model}")
         for part in (*suite.envs, *suite.agents):
             console.print(f"  {part.label}: {part.id} {dict(part.settings)}", highlight=False)
+        return
+    if kind == "boards":
+        console.print_json(_board_module().load_board(name).model_dump_json())
         return
     table_of = registry.envs if kind == "envs" else registry.agents
     if name not in table_of:
@@ -80,6 +86,11 @@ def show_settings(kind: str, name: str) -> None:
     console.print(table)
     for preset, settings in getattr(cls, "presets", {}).items():
         console.print(f"\npreset={preset}: {dict(settings)}", markup=False, highlight=False)
+
+
+def _board_module() -> ModuleType:
+    """The framework does not import boards: it finds them by name, as it finds agents and tasks."""
+    return importlib.import_module("sleepgym_boards.board")
 
 
 def show_scores(paths: Sequence[Path]) -> None:

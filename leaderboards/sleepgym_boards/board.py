@@ -1,0 +1,199 @@
+"""Boards: small TOML files that say what is compared, on which streams, within which budget.
+
+Adding a board is adding a file to ``boards/``. A board has one environment, so that no mean over
+environments hides which one was lost.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from sleepgym.errors import SleepGymError, unknown_name
+from sleepgym.suite import parse_seeds
+
+FOLDER = Path(__file__).parent / "boards"
+MODELS = Path(__file__).parent / "models.toml"
+LOWER_IS_BETTER = ("forgetting_", "night_", "awake_", "state_", "added_parameters", "missing_")
+
+Limit = Annotated[float, Field(ge=0)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class BoardEnvironment(_Part):
+    """The environment of a board.
+
+    Attributes:
+        id: Environment id with its version.
+        settings: Every setting of the family, so that a changed default does not change a board.
+        exams: ``"full"`` or ``"spaced"``.
+    """
+
+    id: str
+    settings: dict[str, Any]
+    exams: Literal["full", "spaced"]
+
+
+class BaseModelRule(_Part):
+    """The one base model of a board; ``models.toml`` holds them by name.
+
+    Attributes:
+        name: What it is called.
+        spec: The ``--model`` of a run.
+        digest: SHA-256 of its files (:mod:`sleepgym_boards.base_model`).
+    """
+
+    name: str
+    spec: str
+    digest: str
+
+
+class StateLimit(_Part):
+    """Bytes of saved state a day, by kind; None is no limit.
+
+    A run's largest state of any night, divided by the days of its stream.
+
+    Attributes:
+        weights: In tensors.
+        keys: In tensors of files named ``keys*.safetensors``.
+        text: In everything else.
+    """
+
+    weights: Limit | None = None
+    keys: Limit | None = None
+    text: Limit | None = None
+
+
+class BudgetClass(_Part):
+    """A budget; None is no limit. Methods are ranked within their class.
+
+    Attributes:
+        name: Lower-case words joined by hyphens.
+        summary: One line.
+        night_seconds: Wall-clock seconds of any night, on ``hardware``.
+        hardware: What ``night_seconds`` were measured on.
+        night_flops: Estimated operations of any night.
+        added_parameters: Parameters beyond the base model, a day.
+        state_bytes: Saved state a day by kind.
+    """
+
+    name: str
+    summary: str
+    night_seconds: Limit | None = None
+    hardware: str | None = None
+    night_flops: Limit | None = None
+    added_parameters: Limit | None = None
+    state_bytes: StateLimit = StateLimit()
+
+
+class Seal(_Part):
+    """A commitment to seeds that only the maintainer knows (:mod:`sleepgym_boards.seal`).
+
+    Attributes:
+        commitment: SHA-256 of the salt, published before the round.
+        count: How many seeds.
+        salt: The salt, hexadecimal, published after the round; None until then.
+    """
+
+    commitment: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    count: Annotated[int, Field(ge=5)]
+    salt: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+
+
+class Board(_Part):
+    """A board.
+
+    Attributes:
+        name: The file's name.
+        version: Raised by every change that makes old submissions incomparable.
+        title: For headings.
+        summary: One line.
+        environment: What is run.
+        seeds: Seeds that every submission must hold, no more and no fewer, as ``"100-104"``;
+            None where they are sealed.
+        seal: The commitment of a sealed board.
+        base_model: The model that every agent with a model must use; None: any, named on the card.
+        headline: The metric that ranks.
+        tie_breaks: Metrics that order methods whose headline does not differ.
+        unseen_ceiling: Highest believable accuracy on days not yet taught; None: not checked.
+        budgets: Budget classes, the strictest first; a method belongs to the first it keeps to,
+            and one that keeps to none is refused.
+        rules: What else holds, for people; shown on the board's page.
+    """
+
+    name: str
+    version: Annotated[int, Field(ge=1)]
+    title: str
+    summary: str
+    environment: BoardEnvironment
+    seeds: str | None = None
+    seal: Seal | None = None
+    base_model: BaseModelRule | None = None
+    headline: str
+    tie_breaks: tuple[str, ...]
+    unseen_ceiling: Annotated[float, Field(ge=0, le=1)] | None = None
+    budgets: Annotated[tuple[BudgetClass, ...], Field(min_length=1)]
+    rules: tuple[str, ...]
+
+    def public_seeds(self) -> tuple[int, ...] | None:
+        """The seeds as far as the file tells: None for a sealed board before its salt is out."""
+        if self.seeds is not None:
+            return parse_seeds(self.seeds)
+        from sleepgym_boards.seal import sealed_seeds
+
+        assert self.seal is not None
+        return None if self.seal.salt is None else sealed_seeds(self, self.seal.salt)
+
+
+def higher_is_better(metric: str) -> bool:
+    """Whether more of a metric is better; costs and forgetting are better low."""
+    return not metric.startswith(LOWER_IS_BETTER)
+
+
+def board_names() -> list[str]:
+    """The boards that ship with the package."""
+    return sorted(file.stem for file in FOLDER.glob("*.toml"))
+
+
+def load_board(name: str) -> Board:
+    """A board by name, or from a TOML file of your own.
+
+    Raises:
+        UnknownName: If there is no such board.
+        SleepGymError: If the file is malformed; names the field.
+    """
+    file = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
+    if (not name.endswith(".toml") and name not in board_names()) or not file.is_file():
+        raise unknown_name("board", name, board_names())
+    try:
+        content = tomllib.loads(file.read_text("utf-8"))
+        if "base_model" in content:
+            content["base_model"] = _base_model(content["base_model"])
+        board = Board.model_validate({"name": file.stem, **content})
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SleepGymError(f"board file {file} is malformed: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "it"
+        raise SleepGymError(f"board file {file}: {where}: {first['msg']}") from error
+    if (board.seeds is None) == (board.seal is None):
+        raise SleepGymError(f"board file {file}: give either seeds or [seal]")
+    return board
+
+
+def _base_model(name: str) -> dict[str, Any]:
+    models = tomllib.loads(MODELS.read_text("utf-8"))
+    if name not in models:
+        raise unknown_name("base model", str(name), models)
+    return {"name": name, **models[name]}
+
+
+def load_boards() -> list[Board]:
+    """Every board that ships with the package."""
+    return [load_board(name) for name in board_names()]

@@ -1,0 +1,65 @@
+"""``board``: cards to fill in, seals, seeds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sleepgym_boards.cli.options import BoardName, Salt
+
+_group = typer.Typer(no_args_is_help=True, help="Method cards, sealed seeds, model digests.")
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    app.add_typer(_group, name="board")
+
+
+@_group.command()
+def card() -> None:
+    """Print a method card to fill in."""
+    from sleepgym_boards.packing import CARD_TEMPLATE
+
+    print(CARD_TEMPLATE, end="")
+
+
+@_group.command()
+def seeds(board: BoardName, salt: Salt = None) -> None:
+    """Print a board's seeds; those of a sealed board need its salt, until it is public."""
+    from sleepgym_boards.board import load_board
+    from sleepgym_boards.seal import read_salt
+    from sleepgym_boards.verification import board_seeds
+
+    opened = read_salt(salt) if salt else None
+    print(",".join(map(str, board_seeds(load_board(board), opened))))
+
+
+@_group.command()
+def seal(
+    salt: Annotated[Path, typer.Option(help="New file for the salt; keep it to yourself.")],
+    count: Annotated[int, typer.Option(help="Seeds of the round.", min=5)] = 5,
+) -> None:
+    """Draw a secret salt and print the lines that commit a board to it.
+
+    Put them into the board's file in place of its seeds, publish that, run the round with the
+    seeds of [bold]sleepgym board seeds --salt[/bold], then publish the salt as a third line.
+    """
+    from sleepgym_boards.seal import commitment, new_salt
+
+    print(f'[seal]\ncommitment = "{commitment(new_salt(salt))}"\ncount = {count}')
+
+
+@_group.command()
+def digest(
+    model: Annotated[str, typer.Argument(help="[bold]embedded[/bold], or a folder.")] = "embedded",
+) -> None:
+    """Print the digest of a base model, as a board's file names it."""
+    from sleepgym.errors import UnknownName
+    from sleepgym_boards.base_model import model_digest
+
+    found = model_digest(model)
+    if found is None:
+        raise UnknownName(f"model {model!r}: there is no such folder")
+    print(found)

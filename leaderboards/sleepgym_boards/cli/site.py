@@ -1,0 +1,50 @@
+"""``site`` and ``serve``: the boards as pages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    app.command()(site)
+    app.command()(serve)
+
+
+def site(
+    out: Annotated[Path, typer.Option(help="Folder to write; an earlier site in it is replaced.")],
+    submissions: Annotated[
+        Path, typer.Option(help="Folder of submissions and their verdicts, a folder a board.")
+    ] = Path("leaderboards/submissions"),
+) -> None:
+    """Write the boards as static pages: one folder that any host serves.
+
+    Example: sleepgym site --out site && sleepgym serve site
+    """
+    from sleepgym.cli.tables import console
+    from sleepgym_boards.entries import load_entries
+    from sleepgym_boards.site.building import build_site
+
+    pages = build_site(out, load_entries(submissions))
+    console.print(
+        f"{out}: {pages} pages. Next: sleepgym serve {out}", soft_wrap=True, highlight=False
+    )
+
+
+def serve(
+    folder: Annotated[Path, typer.Argument(help="A site.", metavar="DIR")],
+    port: Annotated[int, typer.Option(help="Port on this machine.", min=0, max=65535)] = 8000,
+) -> None:
+    """Serve a site to this machine until interrupted."""
+    from sleepgym.cli.tables import console
+    from sleepgym_boards.site.serving import HOST, make_server
+
+    with make_server(folder, port) as server:
+        console.print(f"http://{HOST}:{server.server_port}/ (Ctrl-C ends)", highlight=False)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            console.print("ended")

@@ -1,0 +1,108 @@
+"""``verify``: what a submission is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sleepgym.cli.options import Data
+from sleepgym_boards.cli.options import Salt
+
+if TYPE_CHECKING:
+    from sleepgym_boards.verdict import Verdict
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    app.command()(verify)
+
+
+def verify(
+    paths: Annotated[list[Path], typer.Argument(help="Submission files.", metavar="FILE...")],
+    board: Annotated[
+        str | None, typer.Option(help="The board it must be for; else the one it names.")
+    ] = None,
+    rerun: Annotated[
+        int,
+        typer.Option(help="Nights, drawn at random, to live again with the agent.", min=0),
+    ] = 0,
+    data: Data = None,
+    salt: Salt = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the verdicts as JSON.")] = False,
+    write: Annotated[
+        bool, typer.Option("--write", help="Write NAME.verdict.json beside each file.")
+    ] = False,
+) -> None:
+    """Check a submission rule by rule; every number is recomputed from its answers.
+
+    Exit code 1 if a rule is broken. --rerun runs code: the submitted agent must be installed
+    here, and you must trust it, or run this in a container without network.
+    """
+    from sleepgym_boards.board import load_board
+    from sleepgym_boards.entries import verdict_file
+    from sleepgym_boards.files import write_whole
+    from sleepgym_boards.seal import read_salt
+    from sleepgym_boards.verification import verify_file
+
+    chosen = load_board(board) if board else None
+    opened = read_salt(salt) if salt else None
+    verdicts = []
+    for path in paths:
+        verdict = verify_file(path, chosen, data=data, salt=opened, reruns=rerun)
+        verdicts.append(verdict)
+        if write:
+            text = verdict.model_dump_json(indent=1) + "\n"
+            write_whole(text.encode(), verdict_file(path))
+        if not as_json:
+            _show(path, verdict)
+    if as_json:
+        _print_json(verdicts)
+    if not all(verdict.ok for verdict in verdicts):
+        raise typer.Exit(1)
+
+
+def _print_json(verdicts: Sequence[Verdict]) -> None:
+    import json
+
+    plain = [{"ok": verdict.ok, **verdict.model_dump(mode="json")} for verdict in verdicts]
+    print(json.dumps(plain[0] if len(plain) == 1 else plain, indent=1, allow_nan=False))
+
+
+def _show(path: Path, verdict: Verdict) -> None:
+    """A table: a row a rule; then the headline, if all hold."""
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    from sleepgym.cli.tables import console
+    from sleepgym_boards.rules import RULES
+
+    marks = {True: "[green]ok[/green]", False: "[red]FAIL[/red]", None: "-"}
+    table = Table(title=escape(str(path)), title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("rule", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    table.add_column("what it says")
+    for rule in verdict.rules:
+        lines = [RULES[rule.rule], *([rule.note] if rule.note else []), *rule.problems]
+        words = "\n".join(escape(_printable(line)) for line in lines)
+        table.add_row(rule.rule, marks[rule.ok], words)
+    console.print(table, highlight=False)
+    if verdict.ok and verdict.results and verdict.header:
+        results, name = verdict.results, verdict.header.card.name
+        interval = results.interval.get("average_accuracy")
+        mean = results.mean.get("average_accuracy")
+        spread = f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else ""
+        shown = "-" if mean is None else f"{mean:.3f}"
+        console.print(
+            f"{name}: average accuracy {shown}{spread}, budget class {results.budget_class}",
+            highlight=False,
+            markup=False,
+        )
+
+
+def _printable(text: str) -> str:
+    """Without control characters: a file may hold what a terminal would obey."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

@@ -1,0 +1,231 @@
+"""From run directories to a submission: what `sleepgym submit` does."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import tomllib
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from sleepgym.comparisons import read_runs, unfinished
+from sleepgym.env import ContinualEnv
+from sleepgym.errors import SleepGymError
+from sleepgym.records import RunRecord
+from sleepgym.state import KINDS
+from sleepgym_boards.base_model import model_digest
+from sleepgym_boards.board import Board
+from sleepgym_boards.regrading import rebuild
+from sleepgym_boards.submission import (
+    SCHEMA,
+    MethodCard,
+    Run,
+    Submission,
+    kept_text,
+    run_digest,
+)
+from sleepgym_boards.verification import check
+
+Grade = Callable[[str, str], float]
+
+CARD_TEMPLATE = """\
+name = ""          # on the board, for example "Seeding, rank 64"
+summary = ""       # what it does, in a sentence or two
+authors = [""]
+code = "https://"  # where its code is
+commit = ""        # the commit of that code that made the runs
+data = "none"          # data used beyond the streams
+pretraining = "none"   # training beyond the base model, before day 1
+tuning_seeds = "none"  # seeds on which settings were chosen, for example "0-99"
+departures = "none"    # known departures from the method's source
+"""
+
+
+# Stands for a card that is missing, so that everything else that is missing is found at once.
+_NO_CARD = MethodCard(
+    name="none",
+    summary="none",
+    authors=["none"],
+    code="https://none",
+    commit="0000000",
+    data="none",
+    pretraining="none",
+    tuning_seeds="none",
+    departures="none",
+)
+
+
+class NotReady(SleepGymError):
+    """Runs that cannot be submitted.
+
+    Attributes:
+        missing: What is missing or wrong, a line each.
+    """
+
+    def __init__(self, missing: Sequence[str]) -> None:
+        super().__init__("; ".join(missing))
+        self.missing = list(missing)
+
+
+def read_card(file: Path | None) -> MethodCard:
+    """The method card in a TOML file.
+
+    Raises:
+        NotReady: If there is none, or a field is missing or malformed; a line a field.
+    """
+    if file is None:
+        raise NotReady(["no method card: `sleepgym board card > card.toml`, fill it in, --card"])
+    try:
+        return MethodCard.model_validate(tomllib.loads(file.read_text("utf-8")))
+    except OSError as error:
+        raise NotReady([f"method card {file}: {error.strerror}"]) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise NotReady([f"method card {file}: {error}"]) from error
+    except ValidationError as error:
+        raise NotReady(_lines(error, f"method card {file}")) from error
+
+
+def pack(
+    paths: Sequence[Path],
+    board: Board,
+    card_file: Path | None,
+    *,
+    data: Path | None = None,
+    salt: str | None = None,
+) -> Submission:
+    """A submission of the runs under some folders that keeps every rule of the board.
+
+    Args:
+        paths: Run directories, or folders that hold some.
+        board: The board.
+        card_file: The method card.
+        data: Folder of original data files.
+        salt: The salt of a sealed board.
+
+    Raises:
+        NotReady: With all that is missing or wrong.
+        SleepGymError: If a path is no folder, or the board's data is not at hand.
+    """
+    missing, card = [], _NO_CARD
+    try:
+        card = read_card(card_file)
+    except NotReady as error:
+        missing += error.missing
+    records, unreadable = read_runs(*paths)
+    missing += [f"{folder}: {reason}" for folder, reason in unreadable.items()]
+    missing += [unfinished(record) for record in records if not record.finished]
+    runs = []
+    finished = [record for record in records if record.finished]
+    for record in sorted(finished, key=lambda r: r.meta["spec"]["seed"]):
+        try:
+            runs.append(_run(record, board, data))
+        except ValidationError as error:
+            missing += _lines(error, str(record.path))
+        except KeyError as error:
+            missing.append(
+                f"{record.path}: its records lack {error}: they are of an older SleepGym, run again"
+            )
+    if not runs:
+        raise NotReady(missing)
+    submission = Submission(
+        format="sleepgym-submission",
+        schema_version=SCHEMA,
+        board=board.name,
+        board_version=board.version,
+        date=datetime.date.today().isoformat(),
+        card=card,
+        runs=runs,
+    )
+    found, _ = check(submission, board, data=data, salt=salt)
+    missing += [f"{rule}: {line}" for rule, problems in found.items() for line in problems]
+    if missing:
+        raise NotReady(missing)
+    return submission
+
+
+def _run(record: RunRecord, board: Board, data: Path | None) -> Run:
+    spec, meta = record.meta["spec"], record.meta
+    content = {
+        "seed": spec["seed"],
+        "stream_hash": meta["stream_hash"],
+        "environment": {
+            "id": spec["env"],
+            "settings": spec["env_settings"],
+            "exams": spec["exams"],
+        },
+        "limits": spec["budget"],
+        "method": {
+            "agent": spec["agent"],
+            "settings": spec["agent_settings"],
+            "model": spec["model"],
+            "model_digest": model_digest(spec["model"]) if spec["model"] else None,
+            "audit": spec["audit"],
+        },
+        "platform": meta["platform"],
+        "packages": meta["packages"],
+        "commit": meta["commit"],
+        "phases": _phases(record, board, data),
+    }
+    run = Run.model_validate(content | {"digest": "0" * 64})
+    return run.model_copy(update={"digest": run_digest(run)})
+
+
+def _phases(record: RunRecord, board: Board, data: Path | None) -> list[dict[str, Any]]:
+    lines = iter(record.answers)
+    nights = iter(record.nights)
+    grade = _grader(board, record.meta["spec"]["seed"], data)
+    costs = ("seconds", "read_tokens", "generated_tokens", "train_tokens", "flops")
+    phases = []
+    for phase in record.phases:
+        answers = [_answer(next(lines), grade) for _ in range(phase["questions"])]
+        where = {name: phase[name] for name in ("phase", "day", "night", *costs)}
+        kept = _ledger(next(nights)) if phase["phase"] == "sleep" else None
+        phases.append({**where, "answers": answers, "ledger": kept})
+    return phases
+
+
+def _grader(board: Board, seed: int, data: Path | None) -> Grade:
+    """Grades answers of a stream, which is rebuilt if there is one to grade."""
+
+    @cache
+    def env() -> ContinualEnv:
+        return rebuild(board, seed, data)
+
+    def grade(item_id: str, text: str) -> float:
+        stream = env().stream
+        assert stream is not None
+        return max(env().family.score(text, target) for target in stream.key[item_id])
+
+    return grade
+
+
+def _ledger(night: dict[str, Any]) -> dict[str, Any]:
+    kinds = [f"state_{kind}_bytes" for kind in KINDS]
+    names = ("added_parameters", "state_bytes", *kinds, "state_digest", "log")
+    return {name: night[name] for name in names}
+
+
+def _answer(line: dict[str, Any], grade: Grade) -> dict[str, Any]:
+    whole, score, digest = line["answer"], line["score"], None
+    text = kept_text(whole)
+    if text != whole:  # what is kept is what is graded
+        score = grade(line["id"], text)
+        digest = hashlib.sha256(whole.encode("utf-8", "replace")).hexdigest()
+    return {
+        "id": line["id"],
+        "prompt": line["prompt"],
+        "text": text,
+        "score": score,
+        "sha256": digest,
+    }
+
+
+def _lines(error: ValidationError, where: str) -> list[str]:
+    return [
+        f"{where}: {'.'.join(map(str, found['loc']))}: {found['msg']}"
+        for found in error.errors(include_url=False, include_context=False)
+    ]

@@ -1,0 +1,104 @@
+"""What kinds of bytes a saved state is made of: weights, keys, text.
+
+An agent declares nothing; its files are read. What does not prove to be numbers counts as text:
+
+- ``keys``: floating-point tensors in safetensors files whose name begins with ``keys``;
+- ``weights``: floating-point tensors in other safetensors files, and the headers that name them;
+- ``text``: everything else. Integer tensors (they can spell tokens), metadata in headers, headers
+  with names that are no identifiers, what is printable in the bytes of a tensor, every other file.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+KINDS: tuple[str, ...] = ("weights", "keys", "text")
+_BLOCK_BYTES = 16
+_CHUNK_BYTES = 1 << 26
+_FEWEST_LETTERS = 8  # a constant tensor may be printable; a text has more different bytes
+_PRINTABLE = np.zeros(256, dtype=bool)
+_PRINTABLE[[9, 10, 13, *range(32, 127)]] = True
+
+
+def sizes_by_kind(folder: Path) -> dict[str, int]:
+    """Kind -> bytes of the files in a folder; the kinds add up to the size of all files."""
+    sizes = dict.fromkeys(KINDS, 0)
+    for file in folder.rglob("*"):
+        if not file.is_file():
+            continue
+        size, numbers = file.stat().st_size, 0
+        if file.suffix == ".safetensors" and size:
+            numbers = _numbers_bytes(np.memmap(file, dtype=np.uint8, mode="r"))
+        sizes["keys" if file.name.startswith("keys") else "weights"] += numbers
+        sizes["text"] += size - numbers
+    return sizes
+
+
+def _numbers_bytes(content: NDArray[np.uint8]) -> int:
+    """Bytes of a safetensors file that are floating-point numbers or needed to name them."""
+    header = _header(content)
+    if header is None:
+        return 0
+    length, tensors = header
+    needed = json.dumps(tensors, separators=(",", ":")).encode()
+    named = tensors and all(re.fullmatch(r"[\w.-]{1,200}", name) for name in tensors)
+    numbers = min(8 + length, 16 + len(needed)) if named else 0
+    for entry in tensors.values():
+        begin, end = (8 + length + offset for offset in entry["data_offsets"])
+        if entry["dtype"].startswith(("F", "BF")):
+            numbers += end - begin - _printable_bytes(content[begin:end])
+    return numbers
+
+
+def _header(content: NDArray[np.uint8]) -> tuple[int, dict[str, Any]] | None:
+    """Length of the header and its tensors; None where the file is not plain safetensors.
+
+    The format (https://github.com/huggingface/safetensors): eight bytes of length, little-endian, a
+    JSON object, and tensors that fill the rest without gap or overlap.
+    """
+    length = int.from_bytes(content[:8].tobytes(), "little")
+    if not 2 <= length <= content.size - 8:
+        return None
+    try:
+        tensors = json.loads(content[8 : 8 + length].tobytes())
+        tensors.pop("__metadata__", None)
+        spans = sorted(tuple(entry["data_offsets"]) for entry in tensors.values())
+        known = all(
+            set(entry) == {"dtype", "shape", "data_offsets"}
+            and isinstance(entry["dtype"], str)
+            and all(type(n) is int for n in (*entry["shape"], *entry["data_offsets"]))
+            for entry in tensors.values()
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+    edges = [(0, 0), *spans, (content.size - 8 - length, 0)]
+    filled = known and all(a[1] == b[0] for a, b in pairwise(edges))
+    ordered = filled and all(begin <= end for begin, end in spans)
+    return (length, tensors) if ordered else None
+
+
+def _printable_bytes(data: NDArray[np.uint8]) -> int:
+    """Bytes of runs of printable ASCII, 32 and more, to within a block at either end of a run.
+
+    Every run of 47 bytes, and most of 32, hold two whole blocks of 16; random floating-point
+    numbers practically never do.
+    """
+    found = 0
+    for start in range(0, data.size, _CHUNK_BYTES):
+        chunk = data[start : start + _CHUNK_BYTES]
+        blocks = chunk[: len(chunk) // _BLOCK_BYTES * _BLOCK_BYTES].reshape(-1, _BLOCK_BYTES)
+        edges = np.diff(np.r_[0, _PRINTABLE[blocks].all(axis=1).astype(np.int8), 0])
+        for first, last in zip(
+            np.flatnonzero(edges == 1), np.flatnonzero(edges == -1), strict=True
+        ):
+            run = blocks[first:last]
+            if last - first >= 2 and len(np.unique(run)) >= _FEWEST_LETTERS:
+                found += run.size
+    return found
