@@ -1,0 +1,155 @@
+"""Seeding or dreaming: what each stage of sleep adds to the other, and what each part is worth."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+from sleepgym.statistics import Difference, paired_difference
+from sleepgym_boards.board import Board, higher_is_better
+from sleepgym_boards.site.methods import Method
+from sleepgym_boards.site.scales import Scale, linear
+
+BOARD = "ablation"
+WHOLE = "sleep"
+STAGES = ("seeding", "dreaming")
+PICTURE_WIDTH = 400
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A row of the picture.
+
+    Attributes:
+        method: The method.
+        values: Headline by stream.
+        difference: Its paired difference to the whole; None for the whole itself.
+        changed: Settings in which it differs from the whole, where it is the same agent.
+    """
+
+    method: Method
+    values: tuple[float, ...]
+    difference: Difference | None
+    changed: str
+
+    @property
+    def significant(self) -> bool:
+        """Whether the difference's interval excludes 0."""
+        return self.difference is not None and _sign(self.difference) != 0
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """The page.
+
+    Attributes:
+        answer: One line.
+        adds: Stage -> what the whole gains by having it; empty until all three are there.
+        groups: Heading -> rows.
+        scale: Axis of the picture.
+        reference: The whole's mean headline; None until it is there.
+        missing: The submissions that the answer still needs.
+    """
+
+    answer: str
+    adds: dict[str, Difference]
+    groups: dict[str, list[Variant]]
+    scale: Scale
+    reference: float | None
+    missing: list[str]
+
+
+def ablate(board: Board, methods: Sequence[Method]) -> Ablation:
+    """The ablation from the submissions of its board.
+
+    The whole and the two stages alone are the files ``sleep``, ``seeding`` and ``dreaming``; every
+    other submission is a row below them.
+    """
+    ranked = [method for method in methods if method.results and method.rank]
+    by_slug = {method.slug: method for method in ranked}
+    whole = by_slug.get(WHOLE)
+    missing = [slug for slug in (WHOLE, *STAGES) if slug not in by_slug]
+    adds = {}
+    if not missing:
+        for stage, other in zip(STAGES, reversed(STAGES), strict=True):
+            adds[stage] = _difference(board, by_slug[WHOLE], by_slug[other])
+    sign = -1 if higher_is_better(board.headline) else 1
+    others = sorted(
+        (method for method in ranked if method.slug not in (WHOLE, *STAGES)),
+        key=lambda method: sign * (_mean(board, method) or 0.0),
+    )
+    rows = {
+        "both stages": [whole] if whole else [],
+        "one stage alone": [by_slug[slug] for slug in STAGES if slug in by_slug],
+        "parts and controls": others,
+    }
+    groups = {
+        heading: [_variant(board, method, whole) for method in group]
+        for heading, group in rows.items()
+        if group
+    }
+    return Ablation(
+        answer=_answer(adds, higher_is_better(board.headline)),
+        adds=adds,
+        groups=groups,
+        scale=linear(0, 1, 8, PICTURE_WIDTH - 8, 0.2),
+        reference=_mean(board, whole) if whole else None,
+        missing=missing,
+    )
+
+
+def _answer(adds: dict[str, Difference], higher: bool) -> str:
+    if not adds:
+        return "Not answered yet."
+    gains = [stage for stage, d in adds.items() if _sign(d) == (1 if higher else -1)]
+    if len(gains) == 2:
+        return "Both: each stage adds to the other."
+    if gains:
+        (other,) = set(STAGES) - set(gains)
+        harms = _sign(adds[other]) == (-1 if higher else 1)
+        tail = "takes something away" if harms else "adds nothing that these streams can show"
+        return f"{gains[0].capitalize()}: {other} on top of it {tail}."
+    return "Undecided: neither stage adds to the other what these streams can show."
+
+
+def _variant(board: Board, method: Method, whole: Method | None) -> Variant:
+    return Variant(
+        method=method,
+        values=tuple(_by_seed(board, method).values()),
+        difference=None if whole in (None, method) else _difference(board, method, whole),
+        changed=_changed(method, whole) if whole and whole is not method else "",
+    )
+
+
+def _changed(method: Method, whole: Method) -> str:
+    mine, theirs = method.header, whole.header
+    if mine is None or theirs is None or mine.agent != theirs.agent:
+        return f"agent {mine.agent}" if mine else ""
+    return ", ".join(
+        f"{name}={json.dumps(value)}"
+        for name, value in mine.settings.items()
+        if theirs.settings.get(name) != value
+    )
+
+
+def _difference(board: Board, a: Method, b: Method) -> Difference:
+    return paired_difference(_by_seed(board, a), _by_seed(board, b))
+
+
+def _sign(difference: Difference) -> int:
+    """1 or -1 where the interval lies on one side of 0; else 0."""
+    interval = difference.interval
+    if interval is None or interval.low <= 0 <= interval.high:
+        return 0
+    return 1 if interval.low > 0 else -1
+
+
+def _by_seed(board: Board, method: Method) -> dict[Hashable, float]:
+    assert method.results
+    values = {seed.seed: seed.metrics.get(board.headline) for seed in method.results.seeds}
+    return {seed: value for seed, value in values.items() if value is not None}
+
+
+def _mean(board: Board, method: Method) -> float | None:
+    return method.results.mean.get(board.headline) if method.results else None
