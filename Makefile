@@ -16,8 +16,8 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $(STAMP)
 
-demo: $(STAMP)  ## Compare agents over eight days (with SLEEPGYM_DATA=DIR: on real CLINC150)
-	@if [ -n "$$SLEEPGYM_DATA" ]; then suite=clinc150; else suite=first-night; fi; \
+demo: $(STAMP)  ## Compare agents, sleeping ones too, over three days (with SLEEPGYM_DATA=DIR: on real CLINC150)
+	@if [ -n "$$SLEEPGYM_DATA" ]; then suite=clinc150; else suite=demo; fi; \
 	$(BIN)/sleepgym suite $$suite --out runs/$$suite --workers $(WORKERS)
 
 test: $(STAMP)  ## Run the fast tests
@@ -39,6 +39,8 @@ bench: $(STAMP)  ## Ratios, measured side by side in one run
 	$(BIN)/python benchmarks/environment.py
 	$(BIN)/python benchmarks/generating.py
 	$(BIN)/python benchmarks/answering.py
+	$(BIN)/python benchmarks/verifying.py
+	$(BIN)/python benchmarks/site.py
 
 docs: $(STAMP)  ## Write the pages of docs/reference from the registry and the docstrings
 	$(BIN)/python docs/generate.py

@@ -15,6 +15,7 @@ from sleepgym.agent import Agent
 from sleepgym.env import ContinualEnv, make_env
 from sleepgym.errors import BadSetting
 from sleepgym.records import SCHEMA
+from sleepgym.rng import derive_seed
 from sleepgym.settings import build_config, plain
 
 Audit = Literal["instance", "process", "off"]
@@ -30,7 +31,7 @@ class RunSpec:
         agent: Registered name or ``module:Class``.
         env_settings: ``preset``, family settings, ``exams`` and budgets, as text or values.
         agent_settings: Fields of the agent's ``Config``.
-        seed: Seed of the stream and of the agent.
+        seed: Seed of the stream. The agent's is derived from it and does not give it away.
         model: ``"embedded"``, a path, a hub id or ``"scratch"``; ignored by agents without one.
         data: Folder of original data files.
         audit: What sits the morning exam: a fresh instance loaded from the saved state
@@ -63,7 +64,7 @@ class RunSpec:
     def make_agent(self) -> Agent:
         """A fresh agent, as it is at birth."""
         cls = registry.agent_class(self.agent)
-        return cls(self.agent_config(), seed=self.seed, model=self.model)
+        return cls(self.agent_config(), seed=derive_seed(self.seed, "agent"), model=self.model)
 
     def agent_config(self) -> Any:
         """The agent's configuration with every default filled in."""

@@ -33,3 +33,98 @@ sleepgym.register_agent(
     "sleepgym_agents.naive_lora:NaiveLora",
     "the same through one LoRA adapter, trained further every night",
 )
+sleepgym.register_agent(
+    "seeding",
+    "sleepgym_agents.seeding:Seeding",
+    "Knowledge Seeding: distils the day in context into newly unlocked experts",
+)
+sleepgym.register_agent(
+    "dreaming",
+    "sleepgym_agents.dreaming:Dreaming",
+    "Dreaming: learns from those of its dreams that helped a copy of it",
+)
+sleepgym.register_agent(
+    "sleep",
+    "sleepgym_agents.sleep:Sleep",
+    "Knowledge Seeding, then Dreaming",
+)
+sleepgym.register_agent(
+    "replay",
+    "sleepgym_agents.replay:Replay",
+    "fine-tunes on the day mixed with a uniform sample of old raw text",
+)
+sleepgym.register_agent(
+    "self-replay",
+    "sleepgym_agents.self_replay:SelfReplay",
+    "fine-tunes on the day, held to its evening self on sequences it samples",
+)
+sleepgym.register_agent(
+    "ewc",
+    "sleepgym_agents.ewc:Ewc",
+    "fine-tunes with weights that mattered before held by a penalty (online EWC)",
+)
+sleepgym.register_agent(
+    "lora-per-day",
+    "sleepgym_agents.lora_per_day:LoraPerDay",
+    "a new LoRA adapter every night, older ones frozen and all active",
+)
+sleepgym.register_agent(
+    "o-lora",
+    "sleepgym_agents.o_lora:OLora",
+    "a new LoRA adapter every night, orthogonal to all older ones",
+)
+sleepgym.register_agent(
+    "notebook",
+    "sleepgym_agents.notebook:Notebook",
+    "writes its dreams down as text and reads the best notes before answering",
+)
+sleepgym.register_agent(
+    "inca",
+    "sleepgym_agents.inca:Inca",
+    "class Gaussians pick candidates, the frozen model chooses among them",
+)
+sleepgym.register_agent(
+    "joint",
+    "sleepgym_agents.joint:Joint",
+    "upper bound outside any budget: all material kept, trained anew each night",
+)
+sleepgym.register_agent(
+    "context-distillation",
+    "sleepgym_agents.context_distillation:ContextDistillation",
+    "distils the self that reads the day into the one that does not",
+)
+sleepgym.register_agent(
+    "sdft",
+    "sleepgym_agents.sdft:Sdft",
+    "on-policy self-distillation, the teacher a moving average with the day in its prompt",
+)
+sleepgym.register_agent(
+    "opsd",
+    "sleepgym_agents.sdft:Opsd",
+    "on-policy self-distillation, fixed teacher, LoRA, Jensen-Shannon",
+)
+sleepgym.register_agent(
+    "grpo",
+    "sleepgym_agents.grpo:Grpo",
+    "reinforces the better of its sampled answers to the day's practice",
+)
+sleepgym.register_agent(
+    "seal",
+    "sleepgym_agents.seal:Seal",
+    "writes implications of what it read and merges a LoRA trained on them",
+)
+sleepgym.register_agent(
+    "ttt",
+    "sleepgym_agents.ttt:Ttt",
+    "trains a LoRA on each task's demonstrations when asked, then drops it",
+)
+sleepgym.register_agent(
+    "cartridge",
+    "sleepgym_agents.cartridge:Cartridge",
+    "a trained prefix of keys and values a day; no weight is touched",
+)
+sleepgym.register_agent(
+    "continuum",
+    "sleepgym_agents.hope:Continuum",
+    "memories beside the MLPs, each updated by gradient at its own frequency",
+)

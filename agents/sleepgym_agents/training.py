@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -75,9 +75,6 @@ class Batch:
     ids: Tensor
     weights: Tensor
     tokens: int
-
-
-Loss = Callable[[torch.nn.Module, Batch], Tensor]
 
 
 def chain(
@@ -156,10 +153,12 @@ def cross_entropy(model: torch.nn.Module, batch: Batch) -> Tensor:
 
 def optimise(
     lm: LanguageModel,
-    steps: Sequence[Sequence[Example]],
+    steps: Sequence[Sequence[Any]],
     settings: TrainingSettings,
     night: Night,
-    loss: Loss = cross_entropy,
+    loss: Callable[[torch.nn.Module, Any], Tensor] = cross_entropy,
+    collate: Callable[[Any, torch.device], Any] = collate,
+    parameters: Sequence[Tensor] | None = None,
 ) -> dict[str, float]:
     """Train what requires a gradient, one optimiser step a batch, within the night's budget.
 
@@ -172,12 +171,15 @@ def optimise(
         settings: Learning rate and so on; epochs and chaining are :func:`plan`'s.
         night: Its budget is asked before every step.
         loss: From model and batch to a scalar.
+        collate: From one of ``steps`` to a batch that knows its number of ``tokens``.
+        parameters: What to train; None is all of the model that requires a gradient.
 
     Returns:
         What to log: ``steps``, ``loss`` (mean over the last tenth of the steps), and 1.0 under
         ``stopped_by_budget`` or ``nan_loss`` where that happened.
     """
-    parameters = [p for p in lm.model.parameters() if p.requires_grad]
+    if parameters is None:
+        parameters = [p for p in lm.model.parameters() if p.requires_grad]
     evening = [p.detach().clone() for p in parameters]
     optimiser = torch.optim.AdamW(
         parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay
@@ -195,7 +197,8 @@ def optimise(
                 log["stopped_by_budget"] = 1.0
                 break
             value = loss(lm.model, batch)
-            value.backward()
+            if value.requires_grad:  # nothing that is trained speaks in some batches
+                value.backward()
             lm.meter.train_tokens += batch.tokens
             lm.meter.flops += flops
             norm = torch.nn.utils.clip_grad_norm_(parameters, settings.max_gradient_norm)
@@ -210,7 +213,7 @@ def optimise(
             optimiser.zero_grad(set_to_none=True)
             losses.append(value.item())
     finally:
-        lm.model.zero_grad(set_to_none=True)
+        optimiser.zero_grad(set_to_none=True)
         lm.model.eval()
     tail = losses[-max(1, len(losses) // 10) :]
     if tail:

@@ -31,10 +31,7 @@ def load_weights(model: torch.nn.Module, path: Path, only: str = "") -> None:
     Raises:
         BadRun: If the file is not safetensors, or names or shapes differ.
     """
-    try:
-        saved = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise BadRun(f"{path}: not a readable safetensors file: {error}") from error
+    saved = read_tensors(path)
     own = named_weights(model, only)
     differing = {name for name in own if name not in saved or own[name].shape != saved[name].shape}
     if differing or len(own) != len(saved):
@@ -42,6 +39,18 @@ def load_weights(model: torch.nn.Module, path: Path, only: str = "") -> None:
     with torch.no_grad():
         for name, tensor in own.items():
             tensor.copy_(saved[name])
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file.
+
+    Raises:
+        BadRun: If it is not a readable safetensors file.
+    """
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise BadRun(f"{path}: not a readable safetensors file: {error}") from error
 
 
 def add_lora(lm: LanguageModel, rank: int, alpha: float, seed: int) -> None:
@@ -58,3 +67,4 @@ def add_lora(lm: LanguageModel, rank: int, alpha: float, seed: int) -> None:
         torch.manual_seed(seed)
         inject_adapter_in_model(config, lm.model)
     lm.model.eval()
+    lm.parameters = lm.model.num_parameters()

@@ -1,0 +1,258 @@
+"""What a night consolidates: lessons about the day and about what the day brought back to mind."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+from annotated_types import Ge, Interval
+
+from sleepgym import Night
+from sleepgym.errors import BadSetting
+from sleepgym_agents.continuum import ExpertMemory
+from sleepgym_agents.dreamer import Dreamer, dreaming_with
+from sleepgym_agents.dreams import Pair, dream
+from sleepgym_agents.lessons import Lesson, teach
+from sleepgym_agents.model import LanguageModel
+from sleepgym_agents.name_router import Names
+from sleepgym_agents.names import Name, find_names, split_words
+from sleepgym_agents.recollection import answer_oneself, ask_oneself, invent_titles
+from sleepgym_agents.scoring import score_continuations
+
+
+@dataclass(frozen=True)
+class MaterialSettings:
+    """How the night's material is made.
+
+    Attributes:
+        chains: Dreams sampled from the teacher, each a chain of questions and answers.
+        dream_tokens: Longest chain.
+        confidence: Least probability of an answer under its teacher; others are dropped.
+        name_nats: How much more likely the day makes each word of a name.
+        rehearsals: Questions sampled from the bare self: what common words are, and what routers
+            that never fall silent must not change.
+        recollections: Questions sampled about each name of the day.
+        recollection_confidence: Least probability of a recollected answer about a name that no
+            expert knows yet; about one that is known, ``confidence`` suffices.
+        links: Questions sampled about each name that was learned together with one met again.
+        teachers: Further models that read the day and teach, by name; they share the vocabulary.
+        dreamer: Folder of a dreamer that ``sleepgym train-dreamer`` trained on the same base model;
+            it writes the self's dreams. Empty: the self dreams as it is.
+    """
+
+    chains: Annotated[int, Ge(1)] = 48
+    dream_tokens: Annotated[int, Ge(8)] = 80
+    confidence: Annotated[float, Interval(ge=0, le=1)] = 0.5
+    name_nats: Annotated[float, Ge(0)] = 4.0
+    rehearsals: Annotated[int, Ge(0)] = 64
+    recollections: Annotated[int, Ge(0)] = 24
+    recollection_confidence: Annotated[float, Interval(ge=0, le=1)] = 0.9
+    links: Annotated[int, Ge(0)] = 12
+    teachers: tuple[str, ...] = ()
+    dreamer: str = ""
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a night consolidates.
+
+    Attributes:
+        dreams: Lessons about the day, by the self that has it in context.
+        recollections: Lessons about what is known of the day's names from elsewhere.
+        links: Lessons about names that are linked to those met again, the links first.
+        rehearsals: Lessons about nothing in particular, by the self.
+        names: Token ids of the names that the day is about.
+        dreamt: How many different dreams there were before any was dropped.
+    """
+
+    dreams: list[Lesson]
+    recollections: list[Lesson]
+    links: list[Lesson]
+    rehearsals: list[Lesson]
+    names: list[Name]
+    dreamt: int
+
+
+def gather(
+    memory: ExpertMemory,
+    parts: Sequence[Sequence[int]],
+    practised: Sequence[Pair],
+    settings: MaterialSettings,
+    night: Night,
+    teachers: Sequence[LanguageModel] = (),
+    dreamer: Dreamer | None = None,
+) -> Material:
+    """Dream about the day, tell its names, and recollect what is known of them.
+
+    The day is read by the bare self: an older expert that believes something else must not talk
+    it out of the news.
+
+    Args:
+        memory: The evening's self.
+        parts: Token ids of the day's documents and demonstrations.
+        practised: Questions of the day with their right answers.
+        settings: How much of each.
+        night: Seeds the sampling.
+        teachers: Other models that read the day.
+        dreamer: Writes the dreams of the self; what they teach is the self's own belief.
+
+    Raises:
+        BadSetting: If a teacher's vocabulary is not the student's.
+    """
+    context = [i for part in parts for i in part]
+    taught: list[Lesson] = []
+    with memory.without(*memory.unlocked):
+        for number, teacher in enumerate((memory.lm, *teachers)):
+            _require_same_vocabulary(memory.lm, teacher, settings.teachers)
+            seed = night.derive_seed("dreams", number)
+            chains = [parts] * settings.chains
+            with dreaming_with(teacher, None if number else dreamer):
+                written = dream(teacher, chains, tokens=settings.dream_tokens, seed=seed)
+            pairs = sorted({pair for chain in written for pair in chain} | set(practised))
+            taught += teach(teacher, pairs, context)
+        rehearsed = rehearse(memory, settings.rehearsals, night)
+        lessons = [lesson for lesson in taught if lesson.confidence >= settings.confidence]
+        names = tell_names(memory, lessons, context, rehearsed, settings.name_nats)
+    dreamt = {lesson.pair for lesson in lessons}
+    known, linked = recollect(memory, names, lessons, parts, settings, night)
+    known = [lesson for lesson in known if lesson.pair not in dreamt]
+    return Material(lessons, known, linked, rehearsed, names, len({x.pair for x in taught}))
+
+
+def _require_same_vocabulary(
+    student: LanguageModel, teacher: LanguageModel, names: Sequence[str]
+) -> None:
+    if teacher.prompter.tokenizer.get_vocab() != student.prompter.tokenizer.get_vocab():
+        raise BadSetting(
+            f"teachers={','.join(names)}: teacher and student need the same vocabulary, "
+            f"not {len(teacher.prompter.tokenizer)} and {len(student.prompter.tokenizer)} tokens"
+        )
+
+
+def rehearse(memory: ExpertMemory, count: int, night: Night) -> list[Lesson]:
+    """Lessons that the self writes from nothing, about titles of its own invention."""
+    titles = invent_titles(memory.lm, count, night.derive_seed("titles"))
+    return teach(memory.lm, ask_oneself(memory.lm, titles, 1, night.derive_seed("rehearsal")))
+
+
+def tell_names(
+    memory: ExpertMemory,
+    lessons: Sequence[Lesson],
+    context: Sequence[int],
+    rehearsed: Sequence[Lesson],
+    nats: float,
+) -> list[Name]:
+    """The names in what was dreamt: words of the day that no rehearsal uses.
+
+    Args:
+        memory: The evening's self, its experts silent.
+        lessons: About the day, with the day's likelihoods.
+        context: The day's token ids.
+        rehearsed: What the self says when it speaks of nothing in particular.
+        nats: See :class:`MaterialSettings`.
+    """
+    lm = memory.lm
+    prompter = lm.prompter
+    bare = score_continuations(
+        lm,
+        [[*prompter.start, *lesson.ids[:1]] for lesson in lessons],
+        [lesson.ids[1:] for lesson in lessons],
+    )
+    frame = len(prompter.question("")) - len(prompter.question("")[:1])  # what follows the text
+    texts, gaps = [], []
+    for lesson, alone in zip(lessons, bare, strict=True):
+        told = lesson.likelihoods.tolist()
+        gap = [a - b for a, b in zip(told, alone.log_probabilities, strict=True)]
+        texts.append(lesson.ids[1 : lesson.asked - frame])
+        gaps.append(gap[: lesson.asked - frame - 1])
+    tokenizer = prompter.tokenizer
+    common = {
+        word
+        for lesson in rehearsed
+        for word in split_words(lesson.ids[1 : lesson.asked - frame], tokenizer)
+    }
+    return find_names(texts, gaps, tokenizer, nats, context, common)
+
+
+def recollect(
+    memory: ExpertMemory,
+    names: Sequence[Name],
+    lessons: Sequence[Lesson],
+    parts: Sequence[Sequence[int]],
+    settings: MaterialSettings,
+    night: Night,
+) -> tuple[list[Lesson], list[Lesson]]:
+    """What is known of names that the day mentions, and what links others to them.
+
+    A name that is met again brings back those that were learned with it; of these, the ones that
+    are linked to it come along.
+
+    Returns:
+        Lessons about the day's names; lessons about linked names, first those that name the link.
+    """
+    router = memory.router
+    if not isinstance(router, Names) or not settings.recollections:
+        return [], []
+    decode = memory.lm.prompter.tokenizer.decode
+    told: dict[str, set[str]] = {}
+    texts = [decode(name).strip() for name in names]
+    for question, answer in (lesson.pair for lesson in lessons):
+        for text in texts:
+            if text in question:
+                told.setdefault(text, set()).add(answer)
+    seed = night.derive_seed("recollections")
+    known = recall(memory, names, router.table, told, parts, settings, settings.recollections, seed)
+    met = [name for name in names if name in router.table]
+    with_them = router.names_of([place for name in met for place in router.table[name]])
+    others = [name for name in with_them if name not in names]
+    seed = night.derive_seed("links")
+    beside = recall(memory, others, router.table, told, parts, settings, settings.links, seed)
+    wanted = {decode(name).strip() for name in met}
+    links = [lesson for lesson in beside if lesson.pair[1] in wanted]
+    named = {
+        decode(n).strip() for n in others if any(decode(n).strip() in x.pair[0] for x in links)
+    }
+    company = [x for x in beside if any(text in x.pair[0] for text in named) and x not in links]
+    return known, [*links, *company]
+
+
+def recall(
+    memory: ExpertMemory,
+    names: Sequence[Name],
+    known: Collection[Name],
+    told: Mapping[str, set[str]],
+    parts: Sequence[Sequence[int]],
+    settings: MaterialSettings,
+    count: int,
+    seed: int,
+) -> list[Lesson]:
+    """What the self is sure of about some names, unless the day says otherwise.
+
+    A recollection is outdated where the day's text, read by the bare self, answers its question
+    differently, with something that was dreamt about that name tonight. Without this last
+    condition every question that the day does not answer would count as one: a model that must
+    answer picks something from what it reads.
+    """
+    lm = memory.lm
+    decode = lm.prompter.tokenizer.decode
+    texts = [decode(name).strip() for name in names]
+    asked = sorted({question for question, _ in ask_oneself(lm, names, count, seed)})
+    asked = [question for question in asked if any(text in question for text in texts)]
+    pairs = [(q, a) for q, a in zip(asked, answer_oneself(lm, asked), strict=True) if a]
+    learned = [decode(name).strip() for name in names if name in known]
+    sure = []
+    for lesson in teach(lm, pairs):
+        is_learned = any(text in lesson.pair[0] for text in learned)
+        least = settings.confidence if is_learned else settings.recollection_confidence
+        if lesson.confidence >= least:
+            sure.append(lesson)
+    with memory.without(*memory.unlocked):
+        read = answer_oneself(lm, [lesson.pair[0] for lesson in sure], parts)
+    kept = []
+    for lesson, new in zip(sure, read, strict=True):
+        question, old = lesson.pair
+        news = {a for text, answers in told.items() if text in question for a in answers}
+        if old == new or new not in news:
+            kept.append(lesson)
+    return kept

@@ -1,0 +1,97 @@
+"""Names: the words of a text that only its context could tell.
+
+A model that read a passage expects the names in a question about it; the same model without the
+passage does not. The gap between the two log-likelihoods marks names without a list of them, and
+without knowing what a name looks like.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from functools import lru_cache
+from itertools import groupby
+from typing import Any
+
+Name = tuple[int, ...]
+
+
+def find_names(
+    texts: Sequence[Sequence[int]],
+    gaps: Sequence[Sequence[float]],
+    tokenizer: Any,
+    threshold: float,
+    context: Sequence[int],
+    common: Collection[Name] = (),
+) -> list[Name]:
+    """The runs of words that the context made likely.
+
+    What counts is the mean over all occurrences of a word: the first word of a question may
+    surprise once, a name always does.
+
+    Args:
+        texts: Token ids of questions.
+        gaps: For each token, log-likelihood with the context minus that without, in nats.
+        tokenizer: Tells where words begin.
+        threshold: Least mean gap of each word of a name, in nats, summed over its tokens.
+        context: Token ids of what was read: only its words can be names, and a name goes on for as
+            long as all its occurrences go on alike (a family name that the model can guess).
+        common: Words that are none.
+
+    Returns:
+        Token ids of each name, sorted.
+    """
+    split = [split_words(ids, tokenizer) for ids in texts]
+    read = split_words(context, tokenizer)
+    allowed = set(read) - set(common)
+    surprise: dict[Name, list[float]] = {}
+    for words, gap in zip(split, gaps, strict=True):
+        values = iter(gap)
+        for word in words:
+            surprise.setdefault(word, []).append(sum(next(values) for _ in word))
+    telling = {
+        word
+        for word, values in surprise.items()
+        if word in allowed and sum(values) / len(values) >= threshold
+    }
+    runs: set[tuple[Name, ...]] = set()
+    for words in split:
+        for is_name, run in groupby(words, key=telling.__contains__):
+            if is_name:
+                runs.add(tuple(run))
+    whole = {_extended(run, [*split, read]) for run in runs}
+    return sorted(tuple(i for word in run for i in word) for run in whole)
+
+
+def _extended(run: tuple[Name, ...], texts: Sequence[Sequence[Name]]) -> tuple[Name, ...]:
+    """A run of words with those that follow it wherever it occurs, if it occurs twice at least."""
+    while True:
+        size = len(run)
+        nexts = [
+            words[i + size] if i + size < len(words) else ()
+            for words in texts
+            for i in range(len(words) - size + 1)
+            if tuple(words[i : i + size]) == run
+        ]
+        follower = nexts[0] if nexts else ()
+        if len(nexts) < 2 or set(nexts) != {follower} or not follower:
+            return run
+        run = (*run, follower)
+
+
+def split_words(ids: Sequence[int], tokenizer: Any) -> list[Name]:
+    """Token ids cut where words begin."""
+    words: list[list[int]] = []
+    for i in ids:
+        if not words or _begins_word(tokenizer, i):
+            words.append([])
+        words[-1].append(i)
+    return [tuple(word) for word in words]
+
+
+@lru_cache(maxsize=100_000)
+def _begins_word(tokenizer: Any, token: int) -> bool:
+    """Whether a token opens a word: it begins with a space, or holds no letter or digit."""
+    if token in tokenizer.all_special_ids:
+        return True
+    piece = tokenizer.convert_ids_to_tokens(token)
+    return piece[:1] in ("\u0120", "\u2581", " ") or not any(c.isalnum() for c in piece)

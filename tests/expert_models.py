@@ -1,0 +1,88 @@
+"""Tiny random language models of several families, and memories of experts inside them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    Gemma2Config,
+    Gemma3TextConfig,
+    LlamaConfig,
+    MistralConfig,
+    Qwen3Config,
+)
+
+from sleepgym_agents.continuum import ExpertMemory, MemorySettings
+from sleepgym_agents.model import LanguageModel
+from sleepgym_agents.prompts import Prompter
+from sleepgym_agents.scratch import SCRATCH_FORMAT, byte_tokenizer
+
+FAMILIES: dict[str, Any] = {
+    "llama": LlamaConfig,
+    "qwen3": Qwen3Config,
+    "gemma2": Gemma2Config,
+    "gemma3": Gemma3TextConfig,
+    "mistral": MistralConfig,
+}
+
+
+def family_model(family: str) -> Any:
+    """A random model of 3 layers over the scratch tokenizer's vocabulary."""
+    config = FAMILIES[family](
+        vocab_size=261,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=16,
+        max_position_embeddings=1024,
+        initializer_range=0.2,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=0,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        return AutoModelForCausalLM.from_config(config).eval()
+
+
+def family_folder(family: str, path: Path) -> str:
+    """The same model in a folder, with its tokenizer and prompt format."""
+    family_model(family).save_pretrained(path)
+    byte_tokenizer().save_pretrained(path)
+    (path / "prompt.json").write_text(json.dumps(asdict(SCRATCH_FORMAT)))
+    return str(path)
+
+
+def scratch_prompter() -> Prompter:
+    return Prompter(SCRATCH_FORMAT, byte_tokenizer())
+
+
+def make_memory(
+    lm: LanguageModel | None = None, *, rank: int = 4, first_layer: float = 0.0, **settings: Any
+) -> ExpertMemory:
+    """An expert memory in the scratch model, in all of its layers."""
+    lm = lm or LanguageModel.load("scratch", seed=3)
+    return ExpertMemory(lm, MemorySettings(rank=rank, first_layer=first_layer, **settings), seed=1)
+
+
+@torch.no_grad()
+def fill(memory: ExpertMemory, place: tuple[int, int], seed: int = 0, scale: float = 0.3) -> None:
+    """Give an expert something to say, in numbers that survive being saved."""
+    generator = torch.Generator().manual_seed(seed)
+    for expert in memory.experts(place):
+        expert.down.copy_(torch.randn(expert.down.shape, generator=generator) * scale)
+        for parameter in expert.parameters():
+            parameter.copy_(parameter.bfloat16())
+
+
+@torch.no_grad()
+def logits(lm: LanguageModel, ids: list[int]) -> torch.Tensor:
+    """Of a plain pass over one sequence, (length, vocabulary)."""
+    return lm.model(torch.tensor([ids]), use_cache=False).logits[0]
