@@ -1,7 +1,10 @@
 """Suites: the same streams and questions for every agent, resumable as a whole.
 
 A suite is a TOML file: ``summary``, ``seeds`` (``"100-104"``), ``model``, ``[[envs]]`` and
-``[[agents]]``. Adding one is adding a file to ``sleepgym/suites/``.
+``[[agents]]``. Adding one is adding a file to ``sleepgym/suites/``. For ``--dry-run`` it may say
+how large the model is (``parameters``), what is fetched (``[[downloads]]``: ``what``,
+``gigabytes``), and of which size the streams are (``scale`` of an environment, the fields of
+:class:`sleepgym.estimates.Scale`), where they cannot be made without their data.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from sleepgym.errors import BadSetting, SleepGymError, unknown_name
+from sleepgym.estimates import Scale
 from sleepgym.spec import Audit, RunSpec
 
 FOLDER = Path(__file__).parent / "suites"
@@ -30,11 +34,13 @@ class Part:
         id: Environment id or agent name.
         label: Folder and table name; unique within the suite.
         settings: Its settings.
+        scale: Of an environment: the size of its streams, for estimates without the data.
     """
 
     id: str
     label: str
     settings: Mapping[str, Any] = field(default_factory=dict)
+    scale: Scale | None = None
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,8 @@ class Suite:
         agents: Agents; the first is the reference of paired differences.
         seeds: Seeds; every agent meets the same streams.
         model: Language model of the agents that use one.
+        parameters: Of that model; None where the file does not say.
+        downloads: What is fetched where it is not at hand, and its gigabytes.
     """
 
     name: str
@@ -56,6 +64,8 @@ class Suite:
     agents: tuple[Part, ...]
     seeds: tuple[int, ...]
     model: str = "embedded"
+    parameters: float | None = None
+    downloads: tuple[tuple[str, float], ...] = ()
 
     def runs(
         self, out: Path, data: Path | None = None, audit: Audit = "instance"
@@ -118,6 +128,8 @@ def load_suite(name: str) -> Suite:
             agents=tuple(_part(row) for row in content["agents"]),
             seeds=parse_seeds(str(content["seeds"])),
             model=content.get("model", "embedded"),
+            parameters=content.get("parameters"),
+            downloads=tuple((d["what"], d["gigabytes"]) for d in content.get("downloads", ())),
         )
     except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
         raise SleepGymError(f"suite file {file} is malformed: {error!r}") from error
@@ -175,4 +187,5 @@ def _run_one(spec: RunSpec, out: Path) -> None:
 
 
 def _part(row: Mapping[str, Any]) -> Part:
-    return Part(row["id"], row.get("label", row["id"]), row.get("settings", {}))
+    scale = Scale(**row["scale"]) if "scale" in row else None
+    return Part(row["id"], row.get("label", row["id"]), row.get("settings", {}), scale)

@@ -17,6 +17,7 @@ from transformers import (
     Qwen3Config,
 )
 
+from sleepgym import Document
 from sleepgym_agents.continuum import ExpertMemory, MemorySettings
 from sleepgym_agents.model import LanguageModel
 from sleepgym_agents.prompts import Prompter
@@ -86,3 +87,27 @@ def fill(memory: ExpertMemory, place: tuple[int, int], seed: int = 0, scale: flo
 def logits(lm: LanguageModel, ids: list[int]) -> torch.Tensor:
     """Of a plain pass over one sequence, (length, vocabulary)."""
     return lm.model(torch.tensor([ids]), use_cache=False).logits[0]
+
+
+def speaking(router: str) -> ExpertMemory:
+    """A memory of two experts that speak for some names; louder weights do not repeat a token."""
+    memory = make_memory(LanguageModel.load("scratch", seed=3), router=router, key_cosine=0.9)
+    encode = memory.lm.prompter.encode
+    for i, names in enumerate((["Ada", "Bo"], ["Ada", "Bo Li", "e"])):
+        place = memory.unlock()
+        found = [tuple(encode(name)) for name in names]
+        texts = [memory.lm.prompter.question(f"is {name} in?") for name in names]
+        memory.introduce(place, found, texts)
+        fill(memory, place, seed=i, scale=1.0)
+        if router == "gate":
+            memory.router.weights[place].normal_(generator=torch.Generator().manual_seed(i))
+            memory.router.weights[place] = memory.router.weights[place].bfloat16().float()
+    return memory
+
+
+def asked(lm: LanguageModel) -> list[list[int]]:
+    """Prompts that begin alike and end with and without the names of :func:`speaking`."""
+    document = lm.prompter.document(Document("Ada met Bo Li. " * 3, "Bo Li"))
+    texts = ("who is Ada?", "what", "was Bo Li ever told about Ada Bo", "one", "was Bo here?")
+    shown = lm.prompter.demonstration("Who is Ada?", "Bo")
+    return [lm.prompter.prompt(text, [document, shown]) for text in texts]

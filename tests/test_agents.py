@@ -29,8 +29,25 @@ ASKED = (
     Question("send him some money", LABELS),
     Question("What does Mira Tolwen repair?"),
 )
-NAMES = ("frozen", "in-context", "retrieval", "nearest", "naive", "naive-lora")
+NAMES = (
+    *("frozen", "in-context", "retrieval", "nearest", "naive", "naive-lora"),
+    *("seeding", "dreaming", "sleep"),
+)
+SLEEPERS = {
+    "chains": 2,
+    "dream_tokens": 8,
+    "epochs": 2,
+    "rank": 4,
+    "rehearsals": 2,
+    "recollections": 1,
+    "confidence": 0.0,
+    "name_nats": 0.0,
+    "max_answer_tokens": 8,
+}
 QUICK = {
+    "seeding": SLEEPERS,
+    "dreaming": {**SLEEPERS, "dreams": 2},
+    "sleep": {**SLEEPERS, "dreams": 2},
     "naive": {"epochs": 2, "max_answer_tokens": 8},
     "naive-lora": {"epochs": 2, "rank": 4, "max_answer_tokens": 8},
     "frozen": {"max_answer_tokens": 8},

@@ -8,15 +8,14 @@ from sleepgym.cli import run_command
 from sleepgym.env import make_env
 from sleepgym.errors import BadRun, BadSetting
 from sleepgym.settings import build_config
-from sleepgym_agents import dreamer_training, dreaming, material
+from sleepgym_agents import dream_trials, dreamer_training, dreaming, material
+from sleepgym_agents.dream_trials import DreamTrials, unread
 from sleepgym_agents.dreamer import Dreamer, base_digest, dreaming_with
 from sleepgym_agents.dreamer_training import (
     Course,
     DreamerTraining,
-    DreamTrials,
     fine_tune,
     train_dreamer,
-    unread,
 )
 from sleepgym_agents.dreaming import DreamingSettings
 from sleepgym_agents.dreams import dream
@@ -55,7 +54,7 @@ def chains(monkeypatch):
         asked.append((lm, prompts, seed, [n for n, _ in lm.model.named_parameters()]))
         return [form(f"<q>Who is {seed % 97} {i}?<a>Bo{i}<end>") for i in range(len(prompts))]
 
-    monkeypatch.setattr(dreamer_training, "write_chains", write)
+    monkeypatch.setattr(dream_trials, "write_chains", write)
     return asked
 
 
@@ -66,7 +65,7 @@ def trained(tmp_path, chains, monkeypatch):
     def gains(memory, place, dreams, exam, **options):
         return [float(i == 1) for i in range(len(dreams))]
 
-    monkeypatch.setattr(dreamer_training, "reward", gains)
+    monkeypatch.setattr(dream_trials, "reward", gains)
     train_dreamer(course(), tmp_path / "dreamer", rounds=1)
     return tmp_path / "dreamer"
 
@@ -110,7 +109,7 @@ def test_rewarded_dreams_and_no_others_are_learned(trained, chains, lm, monkeypa
 
 def test_a_round_that_rewards_nothing_makes_no_dreamer(tmp_path, chains, monkeypatch, lm):
     monkeypatch.setattr(
-        dreamer_training, "reward", lambda memory, place, dreams, *_, **__: [0.0] * len(dreams)
+        dream_trials, "reward", lambda memory, place, dreams, *_, **__: [0.0] * len(dreams)
     )
     (row,) = train_dreamer(course(), tmp_path, rounds=1)
     assert (row["tried"], row["rewarded"]) == (6, 0)
@@ -130,7 +129,7 @@ def test_a_dream_that_tells_the_exam_is_rewarded(lm):
     written = ["<q>Where is Mo?<a>Rome<end>", "<q>Where is Mo?<a>Bern<end>"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            dreamer_training, "write_chains", lambda lm, *_: [lm.prompter.encode(written.pop(0))]
+            dream_trials, "write_chains", lambda lm, *_: [lm.prompter.encode(written.pop(0))]
         )
         trials = agent._try(place, Night(1, Budget(), 3, agent.meter))
     gains = {agent.lm.prompter.tokenizer.decode(trial.ids): trial.gain for trial in trials}
@@ -144,7 +143,7 @@ def test_one_random_older_expert_speaks_while_dreaming(chains, monkeypatch):
     places = [agent.memory.unlock() for _ in range(3)]
     free: list = []
     monkeypatch.setattr(
-        dreamer_training,
+        dream_trials,
         "write_chains",
         lambda lm, prompts, *_: free.append((agent.memory._free, set(agent.memory.mask))) or [],
     )
@@ -253,7 +252,7 @@ def test_an_unread_lesson_is_its_text(lm):
 
 def test_the_command_trains_and_goes_on(tmp_path, capsys, chains, monkeypatch):
     monkeypatch.setattr(
-        dreamer_training, "reward", lambda memory, place, dreams, *_, **__: [1.0] * len(dreams)
+        dream_trials, "reward", lambda memory, place, dreams, *_, **__: [1.0] * len(dreams)
     )
     quick = [f"{name}={value}" for name, value in OPEN.items()]
     settings = [word for pair in [*quick, "dreams=2"] for word in ("--agent-set", pair)]

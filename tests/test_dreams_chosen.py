@@ -33,9 +33,7 @@ def gradient(memory, items, parameters):
     batch = collator(memory.lm, 0.0)([items], memory.lm.device)
     logits = memory.lm.model(input_ids=batch.ids, use_cache=False).logits.flatten(0, 1)
     wanted = batch.ids.flatten()[batch.places + 1]
-    losses = torch.nn.functional.cross_entropy(
-        logits[batch.places], wanted, reduction="none"
-    )
+    losses = torch.nn.functional.cross_entropy(logits[batch.places], wanted, reduction="none")
     loss = (losses * batch.weights).sum() / batch.weights.sum()
     grads = torch.autograd.grad(loss, parameters)
     return loss.item(), sum(float(g.square().sum()) for g in grads) ** 0.5
@@ -77,9 +75,7 @@ def test_nobody_speaks_in_a_dream():
 
 def gains(memory, dreams, quiz, steps=2, **limits):
     night = Night(1, Budget(**limits), 0, memory.lm.meter)
-    return reward(
-        memory, PLACE, dreams, quiz, steps=steps, learning_rate=1e-2, night=night
-    )
+    return reward(memory, PLACE, dreams, quiz, steps=steps, learning_rate=1e-2, night=night)
 
 
 @pytest.mark.parametrize("router", ["names", "always"])
@@ -140,9 +136,8 @@ def test_no_budget_no_gain():
 def test_copies_go_even_after_an_error():
     memory, *_ = learner()
     before, router = snapshot(memory), memory.router
-    with pytest.raises(ZeroDivisionError), isolated_copies(memory, PLACE, 2):
-        assert memory.router is not router
-        raise ZeroDivisionError
+    with pytest.raises(AttributeError), isolated_copies(memory, PLACE, 2) as copies:
+        copies.nothing()
     assert memory.router is router
     assert same(memory, before)
 
@@ -187,7 +182,7 @@ def test_rewarded_dreams_are_rehearsed_with_others():
     memory, dreams, _ = learner()
     lessons = teach(memory.lm, PAIRS)
     material = day(lessons, lessons[6:7])
-    found = rehearsed([dreams[2], dreams[2]], material, np.random.default_rng(0))
+    found = rehearsed([dreams[2], dreams[2]], material)
     hard = [x for x in found if x.targets.min() < -1000]
     assert [x.pair for x in hard] == [x.pair for x in dreams[2]]
     soft = [x.pair for x in found[len(hard) :]]

@@ -116,7 +116,7 @@ def test_a_night_of_seeding_in_every_family(family, tmp_path):
 def test_an_unknown_shape_is_one_clear_line():
     config = GPT2Config(vocab_size=261, n_positions=64, n_embd=32, n_layer=1, n_head=2)
     lm = LanguageModel(GPT2LMHeadModel(config), scratch_prompter())
-    with pytest.raises(BadSetting, match="GPT2LMHeadModel.*Llama, Qwen, Gemma, Mistral") as error:
+    with pytest.raises(BadSetting, match=r"GPT2LMHeadModel.*Llama, Qwen, Gemma, Mistral") as error:
         make_memory(lm)
     assert "\n" not in str(error.value)
     lm = LanguageModel(family_model("llama"), scratch_prompter())

@@ -33,9 +33,7 @@ def lm():
 
 def rolled(lm, lessons, size=3, gamma=0.5, farthest=40, judge=same_words, seed=0):
     rng = np.random.default_rng(seed)
-    return roll_out(
-        lm, lessons, size=size, gamma=gamma, farthest=farthest, judge=judge, rng=rng
-    )
+    return roll_out(lm, lessons, size=size, gamma=gamma, farthest=farthest, judge=judge, rng=rng)
 
 
 @pytest.mark.parametrize(

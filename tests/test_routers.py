@@ -1,18 +1,16 @@
-import json
-
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from expert_models import fill, logits, make_memory
+from expert_models import asked, logits, make_memory, speaking
 from sleepgym import Document
-from sleepgym.errors import BadRun
 from sleepgym_agents.generation import generate
-from sleepgym_agents.memory_files import load_memory, save_memory
 from sleepgym_agents.model import LanguageModel, left_padded
 from sleepgym_agents.name_router import Names
+from sleepgym_agents.prompts import Prompter, PromptFormat
 from sleepgym_agents.routers import PAD, SAME, Always, Markers
+from sleepgym_agents.scratch import byte_tokenizer
 from sleepgym_agents.state_routers import Gate, Keys
 
 A, B, C = (0, 0), (0, 1), (1, 0)
@@ -164,29 +162,6 @@ def test_a_gate_opens_and_shuts():
     assert router.route(torch.zeros(1, 2), states, None)[0] == {}
 
 
-def speaking(router, seed=3):
-    """A memory of two experts that speak for some names; louder weights do not repeat a token."""
-    memory = make_memory(LanguageModel.load("scratch", seed=seed), router=router, key_cosine=0.9)
-    encode = memory.lm.prompter.encode
-    for i, names in enumerate((["Ada", "Bo"], ["Ada", "Bo Li", "e"])):
-        place = memory.unlock()
-        found = [tuple(encode(name)) for name in names]
-        texts = [memory.lm.prompter.question(f"is {name} in?") for name in names]
-        memory.introduce(place, found, texts)
-        fill(memory, place, seed=i, scale=1.0)
-        if router == "gate":
-            memory.router.weights[place].normal_(generator=torch.Generator().manual_seed(i))
-            memory.router.weights[place] = memory.router.weights[place].bfloat16().float()
-    return memory
-
-
-def asked(lm):
-    document = lm.prompter.document(Document("Ada met Bo Li. " * 3, "Bo Li"))
-    texts = ("who is Ada?", "what", "was Bo Li ever told about Ada Bo", "one", "was Bo here?")
-    shown = lm.prompter.demonstration("Who is Ada?", "Bo")
-    return [lm.prompter.prompt(text, [document, shown]) for text in texts]
-
-
 @pytest.mark.parametrize("router", ["names", "keys", "gate", "always"])
 def test_decoding_equals_one_pass(router):
     memory = speaking(router)
@@ -240,55 +215,15 @@ def test_silence_outside_of_items():
     assert torch.equal(seen[B][0] > 0, spoken & (where < at + 4))  # of "Bo" it knows nothing
 
 
-def saved(memory, folder):
-    folder.mkdir()
-    save_memory(memory, folder)
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
-
-
-@pytest.mark.parametrize("router", ["names", "keys", "gate", "always"])
-def test_what_is_saved_comes_back(router, tmp_path):
-    memory = speaking(router)
-    before = saved(memory, tmp_path / "a")
-    extra = {"always": [], "names": ["names"], "keys": ["keys"], "gate": ["keys"]}[router]
-    kinds = {"memory.json", "experts.safetensors", *(f"{name}.safetensors" for name in extra)}
-    assert set(before) == kinds
-    assert len(before["experts.safetensors"]) - 2 * memory.parameters in range(1500)
-    fresh = make_memory(router=router, key_cosine=0.9, slots=1)
-    load_memory(fresh, tmp_path / "a")
-    assert fresh.unlocked == memory.unlocked
-    assert fresh.lm.parameters == memory.lm.parameters
-    assert saved(fresh, tmp_path / "b") == before
-    for ids in asked(memory.lm):
-        assert torch.equal(logits(fresh.lm, ids), logits(memory.lm, ids))
-    empty = make_memory(router=router)
-    assert saved(empty, tmp_path / "c") == {}
-    load_memory(empty, tmp_path / "c")
-    assert empty.unlocked == []
-
-
-@pytest.mark.parametrize("router", ["names", "keys", "gate"])
-def test_damaged_files_are_told(router, tmp_path):
-    files = saved(speaking(router), tmp_path / "whole")
-    table = "names.safetensors" if router == "names" else "keys.safetensors"
-    no_level = json.dumps({"unlocked": [[7, 0]]}).encode()
-    damaged = [
-        {"memory.json": b"{"},
-        {"memory.json": b"{}"},
-        {"memory.json": no_level},
-        {"experts.safetensors": files["experts.safetensors"][:-9]},
-        {"experts.safetensors": files[table]},
-        {table: files[table][:-1]},
-        {table: files["experts.safetensors"]},
-        {table: None},
-    ]
-    for i, change in enumerate(damaged):
-        folder = tmp_path / str(i)
-        folder.mkdir()
-        for name, content in (files | change).items():
-            if content is not None:
-                (folder / name).write_bytes(content)
-        with pytest.raises(BadRun):
-            load_memory(make_memory(router=router), folder)
-    with pytest.raises(BadRun, match="not the expert memory of this model"):
-        load_memory(make_memory(router=router, rank=5), tmp_path / "whole")
+def test_plain_prompts_have_items_too():
+    prompter = Prompter(PromptFormat(), byte_tokenizer())  # no markers: "Question: ...\nAnswer:"
+    memory = make_memory(LanguageModel(LanguageModel.load("scratch").model, prompter))
+    memory.introduce(memory.unlock(), [tuple(prompter.encode("Ada"))], [])
+    document = prompter.document(Document("Ada met Bo.", "Ada"))
+    ids = [*prompter.start, *document, *prompter.demonstration("Is Ada in?", "no")]
+    known = len(ids)
+    ids += prompter.question("who is it?")
+    gates, _ = memory.router.route(torch.tensor([ids]), torch.zeros(1, len(ids), 1), None)
+    begun = len(prompter.start) + len(document) + len("Question: Is Ad")
+    where = torch.arange(len(ids))
+    assert torch.equal(gates[A][0] > 0, (where >= begun) & (where < known))

@@ -149,6 +149,10 @@ class ExpertMemory:
         for index, expert in enumerate(self.experts(place)):
             expert.load_state_dict(self._new(index, *place).state_dict())
 
+    def is_blank(self, place: Place) -> bool:
+        """Whether an expert still has nothing to say."""
+        return all(not expert.down.any() for expert in self.experts(place))
+
     def experts(self, place: Place) -> list[Expert]:
         """An expert's part in each layer."""
         level, slot = place

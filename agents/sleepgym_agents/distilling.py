@@ -60,6 +60,7 @@ class DistillationSettings(TrainingSettings):
     learning_rate: float = 1e-2
     epochs: int = 8
     batch_size: int = 2
+    items_per_sequence: int = 3
     question_weight: Annotated[float, Ge(0)] = 0.2
     divergence: Divergence = "forward"
     beta: Annotated[float, Interval(gt=0, lt=1)] = 0.5

@@ -40,15 +40,15 @@ class DreamingSettings(SeedingSettings):
         first_layer: The first layer with experts, as a share of the depth. What lies below tells
             the router what is read.
         slots: Experts allocated up front in each level; more are allocated when all are unlocked.
-        chains: Dreams sampled from the teacher, each a chain of questions and answers.
+        chains: Dreams sampled from the teacher, each a chain of questions and answers; half of them
+            about the whole day, half about one text of it.
         dream_tokens: Longest chain.
         confidence: Least probability of an answer under its teacher; others are dropped.
         name_nats: How much more likely the day makes each word of a name.
         rehearsals: Questions sampled from the bare self: what common words are, and what routers
             that never fall silent must not change.
         recollections: Questions sampled about each name of the day.
-        recollection_confidence: Least probability of a recollected answer about a name that no
-            expert knows yet; about one that is known, ``confidence`` suffices.
+        recollection_confidence: Least probability of a recollected answer; others are dropped.
         links: Questions sampled about each name that was learned together with one met again.
         teachers: Further models that read the day and teach, by name; they share the vocabulary.
         dreamer: Folder of a dreamer that ``sleepgym train-dreamer`` trained on the same base model;
@@ -101,7 +101,7 @@ class DreamingSettings(SeedingSettings):
     copy_steps: Annotated[int, Ge(1)] = 2
     copy_learning_rate: Annotated[float, Gt(0)] = 3e-3
     dream_epochs: Annotated[int, Ge(1)] = 4
-    dream_learning_rate: Annotated[float, Gt(0)] = 5e-3
+    dream_learning_rate: Annotated[float, Gt(0)] = 1e-2
 
 
 class Dreaming(Seeding):
@@ -111,6 +111,10 @@ class Dreaming(Seeding):
     before it: dreams are sampled from the self that has the day in context, chosen by their
     gradient, tried on isolated copies, and those that help are learned (ReST-EM, Singh et al. 2024)
     in a newly unlocked expert. The saved state is that of ``seeding``.
+
+    Logs: those of ``seeding``; ``dreams_sampled``, of which ``dreams_tried`` and
+    ``dreams_rewarded``; questions of the ``quiz``; ``dream_steps`` and ``dream_loss`` of learning
+    what was rewarded.
 
     Departures:
         1. Those of :mod:`sleepgym_agents.dream_rewards`.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -26,15 +26,15 @@ class MaterialSettings:
     """How the night's material is made.
 
     Attributes:
-        chains: Dreams sampled from the teacher, each a chain of questions and answers.
+        chains: Dreams sampled from the teacher, each a chain of questions and answers; half of them
+            about the whole day, half about one text of it.
         dream_tokens: Longest chain.
         confidence: Least probability of an answer under its teacher; others are dropped.
         name_nats: How much more likely the day makes each word of a name.
         rehearsals: Questions sampled from the bare self: what common words are, and what routers
             that never fall silent must not change.
         recollections: Questions sampled about each name of the day.
-        recollection_confidence: Least probability of a recollected answer about a name that no
-            expert knows yet; about one that is known, ``confidence`` suffices.
+        recollection_confidence: Least probability of a recollected answer; others are dropped.
         links: Questions sampled about each name that was learned together with one met again.
         teachers: Further models that read the day and teach, by name; they share the vocabulary.
         dreamer: Folder of a dreamer that ``sleepgym train-dreamer`` trained on the same base model;
@@ -44,10 +44,10 @@ class MaterialSettings:
     chains: Annotated[int, Ge(1)] = 48
     dream_tokens: Annotated[int, Ge(8)] = 80
     confidence: Annotated[float, Interval(ge=0, le=1)] = 0.5
-    name_nats: Annotated[float, Ge(0)] = 4.0
+    name_nats: Annotated[float, Ge(0)] = 3.5
     rehearsals: Annotated[int, Ge(0)] = 64
     recollections: Annotated[int, Ge(0)] = 24
-    recollection_confidence: Annotated[float, Interval(ge=0, le=1)] = 0.9
+    recollection_confidence: Annotated[float, Interval(ge=0, le=1)] = 0.8
     links: Annotated[int, Ge(0)] = 12
     teachers: tuple[str, ...] = ()
     dreamer: str = ""
@@ -106,9 +106,10 @@ def gather(
         for number, teacher in enumerate((memory.lm, *teachers)):
             _require_same_vocabulary(memory.lm, teacher, settings.teachers)
             seed = night.derive_seed("dreams", number)
-            chains = [parts] * settings.chains
+            alone = [[parts[i % len(parts)]] for i in range(settings.chains // 2)]
+            scenes = [*alone, *[parts] * (settings.chains - len(alone))]
             with dreaming_with(teacher, None if number else dreamer):
-                written = dream(teacher, chains, tokens=settings.dream_tokens, seed=seed)
+                written = dream(teacher, scenes, tokens=settings.dream_tokens, seed=seed)
             pairs = sorted({pair for chain in written for pair in chain} | set(practised))
             taught += teach(teacher, pairs, context)
         rehearsed = rehearse(memory, settings.rehearsals, night)
@@ -202,12 +203,12 @@ def recollect(
             if text in question:
                 told.setdefault(text, set()).add(answer)
     seed = night.derive_seed("recollections")
-    known = recall(memory, names, router.table, told, parts, settings, settings.recollections, seed)
+    known = recall(memory, names, told, parts, settings, settings.recollections, seed)
     met = [name for name in names if name in router.table]
     with_them = router.names_of([place for name in met for place in router.table[name]])
     others = [name for name in with_them if name not in names]
     seed = night.derive_seed("links")
-    beside = recall(memory, others, router.table, told, parts, settings, settings.links, seed)
+    beside = recall(memory, others, told, parts, settings, settings.links, seed)
     wanted = {decode(name).strip() for name in met}
     links = [lesson for lesson in beside if lesson.pair[1] in wanted]
     named = {
@@ -220,7 +221,6 @@ def recollect(
 def recall(
     memory: ExpertMemory,
     names: Sequence[Name],
-    known: Collection[Name],
     told: Mapping[str, set[str]],
     parts: Sequence[Sequence[int]],
     settings: MaterialSettings,
@@ -240,13 +240,8 @@ def recall(
     asked = sorted({question for question, _ in ask_oneself(lm, names, count, seed)})
     asked = [question for question in asked if any(text in question for text in texts)]
     pairs = [(q, a) for q, a in zip(asked, answer_oneself(lm, asked), strict=True) if a]
-    learned = [decode(name).strip() for name in names if name in known]
-    sure = []
-    for lesson in teach(lm, pairs):
-        is_learned = any(text in lesson.pair[0] for text in learned)
-        least = settings.confidence if is_learned else settings.recollection_confidence
-        if lesson.confidence >= least:
-            sure.append(lesson)
+    taught = teach(lm, pairs)
+    sure = [lesson for lesson in taught if lesson.confidence >= settings.recollection_confidence]
     with memory.without(*memory.unlocked):
         read = answer_oneself(lm, [lesson.pair[0] for lesson in sure], parts)
     kept = []

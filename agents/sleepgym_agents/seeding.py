@@ -41,15 +41,15 @@ class SeedingSettings(DistillationSettings, MaterialSettings, MemorySettings, In
         first_layer: The first layer with experts, as a share of the depth. What lies below tells
             the router what is read.
         slots: Experts allocated up front in each level; more are allocated when all are unlocked.
-        chains: Dreams sampled from the teacher, each a chain of questions and answers.
+        chains: Dreams sampled from the teacher, each a chain of questions and answers; half of them
+            about the whole day, half about one text of it.
         dream_tokens: Longest chain.
         confidence: Least probability of an answer under its teacher; others are dropped.
         name_nats: How much more likely the day makes each word of a name.
         rehearsals: Questions sampled from the bare self: what common words are, and what routers
             that never fall silent must not change.
         recollections: Questions sampled about each name of the day.
-        recollection_confidence: Least probability of a recollected answer about a name that no
-            expert knows yet; about one that is known, ``confidence`` suffices.
+        recollection_confidence: Least probability of a recollected answer; others are dropped.
         links: Questions sampled about each name that was learned together with one met again.
         teachers: Further models that read the day and teach, by name; they share the vocabulary.
         dreamer: Folder of a dreamer that ``sleepgym train-dreamer`` trained on the same base model;
@@ -161,7 +161,7 @@ class Seeding(InContext):
         lessons = [*material.dreams, *material.recollections, *material.links]
         memory.introduce(place, material.names, [x.ids[: x.asked] for x in lessons])
         log |= self.learn(place, material, night)
-        if fresh and all(not expert.down.any() for expert in memory.experts(place)):
+        if fresh and memory.is_blank(place):
             memory.reset(place)
             log["nothing_learned"] = 1.0
         return log
@@ -202,7 +202,7 @@ class Seeding(InContext):
         settings = replace(config, on_policy_every=0)
         with memory.without(*places):
             log = distil(memory, place, lessons, settings, night, f"merge {level}")
-        if not log["steps"] or "nan_loss" in log:
+        if memory.is_blank(place) or "stopped_by_budget" in log:
             memory.reset(place)
             return {"nothing_merged": 1.0}
         for faster in places:

@@ -29,15 +29,15 @@ class SleepSettings(DreamingSettings):
         first_layer: The first layer with experts, as a share of the depth. What lies below tells
             the router what is read.
         slots: Experts allocated up front in each level; more are allocated when all are unlocked.
-        chains: Dreams sampled from the teacher, each a chain of questions and answers.
+        chains: Dreams sampled from the teacher, each a chain of questions and answers; half of them
+            about the whole day, half about one text of it.
         dream_tokens: Longest chain.
         confidence: Least probability of an answer under its teacher; others are dropped.
         name_nats: How much more likely the day makes each word of a name.
         rehearsals: Questions sampled from the bare self: what common words are, and what routers
             that never fall silent must not change.
         recollections: Questions sampled about each name of the day.
-        recollection_confidence: Least probability of a recollected answer about a name that no
-            expert knows yet; about one that is known, ``confidence`` suffices.
+        recollection_confidence: Least probability of a recollected answer; others are dropped.
         links: Questions sampled about each name that was learned together with one met again.
         teachers: Further models that read the day and teach, by name; they share the vocabulary.
         dreamer: Folder of a dreamer that ``sleepgym train-dreamer`` trained on the same base model;
@@ -90,6 +90,8 @@ class Sleep(Dreaming):
 
     The two stages of sleep of "Language Models Need Sleep" (arXiv:2606.03979), in that order and
     into the same newly unlocked expert: memory consolidation, then dreaming.
+
+    Logs: those of ``seeding`` and of ``dreaming``.
     """
 
     Config: ClassVar[type] = SleepSettings

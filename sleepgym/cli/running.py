@@ -72,7 +72,12 @@ def suite(
     name: Annotated[
         str, typer.Argument(help="Suite ([bold]sleepgym list suites[/bold]) or a TOML file.")
     ],
-    out: Annotated[Path, typer.Option(help="Folder of the runs and the report; resumable.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of the runs and the report; resumable.", show_default="runs/NAME"
+        ),
+    ] = None,
     agents: Annotated[
         str | None, typer.Option(help="Only these agents of the suite, comma-separated.")
     ] = None,
@@ -84,7 +89,10 @@ def suite(
     audit: AuditMode = "instance",
     workers: Annotated[int, typer.Option(help="Processes side by side.", min=1)] = 1,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="List the runs and do nothing.")
+        bool,
+        typer.Option(
+            "--dry-run", help="List the runs, downloads, tokens and hours to expect; do nothing."
+        ),
     ] = False,
 ) -> None:
     """Compare agents on the same streams; prints a table and writes a report."""
@@ -99,12 +107,14 @@ def suite(
     if seeds:
         chosen = replace(chosen, seeds=parse_seeds(seeds))
     if model:
-        chosen = replace(chosen, model=model)
+        chosen = replace(chosen, model=model, parameters=None, downloads=())
+    out = out or Path("runs") / chosen.name
     runs = chosen.runs(out, data, audit)  # pyright: ignore[reportArgumentType]
     console.print(f"[bold]{chosen.name}[/bold]: {chosen.summary} ({len(runs)} runs in {out})")
     if dry_run:
-        for spec, path in runs:
-            console.print(f"  {spec.env}  {spec.label}  seed {spec.seed}  {path}", highlight=False)
+        from sleepgym.cli.planning import show_plan
+
+        show_plan(chosen, runs)
         return
     with progress_bar() as bar:
         task = bar.add_task("runs", total=len(runs))

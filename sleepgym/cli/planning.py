@@ -1,0 +1,67 @@
+"""What ``sleepgym suite --dry-run`` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich import box
+from rich.table import Table
+
+from sleepgym import registry
+from sleepgym.cli.tables import console
+from sleepgym.estimates import H200, SMALL, TWO_CORES, Cost, cost, scale_of
+from sleepgym.settings import plain
+from sleepgym.spec import RunSpec
+from sleepgym.suite import Suite
+
+LISTED = 40  # runs; of more, as many as this
+
+
+def show_plan(suite: Suite, runs: Sequence[tuple[RunSpec, Path]]) -> None:
+    """Print a suite's runs, downloads, tokens and hours; run and fetch nothing."""
+    for spec, path in runs[:LISTED]:
+        console.print(f"  {spec.env}  {spec.label}  seed {spec.seed}  {path}", highlight=False)
+    if len(runs) > LISTED:
+        console.print(f"  ... and {len(runs) - LISTED} more")
+    console.print(f"\nModel: {suite.model}", highlight=False)
+    if suite.downloads:
+        console.print("Downloads, where they are not at hand:")
+        for what, gigabytes in suite.downloads:
+            console.print(f"  {gigabytes:7.3f} GB  {what}", soft_wrap=True, highlight=False)
+    small = suite.parameters is not None and suite.parameters < SMALL
+    device = TWO_CORES if small else H200
+    table = Table(title="a run, and hours for all seeds", title_justify="left", box=box.SIMPLE)
+    table.add_column("environment")
+    table.add_column("agent")
+    for name in ("tokens read", "generated", "trained", f"hours on {device.name}"):
+        table.add_column(name, justify="right")
+    total: float | None = 0.0
+    for env in suite.envs:
+        met = [s for s, _ in runs if (s.env, s.env_settings) == (env.id, env.settings)]
+        first = {spec.label: spec for spec in reversed(met)}
+        size = scale_of(met[0]) or env.scale
+        for agent in suite.agents:
+            if size is None:
+                table.add_row(env.label, agent.label, *["?"] * 4)
+                total = None
+                continue
+            spent = Cost()
+            if registry.agent_class(agent.id).uses_model:
+                spent = cost(size, plain(first[agent.label].agent_config()))
+            hours = None
+            if suite.parameters is not None:
+                hours = spent.hours(suite.parameters, device) * len(suite.seeds)
+            total = None if total is None or hours is None else total + hours
+            tokens = (f"{n:,.0f}" for n in (spent.read, spent.generated, spent.trained))
+            shown = "?" if hours is None else f"{hours:,.2f}"
+            table.add_row(env.label, agent.label, *tokens, shown)
+    console.print(table)
+    if total is not None:
+        console.print(f"{total:,.1f} hours on {device.name} in all.", highlight=False)
+    console.print(
+        "Estimated by the formulas of sleepgym/estimates.py, to an order of magnitude; '?' needs "
+        "data that is not at hand, or a model whose size the suite does not say. Nothing was run.",
+        soft_wrap=True,
+        highlight=False,
+    )
