@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 6 ? n : 6)))
 
-.PHONY: demo test test-slow bench lint types docs clean help
+.PHONY: demo test test-slow bench bench-gpu lint types docs clean help
 
 help:  ## Show this help
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -16,7 +16,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $(STAMP)
 
-demo: $(STAMP)  ## Compare agents, sleeping ones too, over three days (with SLEEPGYM_DATA=DIR: on real CLINC150)
+demo: $(STAMP)  ## Compare agents, sleeping ones too, over two days (with SLEEPGYM_DATA=DIR: on real CLINC150)
 	@if [ -n "$$SLEEPGYM_DATA" ]; then suite=clinc150; else suite=demo; fi; \
 	$(BIN)/sleepgym suite $$suite --out runs/$$suite --workers $(WORKERS)
 
@@ -41,6 +41,9 @@ bench: $(STAMP)  ## Ratios, measured side by side in one run
 	$(BIN)/python benchmarks/answering.py
 	$(BIN)/python benchmarks/verifying.py
 	$(BIN)/python benchmarks/site.py
+
+bench-gpu:  ## Nights of a 1B-shaped random model on one GPU, with the Python that is there
+	PYTHONPATH=.:agents:tasks:leaderboards $(PYTHON) benchmarks/gpu_night.py
 
 docs: $(STAMP)  ## Write the pages of docs/reference from the registry and the docstrings
 	$(BIN)/python docs/generate.py

@@ -1,7 +1,11 @@
-"""Write ``docs/reference`` from the registry and the docstrings: ``python docs/generate.py``."""
+"""Write pages from the registry and the docstrings: ``python docs/generate.py``.
+
+``docs/reference`` is written whole. In ``docs/agents`` what stands under "Results" is kept.
+"""
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import re
 from dataclasses import MISSING, fields
@@ -14,6 +18,9 @@ from sleepgym.registry import Entry
 from sleepgym.settings import meanings
 
 FOLDER = Path(__file__).parent / "reference"
+AGENTS = Path(__file__).parent / "agents"
+AGENT_PAGES = ("seeding", "dreaming", "sleep")
+RESULTS = "## Results"
 
 
 def pages() -> dict[str, str]:
@@ -24,6 +31,58 @@ def pages() -> dict[str, str]:
     for entry in registry.agents.values():
         texts[_file(entry)] = _page(entry, "Agent")
     return texts
+
+
+def agent_pages() -> dict[str, str]:
+    """File name -> text of the pages about the paper's agents, their results as they are."""
+    return {f"{name}.md": _agent_page(name) for name in AGENT_PAGES}
+
+
+def _agent_page(name: str) -> str:
+    entry = registry.agents[name]
+    cls = entry.load()
+    about, logs, _ = _sections(cls)
+    lines = [f"# `{name}`", "", f"{about}", "", "## Usage", "", "```"]
+    lines += [
+        f"sleepgym run --agent {name} --env sleepgym/Almanac-v0 --seed 100 --out runs/{name}",
+        "sleepgym suite ablation --dry-run",
+        "```",
+        "",
+        f"Every setting: [reference](../reference/{_file(entry)}). A dreamer of your own: "
+        "`sleepgym train-dreamer --help`.",
+        "",
+        "## What it logs",
+        "",
+        f"In `nights.jsonl` of a run: {logs}",
+        "",
+        "## Departures from the paper",
+    ]
+    for part in reversed(cls.__mro__):
+        own = _sections(part)[2] if "Departures:" in (part.__doc__ or "") else ""
+        if own and part.__module__.rpartition(".")[2] in AGENT_PAGES:
+            lines += ["", f"Of `{part.__module__.rpartition('.')[2]}`:", "", own]
+            for module in re.findall(r":mod:`([\w.]+)`", part.__doc__ or ""):
+                text = inspect.cleandoc(importlib.import_module(module).__doc__ or "")
+                lines += ["", f"Of `{module}`:", "", _plain(_after(text, "Departures:"))]
+    file = AGENTS / f"{name}.md"
+    kept = file.read_text().partition(RESULTS)[2] if file.exists() else "\n\nNone yet.\n"
+    return "\n".join([*lines, "", RESULTS]) + kept
+
+
+def _sections(cls: Any) -> tuple[str, str, str]:
+    """What a class's docstring says about it, its logs and its departures, as Markdown."""
+    text = inspect.cleandoc(cls.__doc__ or "")
+    about, _, rest = text.partition("\nDepartures:")
+    about, _, logs = about.partition("\nLogs: ")
+    return _plain(about), _plain(logs), _plain(_after(f"Departures:{rest}", "Departures:"))
+
+
+def _after(text: str, heading: str) -> str:
+    return inspect.cleandoc(text.partition(heading)[2])
+
+
+def _plain(text: str) -> str:
+    return re.sub(r":\w+:`~?([^`]+)`", r"`\1`", text).replace("``", "`").strip()
 
 
 def _index() -> str:
@@ -90,3 +149,7 @@ if __name__ == "__main__":
     for name, text in pages().items():
         (FOLDER / name).write_text(text)
         print(FOLDER / name)
+    AGENTS.mkdir(exist_ok=True)
+    for name, text in agent_pages().items():
+        (AGENTS / name).write_text(text)
+        print(AGENTS / name)

@@ -125,7 +125,7 @@ class Collector(Sly):
     def look_up(self, question):
         number = question.text.removeprefix("Where is Person").rstrip("?")
         item_id = f"d{number[0]}q{number[1:]}"
-        keys = [o for o in gc.get_objects() if isinstance(o, AnswerKey)]
+        keys = [o for o in gc.get_objects() if type(o) is AnswerKey]
         return next((key[item_id][0] for key in keys if item_id in key), "unknown")
 
 

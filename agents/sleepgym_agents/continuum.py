@@ -229,7 +229,7 @@ class ExpertMemory:
         self.lm.parameters = self._bare_parameters + self._active()
 
     def _router(self) -> Router:
-        ids = _markers(self.lm)
+        ids = Markers.of(self.lm.prompter)
         if self.settings.router == "names":
             return Names(ids)
         if self.settings.router == "keys":
@@ -294,14 +294,3 @@ def _without_padding(ids: Tensor, mask: Any) -> Tensor:
     if mask.dim() == 2:
         return torch.where(mask[:, -length:] > 0, ids, PAD)
     return torch.where(mask[:, 0].diagonal(mask.shape[-1] - length, 1, 2) >= 0, ids, PAD)
-
-
-def _markers(lm: LanguageModel) -> Markers:
-    """What every question begins with opens an item; other markers, and an answer's end, close it.
-
-    What stands within a question, such as a line end before "Answer:", closes nothing.
-    """
-    one, other = (lm.prompter.question(text) for text in ("x", "y"))
-    opening = {token for token in one[:1] if token in other[:1]}
-    closing = {*lm.prompter.tokenizer.all_special_ids, *lm.prompter.stop[-1:]}
-    return Markers(frozenset(opening), frozenset(closing - {*one, *other}))

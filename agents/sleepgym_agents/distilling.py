@@ -26,6 +26,7 @@ from sleepgym_agents.imitation import (
     teacher_logits,
 )
 from sleepgym_agents.lessons import Lesson, LessonBatch, chain_lessons, collator, distillation
+from sleepgym_agents.recollection import affords
 from sleepgym_agents.routers import Place
 from sleepgym_agents.training import TrainingSettings, optimise
 
@@ -103,13 +104,14 @@ def distil(
         size = settings.batch_size
         steps.extend(chains[at : at + size] for at in range(0, len(chains), size))
     taken = iter(range(1, len(steps) + 1))
-    trained: list[torch.Tensor] = []
 
     def loss(model: torch.nn.Module, batch: LessonBatch) -> torch.Tensor:
         value = distillation(model, batch, settings.divergence, settings.beta)
-        value = value + 0 * sum(p.sum() for p in trained)  # where no lesson makes it speak
         every = settings.on_policy_every
         if not every or next(taken) % every:
+            return value
+        longest = max(len(lesson.ids) for lesson in batch.lessons)
+        if not affords(lm, night, settings.groups * settings.group_size * longest):
             return value
         chosen = [batch.lessons[i] for i in rng.permutation(len(batch.lessons))[: settings.groups]]
         rollouts = roll_out(

@@ -19,6 +19,7 @@ from sleepgym_agents.dreams import Pair, dream
 from sleepgym_agents.lessons import Lesson, teach
 from sleepgym_agents.material import Material
 from sleepgym_agents.name_router import Names
+from sleepgym_agents.recollection import affords
 from sleepgym_agents.routers import Place
 from sleepgym_agents.seeding import Seeding, SeedingSettings
 
@@ -101,7 +102,7 @@ class DreamingSettings(SeedingSettings):
     copy_steps: Annotated[int, Ge(1)] = 2
     copy_learning_rate: Annotated[float, Gt(0)] = 3e-3
     dream_epochs: Annotated[int, Ge(1)] = 4
-    dream_learning_rate: Annotated[float, Gt(0)] = 1e-2
+    dream_learning_rate: Annotated[float, Gt(0)] = 5e-3
 
 
 class Dreaming(Seeding):
@@ -121,7 +122,7 @@ class Dreaming(Seeding):
         2. What is known of names that the day mentions again stands before the day while dreaming,
            as questions with their answers, so that dreams link old and new.
         3. One round of ReST-EM a night. ``sleepgym train-dreamer`` runs the outer loop on training
-           streams.
+           streams (:mod:`sleepgym_agents.dreamer_training`).
         4. Lessons of the night are rehearsed beside the rewarded dreams.
     """
 
@@ -176,7 +177,7 @@ def dream_on(
     log["dreams_tried"], log["dreams_rewarded"] = float(len(tried)), float(len(rewarded))
     if not rewarded:
         return log
-    lessons = rehearsed(rewarded, material, rng)
+    lessons = rehearsed(rewarded, material)
     final = replace(
         settings,
         epochs=settings.dream_epochs,
@@ -210,6 +211,8 @@ def sample_dreams(
         recalled = recalled[: settings.associations]
         before = [*(lm.prompter.demonstration(*pair) for pair in recalled), *parts]
         count = len(range(scene, settings.dreams, settings.dream_scenes))
+        if not affords(lm, night, count * settings.dream_tokens):
+            break
         seed = night.derive_seed("scene", scene)
         with memory.without(*memory.unlocked):
             with dreaming_with(lm, dreamer):
@@ -254,16 +257,11 @@ def keep(
     return [chains[i] for i in order[: settings.kept_by_importance + settings.kept_at_random]]
 
 
-def rehearsed(
-    rewarded: Sequence[Dream], material: Material, rng: np.random.Generator
-) -> list[Lesson]:
-    """Rewarded items as they were dreamt, and as many of the night's other lessons of each kind."""
+def rehearsed(rewarded: Sequence[Dream], material: Material) -> list[Lesson]:
+    """Rewarded items as they were dreamt, and the night's other lessons, so that none is lost."""
     fresh = {item.pair: item.hardened() for chain in rewarded for item in chain}
-    lessons = list(fresh.values())
-    for others in (material.dreams, material.recollections, material.links):
-        chosen = [others[i] for i in rng.permutation(len(others))[: len(fresh)]]
-        lessons += [x for x in chosen if x.pair not in fresh]
-    return lessons
+    others = [*material.dreams, *material.recollections, *material.links]
+    return [*fresh.values(), *(lesson for lesson in others if lesson.pair not in fresh)]
 
 
 def _dream(

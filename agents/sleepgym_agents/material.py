@@ -14,10 +14,17 @@ from sleepgym_agents.continuum import ExpertMemory
 from sleepgym_agents.dreamer import Dreamer, dreaming_with
 from sleepgym_agents.dreams import Pair, dream
 from sleepgym_agents.lessons import Lesson, teach
-from sleepgym_agents.model import LanguageModel
+from sleepgym_agents.model import LanguageModel, common_prefix
 from sleepgym_agents.name_router import Names
 from sleepgym_agents.names import Name, find_names, split_words
-from sleepgym_agents.recollection import answer_oneself, ask_oneself, invent_titles
+from sleepgym_agents.recollection import (
+    ITEM_TOKENS,
+    TITLE_TOKENS,
+    affords,
+    answer_oneself,
+    ask_oneself,
+    invent_titles,
+)
 from sleepgym_agents.scoring import score_continuations
 
 
@@ -105,6 +112,8 @@ def gather(
     with memory.without(*memory.unlocked):
         for number, teacher in enumerate((memory.lm, *teachers)):
             _require_same_vocabulary(memory.lm, teacher, settings.teachers)
+            if not affords(teacher, night, settings.chains * settings.dream_tokens):
+                break
             seed = night.derive_seed("dreams", number)
             alone = [[parts[i % len(parts)]] for i in range(settings.chains // 2)]
             scenes = [*alone, *[parts] * (settings.chains - len(alone))]
@@ -133,6 +142,8 @@ def _require_same_vocabulary(
 
 def rehearse(memory: ExpertMemory, count: int, night: Night) -> list[Lesson]:
     """Lessons that the self writes from nothing, about titles of its own invention."""
+    if not affords(memory.lm, night, count * (TITLE_TOKENS + ITEM_TOKENS)):
+        return []
     titles = invent_titles(memory.lm, count, night.derive_seed("titles"))
     return teach(memory.lm, ask_oneself(memory.lm, titles, 1, night.derive_seed("rehearsal")))
 
@@ -160,18 +171,20 @@ def tell_names(
         [[*prompter.start, *lesson.ids[:1]] for lesson in lessons],
         [lesson.ids[1:] for lesson in lessons],
     )
-    frame = len(prompter.question("")) - len(prompter.question("")[:1])  # what follows the text
+    one, other = prompter.question("x"), prompter.question("y")
+    begin = max(1, common_prefix([one, other]))  # what stands before the text, and after it
+    frame = common_prefix([one[::-1], other[::-1]])
     texts, gaps = [], []
     for lesson, alone in zip(lessons, bare, strict=True):
         told = lesson.likelihoods.tolist()
         gap = [a - b for a, b in zip(told, alone.log_probabilities, strict=True)]
-        texts.append(lesson.ids[1 : lesson.asked - frame])
-        gaps.append(gap[: lesson.asked - frame - 1])
+        texts.append(lesson.ids[begin : lesson.asked - frame])
+        gaps.append(gap[begin - 1 : lesson.asked - frame - 1])
     tokenizer = prompter.tokenizer
     common = {
         word
         for lesson in rehearsed
-        for word in split_words(lesson.ids[1 : lesson.asked - frame], tokenizer)
+        for word in split_words(lesson.ids[begin : lesson.asked - frame], tokenizer)
     }
     return find_names(texts, gaps, tokenizer, nats, context, common)
 
@@ -203,12 +216,16 @@ def recollect(
             if text in question:
                 told.setdefault(text, set()).add(answer)
     seed = night.derive_seed("recollections")
-    known = recall(memory, names, told, parts, settings, settings.recollections, seed)
+    known: list[Lesson] = []
+    if affords(memory.lm, night, 3 * len(names) * settings.recollections * ITEM_TOKENS):
+        known = recall(memory, names, told, parts, settings, settings.recollections, seed)
     met = [name for name in names if name in router.table]
     with_them = router.names_of([place for name in met for place in router.table[name]])
     others = [name for name in with_them if name not in names]
     seed = night.derive_seed("links")
-    beside = recall(memory, others, told, parts, settings, settings.links, seed)
+    beside: list[Lesson] = []
+    if affords(memory.lm, night, 3 * len(others) * settings.links * ITEM_TOKENS):
+        beside = recall(memory, others, told, parts, settings, settings.links, seed)
     wanted = {decode(name).strip() for name in met}
     links = [lesson for lesson in beside if lesson.pair[1] in wanted]
     named = {

@@ -85,7 +85,7 @@ class Names(Latching):
         packed = np.packbits(np.array(knows, dtype=bool).reshape(len(names), -1), axis=1)
         return {
             "ids": torch.tensor([i for name in names for i in name], dtype=torch.int32),
-            "lengths": torch.tensor([len(name) for name in names], dtype=torch.uint8),
+            "lengths": torch.tensor([len(name) for name in names], dtype=torch.int16),
             "knows": torch.from_numpy(packed),
         }
 

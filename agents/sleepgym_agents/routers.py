@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sleepgym_agents.prompts import Prompter
+
 Place = tuple[int, int]  # level, slot
 Voice = tuple[Place, ...]  # experts that speak together
 Gates = dict[Place, Tensor]
@@ -56,6 +58,17 @@ class Markers:
 
     opening: frozenset[int]
     closing: frozenset[int]
+
+    @classmethod
+    def of(cls, prompter: Prompter) -> Markers:
+        """What every question begins with opens an item; other markers, and an answer's end, close.
+
+        What stands within a question, such as a line end before "Answer:", closes nothing.
+        """
+        one, other = (prompter.question(text) for text in ("x", "y"))
+        opening = {token for token in one[:1] if token in other[:1]}
+        closing = {*prompter.tokenizer.all_special_ids, *prompter.stop[-1:]}
+        return cls(frozenset(opening), frozenset(closing - {*one, *other}))
 
 
 class Router:
