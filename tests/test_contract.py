@@ -11,7 +11,14 @@ def problems(findings):
     return {finding.rule: finding.problem for finding in findings if finding.problem}
 
 
-@pytest.mark.parametrize("name", sorted(registry.agents))
+SLOW = {"joint", "self-replay", "ewc", "grpo", "cartridge", "opsd", "sdft", "seal", "continuum"}
+AGENTS = [
+    pytest.param(name, marks=pytest.mark.slow if name in SLOW else ())
+    for name in sorted(registry.agents)
+]
+
+
+@pytest.mark.parametrize("name", AGENTS)
 def test_every_agent_keeps_the_contract(name):
     assert problems(check_agent(name)) == {}
 

@@ -28,6 +28,7 @@ def test_fresh_facts_are_not_known_closed_book(agent):
     assert measure(agent, Worlds(), "fresh_closed_book", seed=7, count=40).accuracy <= 0.2
 
 
+@pytest.mark.slow
 def test_dreams_are_true_and_a_forged_one_is_not(agent):
     shares = measure_dreams(agent, Worlds(), seed=7, scenes=2)
     assert shares["items"] > 20
