@@ -82,7 +82,7 @@ class DreamingSettings(SeedingSettings):
         associations: Most recollections in a scene.
         kept_by_importance: Dreams with the largest gradient that are tried (``k``).
         kept_at_random: Dreams tried besides (``b``).
-        random_expert: Whether one random expert speaks at every token while dreaming.
+        random_expert: Whether, while dreaming, one random expert speaks wherever any would.
         gradient_selection: Choose by gradient; otherwise all that are tried are random.
         quiz_items: Most questions of the quiz that a dream must help with.
         copy_steps: Optimiser steps of each isolated copy.
