@@ -24,7 +24,6 @@ from sleepgym_agents.divergence import divergence
 from sleepgym_agents.dreams import Pair
 from sleepgym_agents.lessons import LessonBatch, collator
 from sleepgym_agents.model import LanguageModel
-from sleepgym_agents.self_study import allows
 from sleepgym_agents.training import optimise
 from sleepgym_agents.weights import read_tensors
 
@@ -203,7 +202,7 @@ class Cartridge(ContextDistillation):
         text = [i for part in self.parts for i in part][: config.day_tokens]
         with lm.without_prefixes():
             lessons = self.lessons(items, night)
-        if not lessons or not text or not allows(lm, night, len(text)):
+        if not lessons or not text or not lm.affords(night, read=len(text)):
             return {"stopped_by_budget": 1.0}
         newest = lm.grow(text)
         newest.requires_grad_(True)

@@ -20,7 +20,7 @@ from sleepgym_agents.lessons import (
     distillation,
     teach,
 )
-from sleepgym_agents.self_study import SelfStudy, SelfStudySettings, allows
+from sleepgym_agents.self_study import SelfStudy, SelfStudySettings
 from sleepgym_agents.training import optimise
 
 
@@ -91,7 +91,7 @@ class ContextDistillation(SelfStudy):
         context = [i for part in self.parts for i in part]
         prompter = self.lm.prompter
         read = len(context) + sum(len(prompter.demonstration(*pair)) for pair in items)
-        return teach(self.lm, items, context) if allows(self.lm, night, read) else []
+        return teach(self.lm, items, context) if self.lm.affords(night, read=read) else []
 
     def steps(self, lessons: Sequence[Lesson], night: Night) -> list[list[list[Lesson]]]:
         """The batches of a night: every epoch chains and shuffles anew."""

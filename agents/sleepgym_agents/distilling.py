@@ -26,7 +26,6 @@ from sleepgym_agents.imitation import (
     teacher_logits,
 )
 from sleepgym_agents.lessons import Lesson, LessonBatch, chain_lessons, collator, distillation
-from sleepgym_agents.recollection import affords
 from sleepgym_agents.routers import Place
 from sleepgym_agents.training import TrainingSettings, optimise
 
@@ -111,7 +110,7 @@ def distil(
         if not every or next(taken) % every:
             return value
         longest = max(len(lesson.ids) for lesson in batch.lessons)
-        if not affords(lm, night, settings.groups * settings.group_size * longest):
+        if not lm.affords(night, generated=settings.groups * settings.group_size * longest):
             return value
         chosen = [batch.lessons[i] for i in rng.permutation(len(batch.lessons))[: settings.groups]]
         rollouts = roll_out(

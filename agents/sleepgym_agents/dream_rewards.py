@@ -13,7 +13,7 @@ Departures:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
@@ -118,15 +118,7 @@ def _row_losses(model: torch.nn.Module, batch: LessonBatch) -> torch.Tensor:
 @torch.no_grad()
 def _quiz(memory: ExpertMemory, copies: Copies, quiz: Sequence[Lesson]) -> torch.Tensor:
     """Mean log-likelihood of the quiz's answers under each copy, (copies,)."""
-    lm = memory.lm
-    count = len(copies.parameters)
-    scores = []
-    for item in quiz:  # one question a pass for all copies: its rows have equal length
-        batch = collator(lm, 0.0)([[item]] * count, lm.device)
-        copies.owners = torch.arange(count)
-        lm.meter.read_tokens += batch.tokens
-        lm.meter.flops += 2 * lm.parameters * batch.tokens
-        scores.append(-_row_losses(lm.model, batch))
+    scores = [-_row_losses(memory.lm.model, batch) for batch in _asked(memory, copies, quiz)]
     return torch.stack(scores).mean(0)
 
 
@@ -136,13 +128,22 @@ def exact_share(memory: ExpertMemory, copies: Copies, quiz: Sequence[Lesson]) ->
     lm = memory.lm
     count = len(copies.parameters)
     right = torch.zeros(count, device=lm.device)
-    for item in quiz:
-        batch = collator(lm, 0.0)([[item]] * count, lm.device)
-        copies.owners = torch.arange(count)
-        lm.meter.read_tokens += batch.tokens
-        lm.meter.flops += 2 * lm.parameters * batch.tokens
+    for batch in _asked(memory, copies, quiz):
         logits = lm.model(input_ids=batch.ids, use_cache=False).logits
         best = logits.flatten(0, 1)[batch.places].argmax(-1)
         met = (best == batch.ids.flatten()[batch.places + 1]) | (batch.weights == 0)
         right += met.view(count, -1).all(-1)
     return right / len(quiz)
+
+
+def _asked(memory: ExpertMemory, copies: Copies, quiz: Sequence[Lesson]) -> Iterator[LessonBatch]:
+    """One question a pass for all copies: its rows have equal length."""
+    lm = memory.lm
+    count = len(copies.parameters)
+    collate = collator(lm, 0.0)
+    for item in quiz:
+        batch = collate([[item]] * count, lm.device)
+        copies.owners = torch.arange(count)
+        lm.meter.read_tokens += batch.tokens
+        lm.meter.flops += 2 * lm.parameters * batch.tokens
+        yield batch

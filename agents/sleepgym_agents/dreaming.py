@@ -19,7 +19,6 @@ from sleepgym_agents.dreams import Pair, dream
 from sleepgym_agents.lessons import Lesson, teach
 from sleepgym_agents.material import Material
 from sleepgym_agents.name_router import Names
-from sleepgym_agents.recollection import affords
 from sleepgym_agents.routers import Place
 from sleepgym_agents.seeding import Seeding, SeedingSettings
 
@@ -211,7 +210,7 @@ def sample_dreams(
         recalled = recalled[: settings.associations]
         before = [*(lm.prompter.demonstration(*pair) for pair in recalled), *parts]
         count = len(range(scene, settings.dreams, settings.dream_scenes))
-        if not affords(lm, night, count * settings.dream_tokens):
+        if not lm.affords(night, generated=count * settings.dream_tokens):
             break
         seed = night.derive_seed("scene", scene)
         with memory.without(*memory.unlocked):

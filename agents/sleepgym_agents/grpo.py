@@ -20,7 +20,7 @@ from sleepgym import Night
 from sleepgym.grading import normalise
 from sleepgym_agents.dreams import Pair
 from sleepgym_agents.generation import generate
-from sleepgym_agents.self_study import SelfStudy, SelfStudySettings, allows
+from sleepgym_agents.self_study import SelfStudy, SelfStudySettings
 
 
 @dataclass(frozen=True)
@@ -147,9 +147,9 @@ class Grpo(SelfStudy):
             read = sum(map(len, asked))
             longest = config.max_answer_tokens * len(asked)
             flops = 6 * lm.parameters * (read + longest)
-            if not allows(lm, night, 4 * (read + longest), longest) or not night.allows(
-                night_train_tokens=read + longest, night_flops=flops
-            ):
+            if not lm.affords(
+                night, read=4 * (read + longest), generated=longest
+            ) or not night.allows(night_train_tokens=read + longest, night_flops=flops):
                 raise _BudgetSpentError
             seed = night.derive_seed("samples", trainer.state.global_step)
             model = lm.model.eval()

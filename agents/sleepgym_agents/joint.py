@@ -152,8 +152,7 @@ class Joint(Naive):
         parts = [self._fitting(bare, documents) for documents in parts]
         written = len(parts) * self.config.chain_tokens
         read = sum(len(part) for documents in parts for part in documents) + 8 * len(parts)
-        flops = 2 * bare.parameters * (read + written)
-        if not night.allows(night_generated_tokens=written, night_flops=flops):
+        if not bare.affords(night, read=read, generated=written):
             return False
         seed = night.derive_seed("dreams")
         chains = dream(bare, parts, tokens=self.config.chain_tokens, seed=seed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from annotated_types import Ge, Interval
 
@@ -20,7 +20,6 @@ from sleepgym_agents.names import Name, find_names, split_words
 from sleepgym_agents.recollection import (
     ITEM_TOKENS,
     TITLE_TOKENS,
-    affords,
     answer_oneself,
     ask_oneself,
     invent_titles,
@@ -112,7 +111,7 @@ def gather(
     with memory.without(*memory.unlocked):
         for number, teacher in enumerate((memory.lm, *teachers)):
             _require_same_vocabulary(memory.lm, teacher, settings.teachers)
-            if not affords(teacher, night, settings.chains * settings.dream_tokens):
+            if not teacher.affords(night, generated=settings.chains * settings.dream_tokens):
                 break
             seed = night.derive_seed("dreams", number)
             alone = [[parts[i % len(parts)]] for i in range(settings.chains // 2)]
@@ -142,7 +141,7 @@ def _require_same_vocabulary(
 
 def rehearse(memory: ExpertMemory, count: int, night: Night) -> list[Lesson]:
     """Lessons that the self writes from nothing, about titles of its own invention."""
-    if not affords(memory.lm, night, count * (TITLE_TOKENS + ITEM_TOKENS)):
+    if not memory.lm.affords(night, generated=count * (TITLE_TOKENS + ITEM_TOKENS)):
         return []
     titles = invent_titles(memory.lm, count, night.derive_seed("titles"))
     return teach(memory.lm, ask_oneself(memory.lm, titles, 1, night.derive_seed("rehearsal")))
@@ -215,17 +214,11 @@ def recollect(
         for text in texts:
             if text in question:
                 told.setdefault(text, set()).add(answer)
-    seed = night.derive_seed("recollections")
-    known: list[Lesson] = []
-    if affords(memory.lm, night, 3 * len(names) * settings.recollections * ITEM_TOKENS):
-        known = recall(memory, names, told, parts, settings, settings.recollections, seed)
+    known = recall(memory, names, told, parts, settings, night, "recollections")
     met = [name for name in names if name in router.table]
     with_them = router.names_of([place for name in met for place in router.table[name]])
     others = [name for name in with_them if name not in names]
-    seed = night.derive_seed("links")
-    beside: list[Lesson] = []
-    if affords(memory.lm, night, 3 * len(others) * settings.links * ITEM_TOKENS):
-        beside = recall(memory, others, told, parts, settings, settings.links, seed)
+    beside = recall(memory, others, told, parts, settings, night, "links")
     wanted = {decode(name).strip() for name in met}
     links = [lesson for lesson in beside if lesson.pair[1] in wanted]
     named = {
@@ -241,8 +234,8 @@ def recall(
     told: Mapping[str, set[str]],
     parts: Sequence[Sequence[int]],
     settings: MaterialSettings,
-    count: int,
-    seed: int,
+    night: Night,
+    what: Literal["recollections", "links"],
 ) -> list[Lesson]:
     """What the self is sure of about some names, unless the day says otherwise.
 
@@ -252,9 +245,13 @@ def recall(
     answer picks something from what it reads.
     """
     lm = memory.lm
+    count = settings.recollections if what == "recollections" else settings.links
+    if not lm.affords(night, generated=3 * len(names) * count * ITEM_TOKENS):
+        return []
     decode = lm.prompter.tokenizer.decode
     texts = [decode(name).strip() for name in names]
-    asked = sorted({question for question, _ in ask_oneself(lm, names, count, seed)})
+    dreamt = ask_oneself(lm, names, count, night.derive_seed(what))
+    asked = sorted({question for question, _ in dreamt})
     asked = [question for question in asked if any(text in question for text in texts)]
     pairs = [(q, a) for q, a in zip(asked, answer_oneself(lm, asked), strict=True) if a]
     taught = teach(lm, pairs)

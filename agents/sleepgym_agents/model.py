@@ -13,7 +13,7 @@ import transformers
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache, PreTrainedModel
 
-from sleepgym.budget import Meter
+from sleepgym.budget import Meter, Night
 from sleepgym.errors import MissingData
 from sleepgym_agents.attention import Segment, hidden_value, segment_attention
 from sleepgym_agents.hub import locate
@@ -79,6 +79,11 @@ class LanguageModel:
         Counted once; whoever adds some that count, or that do not, sets it anew.
         """
         return self.model.num_parameters()
+
+    def affords(self, night: Night, *, read: int = 0, generated: int = 0) -> bool:
+        """Whether the night's budget allows to read and to sample so many more tokens."""
+        flops = 2 * self.parameters * (read + generated)
+        return night.allows(night_generated_tokens=generated, night_flops=flops)
 
     @property
     def max_tokens(self) -> int:

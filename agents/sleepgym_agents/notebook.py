@@ -96,8 +96,7 @@ class Notebook(InContext):
     def _affordable(self, night: Night) -> bool:
         written = self.config.chains * self.config.chain_tokens
         read = self.config.chains * (sum(map(len, self.parts)) + 8)  # and the markers around
-        flops = 2 * self.lm.parameters * (read + written)
-        return night.allows(night_generated_tokens=written, night_flops=flops)
+        return self.lm.affords(night, read=read, generated=written)
 
     def _ids(self, note: Note) -> list[int]:
         if note.answer is None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sleepgym import Night
 from sleepgym_agents.dreams import Pair, parse_items
 from sleepgym_agents.generation import generate
 from sleepgym_agents.model import LanguageModel
@@ -62,11 +61,6 @@ def answer_oneself(
     """The model's greedy answers, with ``parts`` in context."""
     prompts = [lm.prompter.prompt(question, parts) for question in questions]
     return [lm.prompter.answer_text(ids) for ids in generate(lm, prompts, ITEM_TOKENS)]
-
-
-def affords(lm: LanguageModel, night: Night, tokens: int) -> bool:
-    """Whether the night's budget allows so many more sampled tokens."""
-    return night.allows(night_generated_tokens=tokens, night_flops=2 * lm.parameters * tokens)
 
 
 def _around_title(lm: LanguageModel) -> tuple[list[int], list[int]]:

@@ -101,8 +101,7 @@ def improvise(lm: LanguageModel, count: int, tokens: int, night: Night) -> list[
     prompts = [begun[i % len(begun)] for i in range(count)]
     length = min(tokens, lm.max_tokens - max(map(len, begun)))
     read = sum(map(len, prompts))
-    flops = 2 * lm.parameters * (read + count * length)
-    if not night.allows(night_generated_tokens=count * length, night_flops=flops):
+    if not lm.affords(night, read=read, generated=count * length):
         return []
     seed = night.derive_seed("rehearsal")
     texts = generate(lm, prompts, length, temperature=1.0, seed=seed, stop_at_answer=False)
@@ -122,8 +121,7 @@ def recite(lm: LanguageModel, settings: RehearsalSettings, night: Night) -> list
         The sequences; none where the budget does not allow all of them.
     """
     examples = improvise(lm, settings.rehearsed, settings.rehearsed_tokens, night)
-    flops = 2 * lm.parameters * sum(len(example.ids) for example in examples)
-    if not night.allows(night_flops=flops):
+    if not lm.affords(night, read=sum(len(example.ids) for example in examples)):
         return []
     return [Recital(example, _expected(lm, example)) for example in examples]
 

@@ -17,7 +17,7 @@ from sleepgym_agents.divergence import Divergence, divergence
 from sleepgym_agents.dreams import Pair
 from sleepgym_agents.generation import generate, shared_batches
 from sleepgym_agents.model import LanguageModel
-from sleepgym_agents.self_study import SelfStudy, SelfStudySettings, allows
+from sleepgym_agents.self_study import SelfStudy, SelfStudySettings
 from sleepgym_agents.training import optimise
 
 
@@ -194,7 +194,7 @@ class _Steps(Sequence):
                 follow(self.teacher.model, lm.model, config.teacher_rate)
             longest = config.max_answer_tokens * len(asked)
             read = len(self.context) + 2 * sum(map(len, asked)) + longest
-            if not allows(lm, self.night, read, longest):
+            if not lm.affords(self.night, read=read, generated=longest):
                 return
             lm.model.eval()
             prompts = [[*lm.prompter.start, *ids] for ids in asked]

@@ -19,7 +19,6 @@ from sleepgym_agents.generation import generate
 from sleepgym_agents.in_context import InContext
 from sleepgym_agents.model import LanguageModel
 from sleepgym_agents.naive import Naive, NaiveSettings
-from sleepgym_agents.self_study import allows
 from sleepgym_agents.training import Example, optimise, plan
 from sleepgym_agents.weights import load_weights
 
@@ -148,7 +147,9 @@ class Seal(Naive):
         config = self.config
         prompts = edit_prompts(self.lm, texts, config.edits)
         count, longest = len(prompts), config.edit_tokens
-        while count and not allows(self.lm, night, sum(map(len, prompts[:count])), longest * count):
+        while count and not self.lm.affords(
+            night, read=sum(map(len, prompts[:count])), generated=longest * count
+        ):
             count -= 1
         with dreaming(self.lm, config.dreamer):
             written = sample_edits(

@@ -20,7 +20,7 @@ from sleepgym_agents.material import Material, MaterialSettings, gather
 from sleepgym_agents.memory_files import load_memory, save_memory
 from sleepgym_agents.model import LanguageModel
 from sleepgym_agents.name_router import Names
-from sleepgym_agents.recollection import ITEM_TOKENS, affords, ask_oneself, invent_titles
+from sleepgym_agents.recollection import ITEM_TOKENS, ask_oneself, invent_titles
 from sleepgym_agents.routers import Place
 
 
@@ -193,7 +193,7 @@ class Seeding(InContext):
         else:
             titles = invent_titles(self.lm, config.recollections, seed)
         count = max(1, config.recollections // 2)
-        if not affords(self.lm, night, len(titles) * count * ITEM_TOKENS):
+        if not self.lm.affords(night, generated=len(titles) * count * ITEM_TOKENS):
             return {"stopped_by_budget": 1.0}
         pairs = ask_oneself(self.lm, titles, count, seed)
         lessons = [x for x in teach(self.lm, pairs) if x.confidence >= config.confidence]

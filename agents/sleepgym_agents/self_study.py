@@ -14,7 +14,6 @@ from sleepgym import Document, Night, Question
 from sleepgym.rng import derive_seed
 from sleepgym_agents.dreams import Pair, dream
 from sleepgym_agents.in_context import InContext, InContextSettings
-from sleepgym_agents.model import LanguageModel
 from sleepgym_agents.training import TrainingSettings
 from sleepgym_agents.weights import add_lora, load_weights, named_weights, save_weights
 
@@ -97,7 +96,9 @@ class SelfStudy(InContext):
         if self.studied and self.parts:
             chains, tokens = self.config.chains, self.config.dream_tokens
             read = sum(map(len, self.parts)) + len(self.lm.prompter.dream)
-            while chains and not allows(self.lm, night, read * chains, tokens * chains):
+            while chains and not self.lm.affords(
+                night, read=read * chains, generated=tokens * chains
+            ):
                 chains -= 1
             written = dream(
                 self.lm, [self.parts] * chains, tokens=tokens, seed=night.derive_seed("dreams")
@@ -134,9 +135,3 @@ class SelfStudy(InContext):
     @property
     def _adapter_size(self) -> int:
         return sum(p.numel() for p in named_weights(self.lm.model, "lora_").values())
-
-
-def allows(lm: LanguageModel, night: Night, read: int, generated: int = 0) -> bool:
-    """Whether the budget allows to read and generate so many tokens."""
-    flops = 2 * lm.parameters * (read + generated)
-    return night.allows(night_generated_tokens=generated, night_flops=flops)
