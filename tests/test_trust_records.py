@@ -130,7 +130,7 @@ def work_for_nothing(plain):
 
 def work_in_no_time(plain):
     for phase in phases(plain, "sleep"):
-        phase |= {"seconds": 0.0}
+        phase |= {"seconds": 0.0, "flops": 2e12}
 
 
 def hide_text_from_the_kinds(plain):

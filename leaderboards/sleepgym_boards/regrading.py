@@ -16,6 +16,7 @@ from sleepgym_boards.submission import PhaseRecord, Run
 
 Problems = list[str]
 _OPERATIONS_PER_SECOND = 1e16  # more than any machine of today does for one model
+_RESOLUTION_S = 1e-4  # of a record's seconds
 
 
 def rebuild(board: Board, seed: int, data: Path | None) -> ContinualEnv:
@@ -110,7 +111,7 @@ def _impossible(phase: PhaseRecord) -> Iterator[str]:
     tokens = phase.read_tokens + phase.generated_tokens + phase.train_tokens
     if tokens and not phase.flops:
         yield f"{tokens} tokens without an operation"
-    if phase.flops > _OPERATIONS_PER_SECOND * phase.seconds:
+    if phase.flops > _OPERATIONS_PER_SECOND * (phase.seconds + _RESOLUTION_S):
         yield f"{phase.flops:.3g} operations in {phase.seconds:g} s"
     ledger = phase.ledger
     if (ledger is not None) != (phase.phase == "sleep"):
