@@ -37,6 +37,7 @@ bench: $(STAMP)  ## Ratios, measured side by side in one run
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/environment.py
+	$(BIN)/python benchmarks/textgen.py
 	$(BIN)/python benchmarks/generating.py
 	$(BIN)/python benchmarks/answering.py
 	$(BIN)/python benchmarks/verifying.py
