@@ -1,41 +1,65 @@
 #!/usr/bin/env bash
-# Verify the submissions that a pull request adds or changes, and write the verdicts as Markdown.
+# Verify the submissions that a pull request adds, and write the verdicts as Markdown.
 #
 # Usage: verify-submission.sh BASE HEAD OUT. Runs in a checkout of BASE, whose code alone is run: of
 # HEAD only files leaderboards/submissions/BOARD/SLUG.json.gz are taken, as data, and none is executed.
-# Exit code 1 if a rule is broken, or a path under leaderboards/submissions is none of that form.
+# Exit code 1 if a rule is broken, or if the pull request does anything but add such files.
 set -euo pipefail
+export LC_ALL=C
 base=$1 head=$2 out=$3
 limit=$((16 << 20))
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 status=0
 count=0
+strays=0
+word='[a-z0-9]+(-[a-z0-9]+)*'
 : > "$out"
 
-while IFS= read -r -d '' path; do
-  if [[ $path =~ ^leaderboards/submissions/[a-z0-9-]+/[a-z0-9-]+\.verdict\.json$ ]]; then
-    continue # verdicts are written by us
-  fi
-  if ! [[ $path =~ ^leaderboards/submissions/([a-z0-9-]+)/([a-z0-9-]+)\.json\.gz$ ]]; then
-    echo 'A path is not of the form `leaderboards/submissions/BOARD/SLUG.json.gz`.' >> "$out"
-    status=1
-    continue
-  fi
-  board=${BASH_REMATCH[1]} slug=${BASH_REMATCH[2]}
-  count=$((count + 1))
-  if [ "$(git cat-file -s "$head:$path")" -gt "$limit" ]; then
-    echo "\`$board/$slug\`: larger than $limit bytes" >> "$out"
-    status=1
-    continue
-  fi
-  git cat-file blob "$head:$path" > "$scratch/$slug.json.gz"
-  printf '### `%s/%s`\n~~~~~~~~~~text\n' "$board" "$slug" >> "$out"
-  (cd "$scratch" && "${SLEEPGYM:-sleepgym}" verify "$slug.json.gz" --board "$board") >> "$out" 2>&1 || status=1
-  printf '~~~~~~~~~~\n' >> "$out"
-done < <(git diff --name-only --diff-filter=AMRT -z "$base...$head" -- leaderboards/submissions)
+refuse() {
+  echo "$1" >> "$out"
+  status=1
+}
 
+if ! common=$(git merge-base "$base" "$head"); then
+  refuse 'The pull request has no history in common with this repository.'
+  exit 1
+fi
+git diff-tree -r -z --no-renames "$common" "$head" > "$scratch/changes"
+
+while IFS= read -r -d '' change && IFS= read -r -d '' path; do
+  read -r _ mode _ _ kind <<< "$change"
+  if ! [[ $path =~ ^leaderboards/submissions/($word)/($word)(\.json\.gz|\.verdict\.json)$ ]] ||
+    [ "${#path}" -gt 150 ]; then
+    strays=$((strays + 1))
+    continue
+  fi
+  board=${BASH_REMATCH[1]} slug=${BASH_REMATCH[3]} suffix=${BASH_REMATCH[5]}
+  if [ "$suffix" = .verdict.json ]; then
+    refuse "\`$board/$slug$suffix\`: verdicts are written by the workflow after the merge: leave it out."
+  elif [ "$kind" = D ]; then
+    refuse "\`$board/$slug\` is deleted or renamed: a pull request adds; maintainers remove."
+  elif [ "$kind" != A ] || git cat-file -e "$base:$path" 2> /dev/null; then
+    refuse "\`$board/$slug\` is there already: a new version is a new file under another name."
+  elif [ "$mode" != 100644 ]; then
+    refuse "\`$board/$slug\` is no plain file."
+  elif [ "$(git cat-file -s "$head:$path")" -gt "$limit" ]; then
+    refuse "\`$board/$slug\` is larger than $limit bytes."
+  else
+    count=$((count + 1))
+    git cat-file blob "$head:$path" > "$scratch/$slug.json.gz"
+    printf '### `%s/%s`\n~~~~~~~~~~text\n' "$board" "$slug" >> "$out"
+    (cd "$scratch" && "${SLEEPGYM:-sleepgym}" verify "$slug.json.gz" --board "$board") >> "$out" 2>&1 ||
+      status=1
+    printf '~~~~~~~~~~\n' >> "$out"
+    rm -f "$scratch/$slug.json.gz"
+  fi
+done < "$scratch/changes"
+
+if [ "$strays" -gt 0 ]; then
+  refuse "Other paths are changed ($strays): a submission is \`leaderboards/submissions/BOARD/SLUG.json.gz\` and comes alone."
+fi
 if [ "$count" -eq 0 ]; then
-  echo 'No submission was added or changed.' >> "$out"
+  echo 'No submission was verified.' >> "$out"
 fi
 exit "$status"

@@ -93,7 +93,9 @@ class Journal:
     def _create_or_check(self, meta: dict[str, Any]) -> None:
         if (self.path / "run.json").exists():
             saved = read_meta(self.path)
-            change = next((n for n in ("spec", "stream_hash") if saved[n] != meta[n]), None)
+            saved.setdefault("model_digest", meta["model_digest"])  # an older record says nothing
+            names = ("spec", "stream_hash", "model_digest")
+            change = next((name for name in names if saved[name] != meta[name]), None)
             if change is None:
                 return
             if read_lines(self.path / "phases.jsonl"):
@@ -164,6 +166,11 @@ def _sync(file: Path) -> None:
 def _difference(saved: dict[str, Any], meta: dict[str, Any], name: str) -> str:
     """The first field in which two specifications differ, in words."""
     old, new = saved[name], meta[name]
+    if name == "model_digest":
+        model = saved["spec"]["model"]
+        return (
+            f"the files of model {model!r} are others: SHA-256 {old!s:.12} there, {new!s:.12} here"
+        )
     if not isinstance(old, dict):
         return f"{name}: its data differ"
     for key in sorted({*old, *new}):

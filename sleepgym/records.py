@@ -2,7 +2,8 @@
 
 A run directory holds
 
-- ``run.json``: schema version, specification, stream hash, platform and package versions;
+- ``run.json``: schema version, specification, stream hash, digest of the base model's files,
+  platform and package versions;
 - ``answers.jsonl``: a line a question asked;
 - ``nights.jsonl``: a line a night: its cost and what the agent logged;
 - ``phases.jsonl``: the journal: a line a finished phase. A phase without a line did not happen;

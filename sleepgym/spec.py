@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 
 from sleepgym import registry
 from sleepgym.agent import Agent
+from sleepgym.base_model import model_digest
 from sleepgym.env import ContinualEnv, make_env
 from sleepgym.errors import BadSetting
 from sleepgym.records import SCHEMA
@@ -90,6 +91,7 @@ def describe(spec: RunSpec, env: ContinualEnv) -> dict[str, Any]:
             "model": spec.model if uses_model else None,
             "audit": spec.audit,
         },
+        "model_digest": model_digest(spec.model) if uses_model else None,
         "label": spec.label or spec.agent,
         "stream_hash": env.stream.content_hash,
         "days": len(env.stream.days),

@@ -47,6 +47,12 @@ class Twin(Honest):
     """Another agent that does the same."""
 
 
+class Modelled(Honest):
+    """Says that it uses a language model."""
+
+    uses_model = True
+
+
 class Bloated(Honest):
     """Keeps far more text than it needs."""
 

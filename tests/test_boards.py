@@ -1,16 +1,15 @@
 """Board files, base models and sealed seeds."""
 
-import hashlib
 import stat
 from pathlib import Path
 
 import pytest
 
 import board_files
+from sleepgym.base_model import model_digest
 from sleepgym.cli import run_command
 from sleepgym.errors import SleepGymError, UnknownName
 from sleepgym.glossary import GLOSSARY
-from sleepgym_boards import base_model
 from sleepgym_boards.board import board_names, higher_is_better, load_board, load_boards
 from sleepgym_boards.identity import board_settings
 from sleepgym_boards.rules import RULES
@@ -35,7 +34,7 @@ def test_a_board_is_whole(board):
     assert {board.headline, *board.tie_breaks} <= GLOSSARY.keys()
     assert len({budget.name for budget in board.budgets}) == len(board.budgets)
     if board.base_model:
-        assert base_model.model_digest(board.base_model.spec) == board.base_model.digest
+        assert model_digest(board.base_model.spec) == board.base_model.digest
 
 
 @pytest.mark.parametrize("name", ["almanac-8", "codebook-8", "lifelong-256"])
@@ -49,15 +48,6 @@ def test_less_forgetting_and_less_cost_are_better():
     assert {"average_accuracy", "backward_transfer", "half_life", "within_budget"} <= better
     worse = {"forgetting_max", "night_flops", "state_text_bytes", "added_parameters"}
     assert not better & (worse | {"awake_seconds", "missing_answers"})
-
-
-def test_a_digest_is_of_names_and_bytes(tmp_path):
-    (tmp_path / "config.json").write_bytes(b"{}")
-    (tmp_path / "README.md").write_bytes(b"not part of it")
-    base_model.model_digest.cache_clear()
-    expected = hashlib.sha256(b"config.json\x002\x00{}").hexdigest()
-    assert base_model.model_digest(str(tmp_path)) == expected
-    assert base_model.model_digest("some/hub-id") is None
 
 
 @pytest.mark.parametrize(

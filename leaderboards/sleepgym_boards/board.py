@@ -46,7 +46,7 @@ class BaseModelRule(_Part):
     Attributes:
         name: What it is called.
         spec: The ``--model`` of a run.
-        digest: SHA-256 of its files (:mod:`sleepgym_boards.base_model`).
+        digest: SHA-256 of its files (:mod:`sleepgym.base_model`).
     """
 
     name: str

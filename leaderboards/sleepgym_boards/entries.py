@@ -23,7 +23,8 @@ class Entry:
         board: Name of the folder.
         slug: Name of the file without its suffix.
         file: The submission.
-        verdict: What verification said of it; None where that cannot be read.
+        verdict: What verification is said to have found; None where that cannot be read. It is as
+            trustworthy as whoever wrote the file (:mod:`sleepgym_boards.verdicts` makes it anew).
     """
 
     board: str
@@ -48,14 +49,22 @@ def load_entries(folder: Path) -> list[Entry]:
     """Every submission under ``folder/<board>/``, by board and slug.
 
     Raises:
-        SleepGymError: If there is no such folder.
+        SleepGymError: If there is no such folder, or a submission is a link or a folder.
     """
     if not folder.is_dir():
         raise SleepGymError(f"{folder} is not a folder of submissions")
+    files = sorted(folder.glob(f"*/*{SUFFIX}"))
+    for file in files:
+        if file.is_symlink() or file.parent.is_symlink() or not file.is_file():
+            raise SleepGymError(f"submission {file} is no plain file")
     return [
-        Entry(file.parent.name, slug, file, _read_verdict(file.with_name(slug + VERDICT_SUFFIX)))
-        for file in sorted(folder.glob(f"*/*{SUFFIX}"))
-        for slug in [file.name.removesuffix(SUFFIX)]
+        Entry(
+            board=file.parent.name,
+            slug=file.name.removesuffix(SUFFIX),
+            file=file,
+            verdict=_read_verdict(verdict_file(file)),
+        )
+        for file in files
     ]
 
 

@@ -17,7 +17,6 @@ from sleepgym.env import ContinualEnv
 from sleepgym.errors import SleepGymError
 from sleepgym.records import RunRecord
 from sleepgym.state import KINDS
-from sleepgym_boards.base_model import model_digest
 from sleepgym_boards.board import Board
 from sleepgym_boards.regrading import rebuild
 from sleepgym_boards.submission import (
@@ -71,28 +70,41 @@ class NotReady(SleepGymError):
         self.missing = list(missing)
 
 
-def read_card(file: Path | None) -> MethodCard:
-    """The method card in a TOML file.
+def read_card(file: Path | MethodCard | None) -> MethodCard:
+    """The method card in a TOML file, or one that is read already.
 
     Raises:
         NotReady: If there is none, or a field is missing or malformed; a line a field.
     """
+    if isinstance(file, MethodCard):
+        return file
     if file is None:
         raise NotReady(["no method card: `sleepgym board card > card.toml`, fill it in, --card"])
     try:
-        return MethodCard.model_validate(tomllib.loads(file.read_text("utf-8")))
+        fields = tomllib.loads(file.read_text("utf-8"))
     except OSError as error:
         raise NotReady([f"method card {file}: {error.strerror}"]) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise NotReady([f"method card {file}: {error}"]) from error
+    return validate_card(fields, f"method card {file}")
+
+
+def validate_card(fields: dict[str, Any], where: str) -> MethodCard:
+    """A method card from its fields.
+
+    Raises:
+        NotReady: If one is missing or malformed; a line a field, which begins with ``where``.
+    """
+    try:
+        return MethodCard.model_validate(fields)
     except ValidationError as error:
-        raise NotReady(_lines(error, f"method card {file}")) from error
+        raise NotReady(_lines(error, where)) from error
 
 
 def pack(
     paths: Sequence[Path],
     board: Board,
-    card_file: Path | None,
+    card: Path | MethodCard | None,
     *,
     data: Path | None = None,
     salt: str | None = None,
@@ -102,7 +114,7 @@ def pack(
     Args:
         paths: Run directories, or folders that hold some.
         board: The board.
-        card_file: The method card.
+        card: The method card, or its file.
         data: Folder of original data files.
         salt: The salt of a sealed board.
 
@@ -110,9 +122,9 @@ def pack(
         NotReady: With all that is missing or wrong.
         SleepGymError: If a path is no folder, or the board's data is not at hand.
     """
-    missing, card = [], _NO_CARD
+    missing, method = [], _NO_CARD
     try:
-        card = read_card(card_file)
+        method = read_card(card)
     except NotReady as error:
         missing += error.missing
     records, unreadable = read_runs(*paths)
@@ -121,6 +133,12 @@ def pack(
     runs = []
     finished = [record for record in records if record.finished]
     for record in sorted(finished, key=lambda r: r.meta["spec"]["seed"]):
+        if record.meta["spec"]["model"] and "model_digest" not in record.meta:
+            missing.append(
+                f"base-model: {record.path}: its record does not say with which weights it began: "
+                "it is of an older SleepGym, run again"
+            )
+            continue
         try:
             runs.append(_run(record, board, data))
         except ValidationError as error:
@@ -137,7 +155,7 @@ def pack(
         board=board.name,
         board_version=board.version,
         date=datetime.date.today().isoformat(),
-        card=card,
+        card=method,
         runs=runs,
     )
     found, _ = check(submission, board, data=data, salt=salt)
@@ -162,7 +180,7 @@ def _run(record: RunRecord, board: Board, data: Path | None) -> Run:
             "agent": spec["agent"],
             "settings": spec["agent_settings"],
             "model": spec["model"],
-            "model_digest": model_digest(spec["model"]) if spec["model"] else None,
+            "model_digest": meta["model_digest"] if spec["model"] else None,
             "audit": spec["audit"],
         },
         "platform": meta["platform"],

@@ -83,8 +83,8 @@ class Method(Model):
         agent: Registered name or ``module:Class``.
         settings: Every setting of the agent.
         model: ``"embedded"``, a hub id or a folder; None for agents without one.
-        model_digest: SHA-256 of the model's files (:mod:`sleepgym_boards.base_model`); None where
-            there is no model or its files are not at hand.
+        model_digest: SHA-256 of the model's files (:mod:`sleepgym.base_model`) when the run
+            began; None where there is no model or its files were not at hand.
         audit: ``"instance"``, ``"process"`` or ``"off"``.
     """
 

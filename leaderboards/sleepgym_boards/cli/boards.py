@@ -7,9 +7,12 @@ from typing import Annotated
 
 import typer
 
+from sleepgym.cli.options import Data
 from sleepgym_boards.cli.options import BoardName, Salt
 
-_group = typer.Typer(no_args_is_help=True, help="Method cards, sealed seeds, model digests.")
+_group = typer.Typer(
+    no_args_is_help=True, help="Method cards, sealed seeds, model digests, verdicts."
+)
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -56,10 +59,31 @@ def digest(
     model: Annotated[str, typer.Argument(help="[bold]embedded[/bold], or a folder.")] = "embedded",
 ) -> None:
     """Print the digest of a base model, as a board's file names it."""
+    from sleepgym.base_model import model_digest
     from sleepgym.errors import UnknownName
-    from sleepgym_boards.base_model import model_digest
 
     found = model_digest(model)
     if found is None:
         raise UnknownName(f"model {model!r}: there is no such folder")
     print(found)
+
+
+@_group.command()
+def verdicts(
+    folder: Annotated[
+        Path, typer.Argument(help="Folder of submissions, a folder a board.", metavar="DIR")
+    ],
+    data: Data = None,
+) -> None:
+    """Verify every submission anew and write the verdicts that differ from those on disk.
+
+    Exit code 1 if a rule is broken or a submission cannot be verified here.
+    """
+    from sleepgym_boards.verdicts import write_verdicts
+
+    ok = True
+    for finding in write_verdicts(folder, data):
+        print(f"{finding.place}: {finding.says}", flush=True)
+        ok = ok and finding.ok
+    if not ok:
+        raise typer.Exit(1)

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from sleepgym.cli.options import Data
+
+if TYPE_CHECKING:
+    from sleepgym_boards.entries import Entry
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -19,6 +27,13 @@ def site(
     submissions: Annotated[
         Path, typer.Option(help="Folder of submissions and their verdicts, a folder a board.")
     ] = Path("leaderboards/submissions"),
+    reverify: Annotated[
+        bool,
+        typer.Option(
+            "--reverify", help="Believe no verdict on disk: verify every submission here and now."
+        ),
+    ] = False,
+    data: Data = None,
 ) -> None:
     """Write the boards as static pages: one folder that any host serves.
 
@@ -28,10 +43,24 @@ def site(
     from sleepgym_boards.entries import load_entries
     from sleepgym_boards.site.building import build_site
 
-    pages = build_site(out, load_entries(submissions))
+    entries = load_entries(submissions)
+    if reverify:
+        entries = _reverified(entries, data)
+    pages = build_site(out, entries)
     console.print(
         f"{out}: {pages} pages. Next: sleepgym serve {out}", soft_wrap=True, highlight=False
     )
+
+
+def _reverified(entries: Sequence[Entry], data: Path | None) -> list[Entry]:
+    from sleepgym_boards.verdicts import reverify
+
+    found = []
+    for entry, verdict, problem in reverify(entries, data):
+        if problem:
+            print(f"sleepgym: {entry.board}/{entry.slug}: {problem}", file=sys.stderr)
+        found.append(replace(entry, verdict=verdict))
+    return found
 
 
 def serve(

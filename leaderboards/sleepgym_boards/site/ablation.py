@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,11 @@ from sleepgym_boards.site.scales import Scale, linear
 BOARD = "ablation"
 WHOLE = "sleep"
 STAGES = ("seeding", "dreaming")
+NAMES = {
+    WHOLE: (WHOLE,),
+    "seeding": ("seeding", "knowledge-seeding", "without-dreaming"),
+    "dreaming": ("dreaming", "without-seeding"),
+}
 PICTURE_WIDTH = 400
 
 
@@ -45,11 +51,12 @@ class Ablation:
 
     Attributes:
         answer: One line.
-        adds: Stage -> what the whole gains by having it; empty until all three are there.
+        adds: Stage -> what the whole gains by having it, as far as the other stage is there alone.
         groups: Heading -> rows.
         scale: Axis of the picture.
         reference: The whole's mean headline; None until it is there.
         missing: The submissions that the answer still needs.
+        left_out: Submissions without numbers, which are no rows.
     """
 
     answer: str
@@ -58,30 +65,31 @@ class Ablation:
     scale: Scale
     reference: float | None
     missing: list[str]
+    left_out: list[Method]
 
 
 def ablate(board: Board, methods: Sequence[Method]) -> Ablation:
     """The ablation from the submissions of its board.
 
-    The whole and the two stages alone are the files ``sleep``, ``seeding`` and ``dreaming``; every
-    other submission is a row below them.
+    The whole and the two stages alone are found by ``NAMES``, among the names of the files first
+    and then among those on the cards; every other submission is a row below them.
     """
     ranked = [method for method in methods if method.results and method.rank]
-    by_slug = {method.slug: method for method in ranked}
-    whole = by_slug.get(WHOLE)
-    missing = [slug for slug in (WHOLE, *STAGES) if slug not in by_slug]
-    adds = {}
-    if not missing:
-        for stage, other in zip(STAGES, reversed(STAGES), strict=True):
-            adds[stage] = _difference(board, by_slug[WHOLE], by_slug[other])
+    found = {role: method for role in NAMES if (method := _find(role, ranked))}
+    whole = found.get(WHOLE)
+    adds = {
+        stage: _difference(board, whole, found[other])
+        for stage, other in zip(STAGES, reversed(STAGES), strict=True)
+        if whole and other in found
+    }
     sign = -1 if higher_is_better(board.headline) else 1
     others = sorted(
-        (method for method in ranked if method.slug not in (WHOLE, *STAGES)),
+        (method for method in ranked if method not in found.values()),
         key=lambda method: sign * (_mean(board, method) or 0.0),
     )
     rows = {
         "both stages": [whole] if whole else [],
-        "one stage alone": [by_slug[slug] for slug in STAGES if slug in by_slug],
+        "one stage alone": [found[stage] for stage in STAGES if stage in found],
         "parts and controls": others,
     }
     groups = {
@@ -95,12 +103,25 @@ def ablate(board: Board, methods: Sequence[Method]) -> Ablation:
         groups=groups,
         scale=linear(0, 1, 8, PICTURE_WIDTH - 8, 0.2),
         reference=_mean(board, whole) if whole else None,
-        missing=missing,
+        missing=[role for role in NAMES if role not in found],
+        left_out=[method for method in methods if method not in ranked],
     )
 
 
+def _find(role: str, methods: Sequence[Method]) -> Method | None:
+    """The method of a role; of several, the one whose file's name comes first in ``NAMES``."""
+    named = [(NAMES[role].index(m.slug), m) for m in methods if m.slug in NAMES[role]]
+    if named:
+        return min(named, key=lambda pair: pair[0])[1]
+    return next((m for m in methods if _as_slug(m.name) in NAMES[role]), None)
+
+
+def _as_slug(name: str) -> str:
+    return "-".join(re.findall("[a-z0-9]+", name.lower()))
+
+
 def _answer(adds: dict[str, Difference], higher: bool) -> str:
-    if not adds:
+    if len(adds) < len(STAGES):
         return "Not answered yet."
     gains = [stage for stage, d in adds.items() if _sign(d) == (1 if higher else -1)]
     if len(gains) == 2:

@@ -1,0 +1,196 @@
+"""Fill a board with the reference agents: submissions and verdicts from the runs of a suite.
+
+    sleepgym suite baselines
+    python leaderboards/submit_reference.py runs/baselines --board almanac-8
+
+RUNS holds ``.../LABEL/seed-N``, as ``sleepgym suite`` writes them. Each agent that ran on the
+board's environment is described by ``leaderboards/cards/LABEL.toml``, or as a variant by the card
+of its agent, packed, verified as anyone would, and written to ``leaderboards/submissions/BOARD/``.
+The others are listed with the reason. Exit code 1 if nothing was submitted, 2 on bad input.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sleepgym.errors import BadRun, SleepGymError
+from sleepgym.records import read_meta
+from sleepgym_boards import files
+from sleepgym_boards.board import Board, load_board
+from sleepgym_boards.entries import SUFFIX, verdict_file
+from sleepgym_boards.identity import board_settings
+from sleepgym_boards.packing import NotReady, pack, validate_card
+from sleepgym_boards.submission import MethodCard, Submission
+from sleepgym_boards.verification import verify
+
+HERE = Path(__file__).parent
+SUBMISSIONS = HERE / "submissions"
+CARDS = HERE / "cards"
+MOST_REASONS = 3
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of an agent's runs.
+
+    Attributes:
+        label: Folder of the runs.
+        file: The submission; None where there is none.
+        says: One line.
+    """
+
+    label: str
+    file: Path | None
+    says: str
+
+
+def submit_all(
+    runs: Path,
+    board: Board,
+    out: Path = SUBMISSIONS,
+    cards: Path = CARDS,
+    data: Path | None = None,
+) -> Iterator[Outcome]:
+    """Submit every agent under ``runs`` that ran on the board's environment.
+
+    Raises:
+        SleepGymError: If there are no runs of that environment, two folders of one label, or the
+            board's data is not at hand.
+    """
+    groups = _groups(runs)
+    fitting = {folder: metas for folder, metas in groups.items() if not _apart(metas[0], board)}
+    if not fitting:
+        reasons = sorted({f"{f.parent.name}: {_apart(m[0], board)}" for f, m in groups.items()})
+        told = "; ".join(reasons) or "no LABEL/seed-N in it"
+        raise SleepGymError(f"{runs} holds no run of board {board.name}'s environment: {told}")
+    labels = [folder.name for folder in fitting]
+    if twice := sorted({label for label in labels if labels.count(label) > 1}):
+        raise SleepGymError(f"{runs} holds two folders of {twice[0]}: name the runs of one suite")
+    for folder, metas in sorted(fitting.items()):
+        try:
+            card = _card(folder.name, metas, cards)
+            submission = pack([folder], board, card, data=data)
+        except NotReady as error:
+            more = len(error.missing) - MOST_REASONS
+            reasons = error.missing[:MOST_REASONS] + ([f"and {more} more"] if more > 0 else [])
+            yield Outcome(folder.name, None, "; ".join(reasons))
+            continue
+        yield _write(submission, out / board.name / (folder.name + SUFFIX), board, data)
+
+
+def _groups(runs: Path) -> dict[Path, list[dict[str, Any]]]:
+    """Folder of an agent's runs -> what ``run.json`` says, by seed."""
+    groups: dict[Path, list[dict[str, Any]]] = {}
+    for file in sorted(runs.rglob("seed-*/run.json")):
+        try:
+            groups.setdefault(file.parent.parent, []).append(read_meta(file.parent))
+        except BadRun as error:
+            print(f"left out: {error}", file=sys.stderr)
+    for metas in groups.values():
+        metas.sort(key=lambda meta: meta["spec"]["seed"])
+    return groups
+
+
+def _apart(meta: dict[str, Any], board: Board) -> str:
+    """How a run's environment differs from the board's; empty where it does not."""
+    spec, environment = meta["spec"], board.environment
+    given = {"environment": spec["env"], "exams": spec["exams"], **spec["env_settings"]}
+    wanted = {"environment": environment.id, "exams": environment.exams, **board_settings(board)}
+    for name in [*wanted, *given]:
+        if given.get(name) != wanted.get(name):
+            return f"{name} is {given.get(name)!r:.40}, the board's is {wanted.get(name)!r:.40}"
+    return ""
+
+
+def _card(label: str, metas: list[dict[str, Any]], cards: Path) -> MethodCard:
+    """The method card of an agent, or of a variant of one, at the commit of its runs."""
+    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", label):
+        raise NotReady([f"its label {label!r} must be lower-case words joined by hyphens"])
+    agent = metas[0]["spec"]["agent"]
+    file = next(
+        (f for f in (cards / f"{label}.toml", cards / f"{agent}.toml") if f.is_file()), None
+    )
+    if file is None:
+        raise NotReady([f"there is no card {label}.toml or {agent}.toml in {cards.name}/"])
+    commit = metas[0]["commit"]
+    if commit is None:
+        raise NotReady(["its runs do not say at which commit: run in a checkout"])
+    card = tomllib.loads(file.read_text("utf-8")) | {"commit": commit.removesuffix("-dirty")}
+    if card["pretraining"] == "none" and metas[0]["spec"]["agent_settings"].get("dreamer"):
+        raise NotReady([f"its dreamer was trained beforehand, which {file.name} denies"])
+    if file.stem != label:
+        card["name"] = f"{card['name']}: {re.sub('[^A-Za-z0-9]+', ' ', label).strip()}"
+        card["summary"] += " A variant: its settings say what is left out or replaced."
+    return validate_card(card, f"card {file.name}")
+
+
+def _write(submission: Submission, file: Path, board: Board, data: Path | None) -> Outcome:
+    label = file.name.removesuffix(SUFFIX)
+    submission = _of_the_day_it_was_made(submission, file)
+    content = files.compress(files.dump(submission))
+    verdict = verify(content, board, data=data)
+    if not verdict.ok or verdict.results is None:
+        broken = [rule.rule for rule in verdict.rules if not rule.ok]
+        return Outcome(label, None, f"refused by rule {', '.join(broken)}")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    files.write_whole(content, file)
+    text = verdict.model_dump_json(indent=1) + "\n"
+    files.write_whole(text.encode(), verdict_file(file))
+    mean = verdict.results.mean.get(board.headline)
+    commits = len({run.commit for run in submission.runs})
+    return Outcome(
+        label,
+        file,
+        f"{len(submission.runs)} runs, {len(content):,} bytes, {board.headline} "
+        f"{'-' if mean is None else format(mean, '.3f')}, class {verdict.results.budget_class}"
+        + (f", of {commits} commits" if commits > 1 else ""),
+    )
+
+
+def _of_the_day_it_was_made(submission: Submission, file: Path) -> Submission:
+    """The submission that is there already, if only its date is another."""
+    if not file.is_file():
+        return submission
+    try:
+        earlier = files.parse(files.read_bytes(file))
+    except SleepGymError:
+        return submission
+    same = earlier.model_copy(update={"date": submission.date}) == submission
+    return earlier if same else submission
+
+
+def main(words: list[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("runs", type=Path, metavar="RUNS", help="folder that a suite wrote")
+    parser.add_argument("--board", required=True, help="sleepgym list boards")
+    parser.add_argument("--out", type=Path, default=SUBMISSIONS, help="folder of submissions")
+    parser.add_argument(
+        "--data", type=Path, default=os.environ.get("SLEEPGYM_DATA"), help="original data files"
+    )
+    given = parser.parse_args(words)
+    outcomes = []
+    try:
+        board = load_board(given.board)
+        for outcome in submit_all(given.runs, board, given.out, data=given.data):
+            outcomes.append(outcome)
+            verb = "submitted" if outcome.file else "skipped"
+            print(f"{verb} {outcome.label}: {outcome.says}", flush=True)
+    except SleepGymError as error:
+        print(f"submit_reference: {error}", file=sys.stderr)
+        return 2
+    submitted = sum(outcome.file is not None for outcome in outcomes)
+    print(f"{submitted} of {len(outcomes)} agents on {board.name}")
+    return 0 if submitted else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,51 @@
+"""Which language model a run stands on, told by the bytes of its files."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+
+_SUFFIXES = (".safetensors", ".json")
+_CHUNK_BYTES = 1 << 20
+
+
+def model_digest(model: str) -> str | None:
+    """SHA-256 (hex) over names and bytes of a model's weights, tokenizer and configuration.
+
+    Hashed anew only when a file's size or time has changed.
+
+    Args:
+        model: ``"embedded"``, a folder, or another name that a run's ``--model`` may have.
+
+    Returns:
+        The digest; None for a model whose files are not at hand, such as a hub id.
+    """
+    folder = _folder(model)
+    if folder is None or not folder.is_dir():
+        return None
+    files = sorted(folder.iterdir(), key=lambda path: path.name)
+    stats = [(f, f.stat()) for f in files if f.suffix in _SUFFIXES and f.is_file()]
+    return _digest(tuple((file, s.st_size, s.st_mtime_ns) for file, s in stats))
+
+
+@lru_cache(maxsize=16)
+def _digest(files: tuple[tuple[Path, int, int], ...]) -> str:
+    digest = hashlib.sha256()
+    for path, size, _ in files:
+        digest.update(f"{path.name}\0{size}\0".encode())
+        with open(path, "rb") as file:
+            while chunk := file.read(_CHUNK_BYTES):
+                digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _folder(model: str) -> Path | None:
+    if model == "scratch":
+        return None
+    if model != "embedded":
+        return Path(model).expanduser()
+    agents = find_spec("sleepgym_agents")  # found by name: the framework imports no agents
+    places = agents.submodule_search_locations if agents else None
+    return Path(next(iter(places))) / "base" if places else None
