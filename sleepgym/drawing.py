@@ -73,9 +73,12 @@ def curves(axes: Axes, values: Runs, start: int, order: Sequence[str] = ()) -> N
 
 
 def names(axes: Axes, ends: Mapping[str, tuple[float, float]], styles: Sequence[str]) -> None:
-    """Write each label in one column at the right, pushed apart, with a line to its point."""
+    """Write each label in one column at the right, pushed apart, with a line to its point.
+
+    Labels fit where the figure is as high as :func:`height` says.
+    """
     low, high = axes.get_ylim()
-    gap = 0.06 * (high - low)
+    gap = min(0.06, 1 / max(1, len(ends) - 1)) * (high - low)
     order = sorted(ends, key=lambda label: ends[label][1])
     heights: list[float] = []
     for label in order:
@@ -103,6 +106,11 @@ def names(axes: Axes, ends: Mapping[str, tuple[float, float]], styles: Sequence[
                 "relpos": (0, 0.5),
             },
         )
+
+
+def height(labels: int, least: float) -> float:
+    """Height of a figure with so many names beside it, inches."""
+    return max(least, 1.0 + 0.19 * labels)
 
 
 def style(index: int) -> dict[str, Any]:

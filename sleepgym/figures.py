@@ -48,7 +48,7 @@ def retention_by_age(matrices: Runs) -> Figure:
     The share is shown for agents that learned something (:func:`learned`); of the others it would
     be a ratio of noise.
     """
-    figure = Figure(figsize=(12, 4.2), layout="constrained")
+    figure = Figure(figsize=(12, draw.height(len(matrices), 4.2)), layout="constrained")
     left, right = figure.subplots(1, 2)
     draw.curves(left, {k: [metrics.accuracy_by_age(a) for a in m] for k, m in matrices.items()}, 0)
     shares = {k: [metrics.retention_curve(a) for a in m] for k, m in matrices.items() if learned(m)}
@@ -69,7 +69,7 @@ def learned(matrices: Sequence[metrics.Matrix]) -> bool:
 
 def accuracy_over_nights(matrices: Runs) -> Figure:
     """Average accuracy over the days taught so far, by night."""
-    figure = Figure(figsize=(6.8, 4.2), layout="constrained")
+    figure = Figure(figsize=(6.8, draw.height(len(matrices), 4.2)), layout="constrained")
     axes = figure.subplots()
     draw.curves(
         axes, {label: [_over_nights(a) for a in runs] for label, runs in matrices.items()}, 1
@@ -115,7 +115,7 @@ def cost_frontier(points: Runs, cost: str) -> Figure:
         points: Label -> (cost, average accuracy) of each stream.
         cost: Name and unit of the cost.
     """
-    figure = Figure(figsize=(6.8, 4.4), layout="constrained")
+    figure = Figure(figsize=(6.8, draw.height(len(points), 4.4)), layout="constrained")
     axes = figure.subplots()
     means = {label: np.mean(np.asarray(runs, float), axis=0) for label, runs in points.items()}
     for index, (label, (x, y)) in enumerate(means.items()):

@@ -117,6 +117,14 @@ def agent_class(name: str) -> type:
     return agents[name].load()
 
 
+def agent_package(name: str) -> str:
+    """The top-level package of a registered name or a ``module:Class``; it is not imported."""
+    if ":" not in name and name not in agents:
+        raise unknown_name("agent", name, agents)
+    entry_point = name if ":" in name else agents[name].entry_point
+    return re.split("[.:]", entry_point, maxsplit=1)[0]
+
+
 def load_plugins(warn: Callable[[str], None] | None = None) -> None:
     """Import every package that an entry point of ours names; a broken one only warns."""
     for group in GROUPS:

@@ -1,7 +1,10 @@
 """Suites: the same streams and questions for every agent, resumable as a whole.
 
 A suite is a TOML file: ``summary``, ``seeds`` (``"100-104"``), ``model``, ``[[envs]]`` and
-``[[agents]]``. Adding one is adding a file to ``sleepgym/suites/``. For ``--dry-run`` it may say
+``[[agents]]``. Adding one is adding a file to ``sleepgym/suites/``. With ``tuned = true`` agents
+run with their tuned settings (:mod:`sleepgym.tuned`), a suite's own laid over them. An agent may
+name the environments it meets (``envs``, their labels), and an environment the ``data_files``
+without which ``sleepgym suite`` leaves it out. For ``--dry-run`` a suite may say
 how large the model is (``parameters``), what is fetched (``[[downloads]]``: ``what``,
 ``gigabytes``), and of which size the streams are (``scale`` of an environment, the fields of
 :class:`sleepgym.estimates.Scale`), where they cannot be made without their data.
@@ -19,9 +22,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from sleepgym.errors import BadSetting, SleepGymError, unknown_name
+from sleepgym.errors import BadSetting, MissingData, SleepGymError, unknown_name
 from sleepgym.estimates import Scale
 from sleepgym.spec import Audit, RunSpec
+from sleepgym.tuned import with_tuned
 
 FOLDER = Path(__file__).parent / "suites"
 
@@ -35,12 +39,16 @@ class Part:
         label: Folder and table name; unique within the suite.
         settings: Its settings.
         scale: Of an environment: the size of its streams, for estimates without the data.
+        data_files: Of an environment: files of the data folder it is left out without.
+        envs: Of an agent: labels of the environments it meets; all where empty.
     """
 
     id: str
     label: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     scale: Scale | None = None
+    data_files: tuple[str, ...] = ()
+    envs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -56,6 +64,7 @@ class Suite:
         model: Language model of the agents that use one.
         parameters: Of that model; None where the file does not say.
         downloads: What is fetched where it is not at hand, and its gigabytes.
+        tuned: Whether agents run with their tuned settings.
     """
 
     name: str
@@ -66,18 +75,24 @@ class Suite:
     model: str = "embedded"
     parameters: float | None = None
     downloads: tuple[tuple[str, float], ...] = ()
+    tuned: bool = False
 
     def runs(
         self, out: Path, data: Path | None = None, audit: Audit = "instance"
     ) -> list[tuple[RunSpec, Path]]:
-        """Every run of the suite and its directory, one seed after the other."""
+        """Every run of the suite and its directory, one seed after the other.
+
+        Raises:
+            SleepGymError: If tuned settings are wanted and cannot be read.
+        """
+        settings = {agent.label: self.settings(agent) for agent in self.agents}
         return [
             (
                 RunSpec(
                     env=env.id,
                     agent=agent.id,
                     env_settings=env.settings,
-                    agent_settings=agent.settings,
+                    agent_settings=settings[agent.label],
                     seed=seed,
                     model=self.model,
                     data=data,
@@ -89,7 +104,12 @@ class Suite:
             for env in self.envs
             for seed in self.seeds
             for agent in self.agents
+            if env.label in (agent.envs or (env.label,))
         ]
+
+    def settings(self, agent: Part) -> Mapping[str, Any]:
+        """What an agent of the suite runs with, beside its defaults."""
+        return with_tuned(agent.id, agent.settings) if self.tuned else agent.settings
 
     def only(self, agents: Sequence[str]) -> Suite:
         """The suite with some of its agents, by label.
@@ -103,6 +123,31 @@ class Suite:
                 raise unknown_name(f"agent of suite {self.name}", name, labels)
         return replace(self, agents=tuple(a for a in self.agents if a.label in agents))
 
+    def at_hand(self, data: Path | None) -> tuple[Suite, list[str]]:
+        """The suite without the environments whose data files are missing, and a line about each.
+
+        An agent that meets none of the others is left out with them.
+
+        Raises:
+            MissingData: If nothing is left.
+        """
+        lines, kept = [], []
+        for env in self.envs:
+            missing = [f for f in env.data_files if data is None or not (data / f).is_file()]
+            if missing:
+                wanted = " and ".join(f"DIR/{file}" for file in missing)
+                how = "pass --data DIR or set SLEEPGYM_DATA=DIR"
+                lines.append(f"{env.label} is left out: put {wanted}, and {how}")
+            else:
+                kept.append(env)
+        labels = {env.label for env in kept}
+        agents = tuple(a for a in self.agents if labels & set(a.envs or labels))
+        alone = [agent for agent in self.agents if agent not in agents]
+        lines += [f"{a.label} is left out: it meets {', '.join(a.envs)} alone" for a in alone]
+        if not agents:
+            raise MissingData(f"suite {self.name}: nothing to run: {'; '.join(lines)}")
+        return replace(self, envs=tuple(kept), agents=agents), lines
+
 
 def suite_names() -> list[str]:
     """The suites that ship with the package."""
@@ -114,14 +159,14 @@ def load_suite(name: str) -> Suite:
 
     Raises:
         UnknownName: If there is no such suite.
-        SleepGymError: If the file is malformed.
+        SleepGymError: If the file is malformed, or an agent names an unknown environment.
     """
     file = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
     if not file.is_file():
         raise unknown_name("suite", name, suite_names())
     try:
         content = tomllib.loads(file.read_text())
-        return Suite(
+        suite = Suite(
             name=file.stem,
             summary=content["summary"],
             envs=tuple(_part(row) for row in content["envs"]),
@@ -130,9 +175,16 @@ def load_suite(name: str) -> Suite:
             model=content.get("model", "embedded"),
             parameters=content.get("parameters"),
             downloads=tuple((d["what"], d["gigabytes"]) for d in content.get("downloads", ())),
+            tuned=content.get("tuned", False),
         )
     except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
         raise SleepGymError(f"suite file {file} is malformed: {error!r}") from error
+    labels = [env.label for env in suite.envs]
+    for agent in suite.agents:
+        for label in agent.envs:
+            if label not in labels:
+                raise unknown_name(f"environment of {agent.label} in {file.name}", label, labels)
+    return suite
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
@@ -187,5 +239,11 @@ def _run_one(spec: RunSpec, out: Path) -> None:
 
 
 def _part(row: Mapping[str, Any]) -> Part:
-    scale = Scale(**row["scale"]) if "scale" in row else None
-    return Part(row["id"], row.get("label", row["id"]), row.get("settings", {}), scale)
+    return Part(
+        id=row["id"],
+        label=row.get("label", row["id"]),
+        settings=row.get("settings", {}),
+        scale=Scale(**row["scale"]) if "scale" in row else None,
+        data_files=tuple(row.get("data_files", ())),
+        envs=tuple(row.get("envs", ())),
+    )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
+from matplotlib.text import Text
 
 from sleepgym import figures
 
@@ -54,6 +57,20 @@ def test_evening_and_morning_shows_means():
 def test_cost_frontier(costs):
     points = {"a": [(costs[0], 0.5), (costs[0], 0.7)], HOSTILE: [(costs[1], 0.2)]}
     assert figures.to_png(figures.cost_frontier(points, "seconds a night"))
+
+
+def test_names_of_many_agents_stand_apart_and_inside():
+    points = {f"agent {i}": [(float(i), 0.5)] for i in range(25)}
+    figure = figures.cost_frontier(points, "seconds a night")
+    figures.to_png(figure)
+    (axes,) = figure.axes
+    boxes = sorted((Text.get_window_extent(t) for t in axes.texts), key=lambda box: box.y0)
+    assert len(boxes) == 25
+    assert all(low.y1 <= high.y0 + 1 for low, high in pairwise(boxes))
+    assert boxes[0].y0 >= 0
+    assert boxes[-1].y1 <= figure.bbox.height
+    colours = {(line.get_color(), line.get_marker()) for line in axes.lines}
+    assert len({pair for pair in colours if pair[1] not in ("None", "_", "")}) == 25
 
 
 def test_pareto_keeps_what_nothing_beats():

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from sleepgym import Budget, Document, Night, Question
+from sleepgym.errors import BadSetting
 from sleepgym.settings import build_config
 from sleepgym_agents.grpo import Grpo, worth
 from sleepgym_agents.weights import named_weights
@@ -40,8 +41,18 @@ def test_worth_by_hand():
     assert worth("oslx", "oslo") == pytest.approx(0.5 * 3 / 4)
 
 
+def test_a_stream_without_practice_gives_one_clear_line():
+    agent = make()
+    agent.study([Document("Mira was born in Oslo.", "Mira")])
+    with pytest.raises(BadSetting, match="grpo learns from practice") as error:
+        agent.sleep(night(agent))
+    assert "\n" not in str(error.value)
+
+
 def test_a_day_without_practice_does_nothing_and_says_so():
     agent = make()
+    wake(agent)
+    agent.sleep(night(agent))
     before = weights(agent)
     agent.study([Document("Mira was born in Oslo.", "Mira")])
     assert agent.sleep(night(agent)) == {"no_feedback": 1.0, "items": 0.0}

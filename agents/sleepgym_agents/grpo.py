@@ -17,6 +17,7 @@ from annotated_types import Ge, Gt
 from rapidfuzz.distance import Levenshtein
 
 from sleepgym import Night
+from sleepgym.errors import BadSetting
 from sleepgym.grading import normalise
 from sleepgym_agents.dreams import Pair
 from sleepgym_agents.generation import generate
@@ -77,7 +78,16 @@ class Grpo(SelfStudy):
         return list(dict.fromkeys(self.practised))
 
     def sleep(self, night: Night) -> Mapping[str, float]:
-        """Reinforce, then forget the day; without practice only the latter."""
+        """Reinforce, then forget the day; without practice only the latter.
+
+        Raises:
+            BadSetting: If the stream has shown documents and no practice by now.
+        """
+        if self.studied and not self.practised and not self.learned:
+            raise BadSetting(
+                "grpo learns from practice with its answers, and this stream has none: run it on "
+                "sleepgym/Codebook-v0 or sleepgym/ClassIncremental-v0, or another agent (naive)"
+            )
         missing = {} if self.practised else {"no_feedback": 1.0}
         return {**missing, **super().sleep(night)}
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import bm25s
 import numpy as np
 
-from sleepgym.errors import BadRun
+from sleepgym.errors import BadRun, BadSetting
 from sleepgym.types import Document
 
 
@@ -54,9 +54,19 @@ class Memory:
         self._empty = True
 
     def add(self, note: Note) -> None:
-        """Remember a note, forgetting the oldest ones if there is no room."""
+        """Remember a note, forgetting the oldest ones if there is no room.
+
+        Raises:
+            BadSetting: If the memory cannot hold this one alone.
+        """
+        size = len(note.line)
+        if size > self.budget_bytes:
+            raise BadSetting(
+                f"store_bytes={self.budget_bytes}: one note takes {size} bytes; "
+                f"set store_bytes to {size} or more"
+            )
         self.notes.append(note)
-        self.size_bytes += len(note.line)
+        self.size_bytes += size
         while self.size_bytes > self.budget_bytes:
             self.size_bytes -= len(self.notes.popleft().line)
         self._index = None

@@ -1,10 +1,13 @@
 """Tune agents alike: the same number of trials, the same streams, seeds below 100 only.
 
-    python agents/tuning/tune.py --agents naive,seeding --trials 10 --seeds 5,6 --out DIR
+    python agents/tuning/tune.py --out DIR --trials 10 --seeds 5,6 --days 4 --jobs 2 --write
 
-Writes a line a run to DIR/trials.jsonl and prints the best trial of each agent. A trial's value is
-the mean over its streams of final accuracy plus base retention. Runs that are finished are not run
-again.
+Draws each agent's trials from spaces.toml beside this file (the first trial is its defaults),
+writes a line a run to DIR/trials.jsonl and prints the best trial of each agent. A trial's value is
+the mean over its streams of final accuracy plus base retention (0 where a stream asks nothing of
+the base); a run that fails counts 0. The same command goes on where the last one stopped. --write
+puts the settings that beat the defaults into tuned.toml of sleepgym_agents: a table for every agent
+whose trials are all done, empty where the defaults were best; other tables stay.
 """
 
 from __future__ import annotations
@@ -12,111 +15,234 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import os
+import re
+import time
 import tomllib
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import sleepgym_agents  # noqa: F401  registers the agents where the package is not installed
+import sleepgym_tasks  # noqa: F401
+from sleepgym import registry
+from sleepgym.env import make_env
+from sleepgym.errors import BadRun, BadSetting, MissingData, SleepGymError, unknown_name
+from sleepgym.records import read_run
+from sleepgym.rng import derive_rng
+from sleepgym.runner import run
+from sleepgym.scores import score_run
+from sleepgym.settings import build_config, parse_pairs
+from sleepgym.spec import RunSpec
+from sleepgym.suite import parse_seeds
+
 HERE = Path(__file__).parent
+TUNED = HERE.parent / "sleepgym_agents" / "tuned.toml"
 SHOWN = ("average_accuracy", "morning_accuracy", "base_retention", "night_seconds")
+ATTEMPTS = 100  # to draw a trial unlike the ones before
+
+Line = dict[str, Any]
 
 
-def draw_trials(agent: str, space: dict[str, list[Any]], count: int) -> list[dict[str, Any]]:
-    """The settings of each trial; the first are the defaults."""
-    from sleepgym.rng import derive_rng
+@dataclass(frozen=True)
+class Search:
+    """What all trials share.
 
+    Attributes:
+        env: Environment id.
+        env_settings: Its settings.
+        data: Folder of original data files.
+        out: Folder of the runs.
+        deadline_s: Unix time after which no night begins.
+    """
+
+    env: str
+    env_settings: Mapping[str, Any]
+    data: Path | None
+    out: Path
+    deadline_s: float
+
+
+@dataclass(frozen=True)
+class Found:
+    """The outcome for one agent.
+
+    Attributes:
+        trial: Number of the best trial; 0 is the defaults.
+        settings: Of that trial.
+        value: Of that trial.
+        default: Value of the defaults.
+        error: Of a run of the defaults; empty where none failed.
+    """
+
+    trial: int
+    settings: dict[str, Any]
+    value: float
+    default: float
+    error: str
+
+    def __str__(self) -> str:
+        than = f"defaults {self.default:.3f}" if self.trial else "the defaults"
+        return f"trial {self.trial}: {self.value:.3f} ({than})"
+
+
+def draw_trials(agent: str, space: Mapping[str, Sequence[Any]], count: int) -> list[dict[str, Any]]:
+    """The settings of each trial, the defaults first, no two alike.
+
+    Fewer than ``count`` where the space has not so many.
+    """
+    config = registry.agent_class(agent).Config
     trials: list[dict[str, Any]] = [{}]
+    seen = [config()]  # the defaults
     for number in range(1, count):
         rng = derive_rng(0, "tuning", agent, number)
-        drawn = {k: values[int(rng.integers(len(values)))] for k, values in space.items()}
-        trials.append({k: v for k, v in drawn.items() if rng.random() < 0.5})
+        for _ in range(ATTEMPTS):
+            drawn = {k: values[int(rng.integers(len(values)))] for k, values in space.items()}
+            settings = {k: v for k, v in drawn.items() if rng.random() < 0.5}
+            built = build_config(config, settings, f"agent {agent} in spaces.toml")
+            if built not in seen:
+                seen.append(built)
+                news = (k for k in settings if getattr(built, k) != getattr(seen[0], k))
+                trials.append({k: settings[k] for k in news})
+                break
     return trials
 
 
-def run_trial(agent: str, number: int, settings: dict[str, Any], seed: int, arguments: Any) -> dict:
-    """Run one stream and score it."""
-    import torch
+def run_trial(search: Search, agent: str, number: int, settings: dict[str, Any], seed: int) -> Line:
+    """Run one stream, night by night, and score it; what is finished is only scored.
 
-    import sleepgym_agents  # noqa: F401  registers the agents where the package is not installed
-    import sleepgym_tasks  # noqa: F401
-    from sleepgym.records import read_run
-    from sleepgym.runner import run
-    from sleepgym.scores import score_run
-    from sleepgym.spec import RunSpec
-
-    torch.set_num_threads(1)
-    out = Path(arguments.out) / agent / f"trial-{number}" / f"seed-{seed}"
-    env_settings = {"days": arguments.days}
-    spec = RunSpec(
-        env="sleepgym/Almanac-v0",
-        agent=agent,
-        env_settings=env_settings,
-        agent_settings=settings,
-        seed=seed,
-    )
-    line: dict[str, Any] = {"agent": agent, "trial": number, "settings": settings, "seed": seed}
+    Raises:
+        BadRun: If the folder holds another search.
+        MissingData: If the environment's data or the model is not at hand.
+    """
+    spec = RunSpec(search.env, agent, search.env_settings, settings, seed, data=search.data)
+    out = search.out / agent / f"trial-{number}" / f"seed-{seed}"
+    line = {"agent": agent, "trial": number, "settings": settings, "seed": seed}
+    begun = (out / "run.json").is_file()
     try:
-        run(spec, out)
-        scores = score_run(read_run(out))
-    except Exception as error:  # a setting that breaks an agent is a result too
-        return {**line, "error": f"{type(error).__name__}: {error}"}
-    return {**line, **{name: scores[name] for name in SHOWN}}
+        finished = begun and read_run(out).finished
+        while not finished:
+            if time.time() > search.deadline_s:
+                return {**line, "unfinished": True}
+            finished = run(spec, out, nights=1).finished
+        scores = score_run(run(spec, out))  # refuses a run of other settings
+    except (BadRun, MissingData):
+        raise
+    except Exception as error:  # settings that break an agent are a result too
+        return {**line, "value": 0.0, "error": f"{type(error).__name__}: {error}"}
+    value = (scores["average_accuracy"] or 0.0) + (scores["base_retention"] or 0.0)
+    return {**line, "value": value, **{name: scores[name] for name in SHOWN}}
 
 
-def best_trials(lines: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """For each agent its best trial: settings, value and number of streams."""
-    grouped: dict[tuple[str, int], list[dict[str, Any]]] = {}
-    for line in lines:
-        grouped.setdefault((line["agent"], line["trial"]), []).append(line)
-    best: dict[str, dict[str, Any]] = {}
-    most = {a: max(len(v) for (b, _), v in grouped.items() if a == b) for a, _ in grouped}
-    for (agent, number), runs in sorted(grouped.items()):
-        if any("error" in r for r in runs) or len(runs) < most[agent]:
+def best_trials(lines: Sequence[Line]) -> dict[str, Found]:
+    """The best trial of each agent whose runs all ended; of equals the first."""
+    found: dict[str, Found] = {}
+    for agent in dict.fromkeys(line["agent"] for line in lines):
+        own = [line for line in lines if line["agent"] == agent]
+        if any("unfinished" in line for line in own):
             continue
-        value = sum(r["average_accuracy"] + r["base_retention"] for r in runs) / len(runs)
-        if agent not in best or value > best[agent]["value"]:
-            best[agent] = {"trial": number, "value": value, "settings": runs[0]["settings"]}
-    return best
+        values: dict[int, float] = {}
+        for number in sorted({line["trial"] for line in own}):
+            streams = [line["value"] for line in own if line["trial"] == number]
+            values[number] = sum(streams) / len(streams)
+        best = max(values, key=lambda number: values[number])
+        settings = next(line["settings"] for line in own if line["trial"] == best)
+        errors = [line["error"] for line in own if line["trial"] == 0 and "error" in line]
+        found[agent] = Found(best, settings, values[best], values[0], next(iter(errors), ""))
+    return found
+
+
+def write_tuned(file: Path, found: Mapping[str, Found], how: str) -> None:
+    """Put a table for each agent into a file; tables of other agents and the head stay.
+
+    An agent that failed in every trial gets none: there is nothing to say about its defaults.
+    """
+    head, *blocks = (file if file.is_file() else TUNED).read_text().strip().split("\n\n")
+    blocks = blocks if file.is_file() else []
+    tables = {re.findall(r"^\[(.+)\]$", block, re.MULTILINE)[0]: block for block in blocks}
+    for agent, best in found.items():
+        if best.error and not best.trial:
+            continue
+        lines = [f"# tune.py --agents {agent} {how}", f"# {best}", f"[{agent}]"]
+        lines += [f"{name} = {json.dumps(value)}" for name, value in best.settings.items()]
+        tables[agent] = "\n".join(lines)
+    written = file.with_suffix(".new")
+    written.write_text("\n\n".join([head, *(tables[agent] for agent in sorted(tables))]) + "\n")
+    written.replace(file)
+
+
+def search_all(
+    search: Search, trials: Mapping[str, Sequence[dict[str, Any]]], seeds: Sequence[int], jobs: int
+) -> list[Line]:
+    """Run every trial on every seed, trial by trial, and write a line of each."""
+    search.out.mkdir(parents=True, exist_ok=True)
+    lines: list[Line] = []
+    context = multiprocessing.get_context("spawn")
+    with (
+        ProcessPoolExecutor(jobs, mp_context=context) as pool,
+        (search.out / "trials.jsonl").open("w") as file,
+    ):
+        longest = max(map(len, trials.values()))
+        under_way = [
+            pool.submit(run_trial, search, agent, number, trials[agent][number], seed)
+            for number in range(longest)
+            for seed in seeds
+            for agent in trials
+            if number < len(trials[agent])
+        ]
+        try:
+            for done, job in enumerate(as_completed(under_way), start=1):
+                lines.append(job.result())
+                file.write(json.dumps(lines[-1]) + "\n")
+                file.flush()
+                print(f"{done}/{len(under_way)} {json.dumps(lines[-1])}", flush=True)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return lines
 
 
 def main() -> None:
     """Run the trials of some agents."""
+    spaces = tomllib.loads((HERE / "spaces.toml").read_text())
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--agents", required=True, help="comma-separated names in spaces.toml")
+    parser.add_argument("--agents", default=",".join(spaces), help="names; all of spaces.toml")
+    parser.add_argument("--env", default="sleepgym/Almanac-v0")
+    parser.add_argument("--days", type=int, default=4)
+    parser.add_argument("--env-set", action="append", default=[], metavar="K=V")
     parser.add_argument("--trials", type=int, default=10)
     parser.add_argument("--seeds", default="5,6", help="seeds of the streams, all below 100")
-    parser.add_argument("--days", type=int, default=4)
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--jobs", type=int, default=1, help="processes")
+    parser.add_argument("--limit-s", type=float, default=float("inf"), help="begin no night after")
     parser.add_argument("--out", type=Path, required=True)
-    arguments = parser.parse_args()
-    seeds = [int(seed) for seed in arguments.seeds.split(",")]
-    if max(seeds) > 99:
-        parser.error(f"--seeds {arguments.seeds}: tune on seeds 0-99")
-    spaces = tomllib.loads((HERE / "spaces.toml").read_text())
-    agents = arguments.agents.split(",")
-    unknown = [agent for agent in agents if agent not in spaces]
-    if unknown:
-        parser.error(f"--agents {unknown[0]}: must be one of {', '.join(spaces)}")
-    trials = {agent: draw_trials(agent, spaces[agent], arguments.trials) for agent in agents}
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    lines: list[dict[str, Any]] = []
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(arguments.workers, mp_context=context) as pool:
-        jobs = [
-            pool.submit(run_trial, agent, number, trials[agent][number], seed, arguments)
-            for number in range(arguments.trials)
-            for seed in seeds
-            for agent in agents
-        ]
-        with (arguments.out / "trials.jsonl").open("w") as file:
-            for done, job in enumerate(as_completed(jobs), start=1):
-                lines.append(job.result())
-                file.write(json.dumps(lines[-1]) + "\n")
-                file.flush()
-                print(f"{done}/{len(jobs)} {json.dumps(lines[-1])}", flush=True)
-    best = best_trials(lines)
-    for agent, found in best.items():
-        print(f"{agent}: trial {found['trial']}, {found['value']:.3f}, {found['settings']}")
+    parser.add_argument("--write", type=Path, nargs="?", const=TUNED, metavar="FILE")
+    given = parser.parse_args()
+    agents, data = given.agents.split(","), os.environ.get("SLEEPGYM_DATA")
+    os.environ["OMP_NUM_THREADS"] = "1"  # read by the processes of the pool
+    try:
+        for agent in agents:
+            if agent not in spaces:
+                raise unknown_name("agent in spaces.toml", agent, spaces)
+        seeds = parse_seeds(given.seeds)
+        if max(seeds) > 99:
+            raise BadSetting(f"seeds={given.seeds}: tune on seeds 0-99")
+        env_settings = {**parse_pairs(given.env_set), "days": given.days}
+        deadline_s = time.time() + given.limit_s
+        data = Path(data) if data else None
+        search = Search(given.env, env_settings, data, given.out, deadline_s)
+        make_env(search.env, data=data, **env_settings)  # refuses what does not exist
+        trials = {agent: draw_trials(agent, spaces[agent], given.trials) for agent in agents}
+        found = best_trials(search_all(search, trials, seeds, given.jobs))
+    except SleepGymError as error:
+        parser.exit(2, f"tune.py: {error}\n")
+    for agent in agents:
+        print(f"{agent}: {found.get(agent, 'not finished: give the same command again')}")
+    if given.write:
+        how = [f"--env {given.env}", *(f"--env-set {pair}" for pair in given.env_set)]
+        how += [f"--days {given.days}", f"--trials {given.trials}", f"--seeds {given.seeds}"]
+        write_tuned(given.write, found, " ".join(how))
 
 
 if __name__ == "__main__":

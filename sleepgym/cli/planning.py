@@ -14,6 +14,7 @@ from sleepgym.estimates import H200, SMALL, TWO_CORES, Cost, cost, scale_of
 from sleepgym.settings import plain
 from sleepgym.spec import RunSpec
 from sleepgym.suite import Suite
+from sleepgym.tuned import in_words
 
 LISTED = 40  # runs; of more, as many as this
 
@@ -25,6 +26,12 @@ def show_plan(suite: Suite, runs: Sequence[tuple[RunSpec, Path]]) -> None:
     if len(runs) > LISTED:
         console.print(f"  ... and {len(runs) - LISTED} more")
     console.print(f"\nModel: {suite.model}", highlight=False)
+    console.print("Settings" + (", tuned:" if suite.tuned else ":"))
+    for agent in suite.agents:
+        line = f"  {agent.label}: {in_words(suite.settings(agent))}"
+        if suite.settings(agent):
+            console.print(line, soft_wrap=True, markup=False, highlight=False)
+    console.print("  of other agents: the defaults")
     if suite.downloads:
         console.print("Downloads, where they are not at hand:")
         for what, gigabytes in suite.downloads:
@@ -40,8 +47,8 @@ def show_plan(suite: Suite, runs: Sequence[tuple[RunSpec, Path]]) -> None:
     for env in suite.envs:
         met = [s for s, _ in runs if (s.env, s.env_settings) == (env.id, env.settings)]
         first = {spec.label: spec for spec in reversed(met)}
-        size = scale_of(met[0]) or env.scale
-        for agent in suite.agents:
+        size = scale_of(met[0]) or env.scale if met else None
+        for agent in (a for a in suite.agents if a.label in first):
             if size is None:
                 table.add_row(env.label, agent.label, *["?"] * 4)
                 total = None

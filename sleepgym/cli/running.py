@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -32,6 +32,10 @@ def run(
     agent_set: Annotated[
         list[str] | None, typer.Option(help="Setting of the agent, repeatable.", metavar="K=V")
     ] = None,
+    tuned: Annotated[
+        bool,
+        typer.Option("--tuned", help="Lay --agent-set over the agent's tuned settings."),
+    ] = False,
     seed: Annotated[int, typer.Option(help="Seed of the stream and of the agent.", min=0)] = 0,
     model: Model = "embedded",
     data: Data = None,
@@ -45,11 +49,18 @@ def run(
     from sleepgym.settings import parse_pairs
     from sleepgym.spec import RunSpec
 
+    settings: dict[str, Any] = {**parse_pairs(agent_set or ())}
+    if tuned:
+        from sleepgym.cli.tables import console
+        from sleepgym.tuned import in_words, with_tuned
+
+        settings = with_tuned(agent, settings)
+        console.print(f"{agent}: {in_words(settings)}", markup=False, highlight=False)
     spec = RunSpec(
         env=env,
         agent=agent,
         env_settings=parse_pairs(env_set or ()),
-        agent_settings=parse_pairs(agent_set or ()),
+        agent_settings=settings,
         seed=seed,
         model=model,
         data=data,
@@ -108,9 +119,12 @@ def suite(
         chosen = replace(chosen, seeds=parse_seeds(seeds))
     if model:
         chosen = replace(chosen, model=model, parameters=None, downloads=())
+    chosen, left_out = chosen.at_hand(data)
     out = out or Path("runs") / chosen.name
     runs = chosen.runs(out, data, audit)  # pyright: ignore[reportArgumentType]
     console.print(f"[bold]{chosen.name}[/bold]: {chosen.summary} ({len(runs)} runs in {out})")
+    for line in left_out:
+        console.print(line, soft_wrap=True, markup=False, highlight=False)
     if dry_run:
         from sleepgym.cli.planning import show_plan
 

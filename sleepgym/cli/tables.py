@@ -64,9 +64,12 @@ def show_settings(kind: str, name: str) -> None:
 
         suite = load_suite(name)
         console.print(f"[bold]{name}[/bold]: {suite.summary}")
-        console.print(f"seeds {', '.join(map(str, suite.seeds))}; model {suite.model}")
+        tuned = "; tuned settings" if suite.tuned else ""
+        console.print(f"seeds {', '.join(map(str, suite.seeds))}; model {suite.model}{tuned}")
         for part in (*suite.envs, *suite.agents):
-            console.print(f"  {part.label}: {part.id} {dict(part.settings)}", highlight=False)
+            where = f" (on {', '.join(part.envs)})" if part.envs else ""
+            line = f"  {part.label}: {part.id} {dict(part.settings)}{where}"
+            console.print(line, markup=False, highlight=False)
         return
     if kind == "boards":
         console.print_json(_board_module().load_board(name).model_dump_json())
