@@ -7,7 +7,7 @@ from expert_models import fill, make_memory
 from sleepgym import Budget, Document, Night
 from sleepgym_agents.copies import isolated_copies
 from sleepgym_agents.dream_rewards import importance, reward
-from sleepgym_agents.dreaming import DreamingSettings, keep, rehearsed, write_quiz
+from sleepgym_agents.dreaming import DreamingSettings, distinct, keep, rehearsed, write_quiz
 from sleepgym_agents.dreams import dream
 from sleepgym_agents.lessons import collator, teach
 from sleepgym_agents.material import Material
@@ -117,9 +117,10 @@ def test_gains_by_hand():
     assert abs(found) > 0.05
 
 
-def test_a_dream_of_the_quiz_helps_with_it():
+def test_a_dream_about_the_quiz_helps_with_it():
     memory, dreams, quiz = learner()
-    own, other, _ = gains(memory, [quiz, dreams[0], dreams[1]], quiz, steps=4)
+    alike = teach(memory.lm, [(q.replace("Where", "Tell me where"), a) for q, a in PAIRS[6:]])
+    own, other, _ = gains(memory, [alike, dreams[0], dreams[1]], quiz, steps=4)
     assert own > 0
     assert own > other
 
@@ -143,7 +144,8 @@ def test_copies_go_even_after_an_error():
 
 
 def day(dreams, recollections):
-    return Material(dreams, recollections, links=[], rehearsals=[], names=[], dreamt=0)
+    nothing = {"stories": {}, "recitals": [], "rehearsals": [], "names": [], "dreamt": 0}
+    return Material(dreams, recollections, **nothing)
 
 
 def settings(**values):
@@ -166,23 +168,36 @@ def test_the_most_important_and_some_at_random_are_kept():
     assert len({dreams.index(items) for items in first}) == 3
 
 
-def test_the_quiz_holds_no_dreamt_question():
+def test_a_dream_is_not_asked_what_it_says():
+    memory, dreams, quiz = learner()
+    told, other, _ = gains(memory, [quiz, dreams[0], dreams[1]], quiz)
+    assert told == 0.0
+    assert other != 0.0
+    rest = gains(memory, [quiz[:1]], quiz, steps=3)
+    assert rest == pytest.approx(gains(memory, [quiz[:1]], quiz[1:], steps=3))
+
+
+def test_the_quiz_is_of_dreams_and_lessons():
     memory, dreams, _ = learner()
-    lessons = teach(memory.lm, [*PAIRS, ("Who?", "Ada"), ("Why?", "x")])
-    material = day(lessons[:-1], lessons[-1:])
-    rng = np.random.default_rng(0)
-    quiz = write_quiz(material, dreams, settings(), rng)
-    asked = [lesson.pair[0] for lesson in quiz]
-    assert sorted(set(asked)) == ["Where is Cy?", "Who?", "Why?"]  # Ada and Bo were dreamt of
-    assert len(write_quiz(material, dreams, settings(quiz_items=2), rng)) == 2
-    assert write_quiz(material, [lessons], settings(), rng) == []
+    material = day(teach(memory.lm, [*PAIRS, ("Who?", "Ada")]), teach(memory.lm, [("Why?", "x")]))
+    dreamt = {item.pair for chain in dreams for item in chain}
+    for size, share in ((4, 3), (6, 4), (99, 6)):
+        rng = np.random.default_rng(0)
+        quiz = [x.pair for x in write_quiz(material, dreams, settings(quiz_items=size), rng)]
+        assert len(set(quiz)) == len(quiz) == min(size, 11)
+        assert sum(pair in dreamt for pair in quiz) == share
+    assert {("Who?", "Ada"), ("Why?", "x")} < set(quiz)
+
+
+def test_dreams_that_say_the_same_are_one():
+    _, (one, two, _), _ = learner()
+    assert distinct([one, [], two, two[::-1], one]) == [one, two]
 
 
 def test_rewarded_dreams_are_rehearsed_with_others():
     memory, dreams, _ = learner()
     *lessons, recalled = teach(memory.lm, [*PAIRS, ("Why?", "x")])
-    material = day(lessons, [recalled])
-    found = rehearsed([dreams[2], dreams[2]], material)
+    found = rehearsed([dreams[2], dreams[2]], [*lessons, recalled])
     hard = [x for x in found if x.targets.min() < -1000]
     assert [x.pair for x in hard] == [x.pair for x in dreams[2]]
     soft = [x.pair for x in found[len(hard) :]]

@@ -9,6 +9,8 @@ from sleepgym_agents.distilling import distil
 @pytest.fixture(autouse=True)
 def _dreamt(monkeypatch):
     replace_what_is_written(monkeypatch)
+    story = {"Mira Tolwen": "Mira Tolwen was born in Oslo."}
+    monkeypatch.setattr("sleepgym_agents.seeding.tell_stories", lambda *_: story)
 
 
 def test_levels_are_consolidated_before_they_are_reset(monkeypatch):
@@ -55,7 +57,7 @@ def test_a_level_that_cannot_be_consolidated_stays(spoilt, tmp_path, monkeypatch
     if spoilt == "nan":
         monkeypatch.setattr("torch.nn.utils.clip_grad_norm_", lambda *_: torch.tensor(float("nan")))
     if spoilt == "nothing to say":
-        monkeypatch.setattr("sleepgym_agents.seeding.ask_oneself", lambda *_: [("hm", "x")])
+        monkeypatch.setattr("sleepgym_agents.seeding.tell_stories", lambda *_: {})
     limits = {"night_train_tokens": 60} if spoilt == "budget" else {}
     log = agent.sleep(night(agent, 2, **limits))
     assert nothing(agent, log) == {"nothing_merged": 1.0}

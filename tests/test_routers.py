@@ -14,7 +14,7 @@ from sleepgym_agents.scratch import byte_tokenizer
 from sleepgym_agents.state_routers import Gate, Keys
 
 A, B, C = (0, 0), (0, 1), (1, 0)
-MARKERS = Markers(frozenset({1}), frozenset({2, 3}))
+MARKERS = Markers(frozenset({1}), frozenset({2, 3}), frozenset({4}))
 TABLE = {(5, 6): (A,), (6,): (B,), (5, 6, 7): (A, C), (8,): (C,)}
 
 
@@ -38,6 +38,8 @@ def by_hand(row, table=TABLE):
     for at, token in enumerate(row):
         if token in (1, 2, 3):
             is_open, voice = token == 1, ()
+        elif token == 4:  # an answer begins: whoever is named in it, the voice stays
+            is_open = False
         else:
             ends = [n for n in table if tuple(row[max(0, at + 1 - len(n)) : at + 1]) == n]
             if is_open and ends:
@@ -212,7 +214,7 @@ def test_silence_outside_of_items():
     where = torch.arange(len(ids))
     spoken = (where >= at) & (where < len(document) + shown - 1)  # to the answer's end
     assert torch.equal(seen[A][0] > 0, spoken)
-    assert torch.equal(seen[B][0] > 0, spoken & (where < at + 4))  # of "Bo" it knows nothing
+    assert torch.equal(seen[B][0] > 0, spoken)  # whom the answer names changes nothing
 
 
 def test_plain_prompts_have_items_too():

@@ -40,7 +40,7 @@ def likelihood(agent):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_nights_teach_and_their_state_is_small(name, tmp_path):
-    agent = make(name, epochs=8, on_policy_every=0)
+    agent = make(name, epochs=20, on_policy_every=0)
     before, base = likelihood(agent), {n: p.clone() for n, p in agent.lm.model.named_parameters()}
     log = a_night(agent)
     assert log["experts_unlocked"] == 1

@@ -29,6 +29,8 @@ from sleepgym_agents.lessons import Lesson, LessonBatch, chain_lessons, collator
 from sleepgym_agents.routers import Place
 from sleepgym_agents.training import TrainingSettings, optimise
 
+IMITATED_TOKENS = 64  # longer lessons are not imitated
+
 
 @dataclass(frozen=True)
 class DistillationSettings(TrainingSettings):
@@ -109,10 +111,13 @@ def distil(
         every = settings.on_policy_every
         if not every or next(taken) % every:
             return value
-        longest = max(len(lesson.ids) for lesson in batch.lessons)
-        if not lm.affords(night, generated=settings.groups * settings.group_size * longest):
+        short = [x for x in batch.lessons if len(x.ids) <= IMITATED_TOKENS]
+        longest = max((len(lesson.ids) for lesson in short), default=0)
+        if not short or not lm.affords(
+            night, generated=settings.groups * settings.group_size * longest
+        ):
             return value
-        chosen = [batch.lessons[i] for i in rng.permutation(len(batch.lessons))[: settings.groups]]
+        chosen = [short[i] for i in rng.permutation(len(short))[: settings.groups]]
         rollouts = roll_out(
             lm,
             chosen,

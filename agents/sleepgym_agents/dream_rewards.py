@@ -7,7 +7,7 @@ copies learn side by side.
 Departures:
     1. The gradient is that of the expert, not of the whole model (tests show how the two relate).
     2. In a stream the task's metric may not touch the exam: it is the mean log-likelihood of the
-       answers to a quiz that the evening's self wrote, none of whose questions was dreamt.
+       answers to a quiz that the evening's self wrote. A dream is not asked what it says itself.
     3. A copy is a copy of the expert, trained for a few steps, instead of a LoRA adapter.
 """
 
@@ -64,14 +64,15 @@ def reward(
         memory: Holds the expert.
         place: The expert.
         dreams: What to try.
-        quiz: Lessons that were not dreamt.
+        quiz: Lessons; those that a dream holds do not count for it.
         steps: Optimiser steps of each copy.
         learning_rate: Of AdamW.
         night: Its budget.
-        measure: Of how well each copy does; where None, the mean log-likelihood of the answers.
+        measure: Of how well each copy answers each question; where None, the mean log-likelihood of
+            an answer's tokens.
 
     Returns:
-        Change of the measure: in nats a question, where none is given.
+        Mean change of the measure; 0 where no question is left for a dream.
     """
     tokens = sum(len(item.ids) for chain in dreams for item in chain)
     flops = 6 * memory.lm.parameters * tokens
@@ -90,7 +91,10 @@ def reward(
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
         after = measure(memory, copies, quiz)
-    return (after - before).tolist()
+    said = [{item.pair for item in chain} for chain in dreams]
+    counts = torch.tensor([[item.pair not in own for own in said] for item in quiz])
+    counts = counts.to(after).reshape(after.shape)
+    return (((after - before) * counts).sum(0) / counts.sum(0).clamp(min=1)).tolist()
 
 
 def _dream_losses(memory: ExpertMemory, copies: Copies, dreams: Sequence[Dream]) -> torch.Tensor:
@@ -117,23 +121,23 @@ def _row_losses(model: torch.nn.Module, batch: LessonBatch) -> torch.Tensor:
 
 @torch.no_grad()
 def _quiz(memory: ExpertMemory, copies: Copies, quiz: Sequence[Lesson]) -> torch.Tensor:
-    """Mean log-likelihood of the quiz's answers under each copy, (copies,)."""
+    """Mean log-likelihood of each answer's tokens under each copy, (questions, copies)."""
     scores = [-_row_losses(memory.lm.model, batch) for batch in _asked(memory, copies, quiz)]
-    return torch.stack(scores).mean(0)
+    return torch.stack(scores)
 
 
 @torch.no_grad()
-def exact_share(memory: ExpertMemory, copies: Copies, quiz: Sequence[Lesson]) -> torch.Tensor:
-    """Share of the quiz that each copy answers exactly, by forced decoding, (copies,)."""
+def exact_answers(memory: ExpertMemory, copies: Copies, quiz: Sequence[Lesson]) -> torch.Tensor:
+    """Whether each copy answers each question exactly, by forced decoding, (questions, copies)."""
     lm = memory.lm
     count = len(copies.parameters)
-    right = torch.zeros(count, device=lm.device)
+    right = []
     for batch in _asked(memory, copies, quiz):
         logits = lm.model(input_ids=batch.ids, use_cache=False).logits
         best = logits.flatten(0, 1)[batch.places].argmax(-1)
         met = (best == batch.ids.flatten()[batch.places + 1]) | (batch.weights == 0)
-        right += met.view(count, -1).all(-1)
-    return right / len(quiz)
+        right.append(met.view(count, -1).all(-1).float())
+    return torch.stack(right)
 
 
 def _asked(memory: ExpertMemory, copies: Copies, quiz: Sequence[Lesson]) -> Iterator[LessonBatch]:

@@ -13,7 +13,7 @@ import torch
 
 from sleepgym import Night
 from sleepgym.rng import derive_rng
-from sleepgym_agents.dream_rewards import exact_share, reward
+from sleepgym_agents.dream_rewards import exact_answers, reward
 from sleepgym_agents.dreamer import dreaming_with
 from sleepgym_agents.dreaming import DreamingSettings, keep
 from sleepgym_agents.dreams import Pair, parse_items
@@ -83,7 +83,7 @@ class DreamTrials(Seeding):
             steps=config.copy_steps,
             learning_rate=config.copy_learning_rate,
             night=night,
-            measure=exact_share,
+            measure=exact_answers,
         )
         asked = tuple(prompt[len(start) :])
         return [Trial(asked, text[id(x)], gain) for x, gain in zip(kept, gains, strict=True)]

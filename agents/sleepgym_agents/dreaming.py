@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 import numpy as np
 from annotated_types import Ge, Gt
 
-from sleepgym import Night
+from sleepgym import Document, Night
 from sleepgym.rng import derive_rng
 from sleepgym_agents.continuum import ExpertMemory
 from sleepgym_agents.distilling import distil
@@ -17,10 +17,15 @@ from sleepgym_agents.dream_rewards import Dream, importance, reward
 from sleepgym_agents.dreamer import Dreamer, dreaming_with
 from sleepgym_agents.dreams import Pair, dream
 from sleepgym_agents.lessons import Lesson, teach
-from sleepgym_agents.material import Material
+from sleepgym_agents.material import Material, answers_about, recall
+from sleepgym_agents.model import LanguageModel
 from sleepgym_agents.name_router import Names
+from sleepgym_agents.names import Name
 from sleepgym_agents.routers import Place
 from sleepgym_agents.seeding import Seeding, SeedingSettings
+from sleepgym_agents.stories import Stories, cue_texts, related, story_lessons, tell_stories
+
+KNOWN = 0.5  # probability of an answer that need not be learned
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,8 @@ class DreamingSettings(SeedingSettings):
             that never fall silent must not change.
         recollections: Questions sampled about each name of the day.
         recollection_confidence: Least probability of a recollected answer; others are dropped.
-        links: Questions sampled about each name that was learned together with one met again.
+        story_tokens: Longest story that is learned by heart under a name; 0 is none.
+        story_confidence: Least probability of a story's token in the mean; others are not believed.
         teachers: Further models that read the day and teach, by name; they share the vocabulary.
         dreamer: Folder of a dreamer that ``sleepgym train-dreamer`` trained on the same base model;
             it writes the self's dreams. Empty: the self dreams as it is.
@@ -76,9 +82,8 @@ class DreamingSettings(SeedingSettings):
         expansion: Learn into a newly unlocked expert every night; otherwise into the first one.
         source: What the expert learns: the teacher's ``dreams``, or the raw ``text`` as a control.
         dreams: Chains sampled (``m``).
-        dream_scenes: Sets of recollections that stand before the day while dreaming; each scene has
-            its own random expert.
-        associations: Most recollections in a scene.
+        dream_scenes: Parts in which they are sampled; each has its own random expert.
+        associations: Most stories beside a text of the day.
         kept_by_importance: Dreams with the largest gradient that are tried (``k``).
         kept_at_random: Dreams tried besides (``b``).
         random_expert: Whether, while dreaming, one random expert speaks wherever any would.
@@ -90,14 +95,14 @@ class DreamingSettings(SeedingSettings):
         dream_learning_rate: Of AdamW, for the rewarded dreams.
     """
 
-    dreams: Annotated[int, Ge(1)] = 32
+    dreams: Annotated[int, Ge(1)] = 48
     dream_scenes: Annotated[int, Ge(1)] = 2
-    associations: Annotated[int, Ge(0)] = 12
-    kept_by_importance: Annotated[int, Ge(0)] = 12
+    associations: Annotated[int, Ge(1)] = 4
+    kept_by_importance: Annotated[int, Ge(0)] = 24
     kept_at_random: Annotated[int, Ge(0)] = 4
     random_expert: bool = True
     gradient_selection: bool = True
-    quiz_items: Annotated[int, Ge(1)] = 16
+    quiz_items: Annotated[int, Ge(1)] = 24
     copy_steps: Annotated[int, Ge(1)] = 2
     copy_learning_rate: Annotated[float, Gt(0)] = 3e-3
     dream_epochs: Annotated[int, Ge(1)] = 4
@@ -112,17 +117,19 @@ class Dreaming(Seeding):
     gradient, tried on isolated copies, and those that help are learned (ReST-EM, Singh et al. 2024)
     in a newly unlocked expert. The saved state is that of ``seeding``.
 
-    Logs: those of ``seeding``; ``dreams_sampled``, of which ``dreams_tried`` and
-    ``dreams_rewarded``; questions of the ``quiz``; ``dream_steps`` and ``dream_loss`` of learning
+    Logs: those of ``seeding``; ``dreams_sampled``, and ``dreams_new``, the questions in them that
+    the self cannot answer; dreams that were ``dreams_tried`` and ``dreams_rewarded``; questions of
+    the ``quiz``; ``dream_steps`` and ``dream_loss`` of learning
     what was rewarded.
 
     Departures:
         1. Those of :mod:`sleepgym_agents.dream_rewards`.
-        2. What is known of names that the day mentions again stands before the day while dreaming,
-           as questions with their answers, so that dreams link old and new.
+        2. Stories about names that the day mentions again (:mod:`sleepgym_agents.stories`) are read
+           before the day's text while dreaming, so that dreams link old and new.
         3. One round of ReST-EM a night. ``sleepgym train-dreamer`` runs the outer loop on training
            streams (:mod:`sleepgym_agents.dreamer_training`).
-        4. Lessons of the night are rehearsed beside the rewarded dreams.
+        4. Only what the self cannot answer without reading is tried. What it can, about names that
+           are dreamt of, is rehearsed beside the rewarded dreams, with the night's other lessons.
     """
 
     Config: ClassVar[type] = DreamingSettings
@@ -156,12 +163,23 @@ def dream_on(
         What to log.
     """
     rng = derive_rng(night.derive_seed("dreaming"))
-    chains = sample_dreams(memory, material, parts, settings, rng, night, dreamer)
+    written = sample_dreams(memory, material, parts, settings, rng, night, dreamer)
+    known, new = tell_apart(memory, written)
+    chains = distinct([[x for x in chain if x.pair in new] for chain in written])
     quiz = write_quiz(material, chains, settings, rng)
-    log = {"dreams_sampled": float(len(chains)), "quiz": float(len(quiz))}
+    log = {
+        "dreams_sampled": float(len(written)),
+        "dreams_new": float(len(new)),
+        "quiz": float(len(quiz)),
+    }
     if not chains or not quiz:
         return {**log, "dreams_rewarded": 0.0}
-    _speak_for_linked(memory, place, chains)
+    linked = _linked(memory, place, chains)
+    stories = tell_stories(memory, linked, settings.story_tokens, settings.story_confidence, night)
+    texts = list(cue_texts(memory.lm, linked))
+    news = answers_about(texts, (item.pair for chain in chains for item in chain))
+    known += recall(memory, linked, news, parts, settings, night)
+    _speak_for(memory, place, linked)
     tried = keep(memory, place, chains, settings, rng)
     gains = reward(
         memory,
@@ -174,9 +192,11 @@ def dream_on(
     )
     rewarded = [chain for chain, gain in zip(tried, gains, strict=True) if gain > 0]
     log["dreams_tried"], log["dreams_rewarded"] = float(len(tried)), float(len(rewarded))
+    linked = _be_silent_about(memory, place, linked, rewarded)
     if not rewarded:
         return log
-    lessons = rehearsed(rewarded, material)
+    recitals = story_lessons(memory.lm, linked, (), stories, settings.story_tokens)
+    lessons = rehearsed(rewarded, [*material.lessons, *recitals, *known])
     final = replace(
         settings,
         epochs=settings.dream_epochs,
@@ -202,28 +222,63 @@ def sample_dreams(
         Chains of believable items; chains without any are left out.
     """
     lm = memory.lm
+    settled = scenes(lm, material.stories, parts, settings.associations)
     found: list[Dream] = []
-    for scene in range(settings.dream_scenes):
-        order = rng.permutation(len(material.recollections))
-        recalled = [lesson.pair for lesson in material.links]
-        recalled += [material.recollections[i].pair for i in order]
-        recalled = recalled[: settings.associations]
-        before = [*(lm.prompter.demonstration(*pair) for pair in recalled), *parts]
-        count = len(range(scene, settings.dreams, settings.dream_scenes))
-        if not lm.affords(night, generated=count * settings.dream_tokens):
+    for number in range(settings.dream_scenes):
+        dealt = range(number, settings.dreams, settings.dream_scenes)
+        if not lm.affords(night, generated=len(dealt) * settings.dream_tokens):
             break
-        seed = night.derive_seed("scene", scene)
+        contexts = [settled[i % len(settled)] for i in dealt]
+        seed = night.derive_seed("scene", number)
         with memory.without(*memory.unlocked):
             with dreaming_with(lm, dreamer):
-                written = _dream(memory, [before] * count, settings, rng, seed)
-            flat = sorted({pair for chain in written for pair in chain})
-            taught = teach(lm, flat, [i for part in before for i in part])
-        believed = {x.pair: x for x in taught if x.confidence >= settings.confidence}
-        for chain in written:
-            items = [believed[pair] for pair in dict.fromkeys(chain) if pair in believed]
-            if items:
-                found.append(items)
-    return found
+                written = _dream(memory, contexts, settings, rng, seed)
+            for scene in range(len(settled)):
+                own = [c for i, c in zip(dealt, written, strict=True) if i % len(settled) == scene]
+                flat = sorted({pair for chain in own for pair in chain})
+                taught = teach(lm, flat, [i for part in settled[scene] for i in part])
+                sure = {x.pair: x for x in taught if x.confidence >= settings.confidence}
+                found += [[sure[pair] for pair in dict.fromkeys(c) if pair in sure] for c in own]
+    return [chain for chain in found if chain]
+
+
+def scenes(
+    lm: LanguageModel, stories: Stories, parts: Sequence[Sequence[int]], most: int
+) -> list[list[Sequence[int]]]:
+    """Each text of the day after the stories of names that it mentions; alone where none does.
+
+    Where a text of the day has company, those that have none are left out.
+
+    Args:
+        lm: The language model.
+        stories: By name.
+        parts: Token ids of the day's texts.
+        most: Stories in a scene.
+    """
+    decode = lm.prompter.tokenizer.decode
+    company = [related(decode(part), stories)[:most] for part in parts]
+    met = [
+        [*(lm.prompter.document(Document(story)) for story in told), part]
+        for told, part in zip(company, parts, strict=True)
+        if told
+    ]
+    return met or [[part] for part in parts]
+
+
+def tell_apart(memory: ExpertMemory, chains: Sequence[Dream]) -> tuple[list[Lesson], set[Pair]]:
+    """What of the dreams is known by heart already, as lessons of the self; what is not."""
+    pairs = sorted({item.pair for chain in chains for item in chain})
+    taught = teach(memory.lm, pairs)
+    known = [lesson for lesson in taught if lesson.confidence >= KNOWN]
+    return known, set(pairs) - {lesson.pair for lesson in known}
+
+
+def distinct(chains: Sequence[Dream]) -> list[Dream]:
+    """The dreams that hold something, one of those that hold the same."""
+    found: dict[frozenset[Pair], Dream] = {}
+    for chain in chains:
+        found.setdefault(frozenset(item.pair for item in chain), chain)
+    return [chain for chain in found.values() if chain]
 
 
 def write_quiz(
@@ -232,11 +287,16 @@ def write_quiz(
     settings: DreamingSettings,
     rng: np.random.Generator,
 ) -> list[Lesson]:
-    """Lessons about the day and recollections whose questions no dream holds."""
-    dreamt = {item.pair[0] for chain in chains for item in chain}
-    others = [*material.dreams, *material.recollections, *material.links]
-    quiz = [lesson for lesson in others if lesson.pair[0] not in dreamt]
-    return [quiz[i] for i in rng.permutation(len(quiz))[: settings.quiz_items]]
+    """What was dreamt, three quarters of the quiz at most; lessons about the day."""
+    dreamt = list({item.pair: item for chain in chains for item in chain}.values())
+    old = [
+        x
+        for x in (*material.dreams, *material.recollections)
+        if x.pair not in {d.pair for d in dreamt}
+    ]
+    quiz = [dreamt[i] for i in rng.permutation(len(dreamt))[: settings.quiz_items * 3 // 4]]
+    quiz += [old[i] for i in rng.permutation(len(old))]
+    return quiz[: settings.quiz_items]
 
 
 def keep(
@@ -256,11 +316,11 @@ def keep(
     return [chains[i] for i in order[: settings.kept_by_importance + settings.kept_at_random]]
 
 
-def rehearsed(rewarded: Sequence[Dream], material: Material) -> list[Lesson]:
-    """Rewarded items as they were dreamt, and the night's other lessons, so that none is lost."""
+def rehearsed(rewarded: Sequence[Dream], others: Sequence[Lesson]) -> list[Lesson]:
+    """Rewarded items as they were dreamt, and other lessons, so that none is lost."""
     fresh = {item.pair: item.hardened() for chain in rewarded for item in chain}
-    others = [*material.dreams, *material.recollections, *material.links]
-    return [*fresh.values(), *(lesson for lesson in others if lesson.pair not in fresh)]
+    rest = {lesson.pair: lesson for lesson in others if lesson.pair not in fresh}
+    return [*fresh.values(), *rest.values()]
 
 
 def _dream(
@@ -277,9 +337,32 @@ def _dream(
         return dream(memory.lm, contexts, tokens=settings.dream_tokens, seed=seed)
 
 
-def _speak_for_linked(memory: ExpertMemory, place: Place, chains: Sequence[Dream]) -> None:
-    """Let the expert speak for known names that tonight's dreams link to the day."""
+def _linked(memory: ExpertMemory, place: Place, chains: Sequence[Dream]) -> list[Name]:
+    """Known names that dreams speak of and the expert does not."""
     router = memory.router
-    if isinstance(router, Names):
-        texts = {item.ids[: item.asked] for chain in chains for item in chain}
-        router.learn(sorted({name for ids in texts for name in router.mentioned(ids)}), place)
+    if not isinstance(router, Names):
+        return []
+    return [name for name in _mentioned(router, chains) if place not in router.table[name]]
+
+
+def _speak_for(memory: ExpertMemory, place: Place, linked: Sequence[Name]) -> None:
+    """Let the expert speak for names, beside those that know them."""
+    if isinstance(memory.router, Names):
+        memory.router.learn(linked, place)
+
+
+def _be_silent_about(
+    memory: ExpertMemory, place: Place, linked: Sequence[Name], rewarded: Sequence[Dream]
+) -> list[Name]:
+    """Take back those that no rewarded dream speaks of; return the others."""
+    router = memory.router
+    if not isinstance(router, Names):
+        return []
+    kept = [name for name in _mentioned(router, rewarded) if name in linked]
+    router.unlearn([name for name in linked if name not in kept], place)
+    return kept
+
+
+def _mentioned(router: Names, chains: Sequence[Dream]) -> list[Name]:
+    texts = {item.ids[: item.asked] for chain in chains for item in chain}
+    return sorted({name for ids in texts for name in router.mentioned(ids)})

@@ -84,6 +84,13 @@ def teach(lm: LanguageModel, pairs: Sequence[Pair], context: Sequence[int] = ())
     return [found[i] for i in range(len(pairs))]
 
 
+def recital(lm: LanguageModel, pair: Pair) -> Lesson:
+    """A lesson to learn word for word: its target is its own text."""
+    asked = lm.prompter.question(pair[0])
+    ids = (*asked, *lm.prompter.answer(pair[1]))
+    return Lesson(pair, ids, len(asked), *_nothing(lm, len(ids) - 1)).hardened()
+
+
 def text_lessons(lm: LanguageModel, parts: Sequence[Sequence[int]], tokens: int) -> list[Lesson]:
     """The text itself as lessons, every token counting: what a teacher's absence leaves.
 
@@ -92,14 +99,19 @@ def text_lessons(lm: LanguageModel, parts: Sequence[Sequence[int]], tokens: int)
         parts: Token ids of documents and demonstrations.
         tokens: Longest lesson; longer texts are cut into pieces.
     """
-    vocabulary = lm.model.get_output_embeddings().weight.shape[0]
     lessons = []
     for ids in (part[at : at + tokens] for part in parts for at in range(0, len(part), tokens)):
         if len(ids) > 1:
-            likelihoods = torch.zeros(len(ids) - 1, device=lm.device)
-            targets = likelihoods.new_zeros(len(ids) - 1, vocabulary)
-            lessons.append(Lesson(("", ""), tuple(ids), 1, targets, likelihoods).hardened())
+            nothing = _nothing(lm, len(ids) - 1)
+            lessons.append(Lesson(("", ""), tuple(ids), 1, *nothing).hardened())
     return lessons
+
+
+def _nothing(lm: LanguageModel, tokens: int) -> tuple[Tensor, Tensor]:
+    """Targets and likelihoods of a teacher that was not asked."""
+    vocabulary = lm.model.get_output_embeddings().weight.shape[0]
+    likelihoods = torch.zeros(tokens, device=lm.device)
+    return likelihoods.new_zeros(tokens, vocabulary), likelihoods
 
 
 @dataclass(frozen=True)

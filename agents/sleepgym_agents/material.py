@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated
 
 from annotated_types import Ge, Interval
 
-from sleepgym import Night
+from sleepgym import Document, Night
 from sleepgym.errors import BadSetting
 from sleepgym_agents.continuum import ExpertMemory
 from sleepgym_agents.dreamer import Dreamer, dreaming_with
@@ -25,6 +25,10 @@ from sleepgym_agents.recollection import (
     invent_titles,
 )
 from sleepgym_agents.scoring import score_continuations
+from sleepgym_agents.stories import Stories, known_names, related, story_lessons, tell_stories
+
+STORY_CHAINS = 3  # dreams about each story
+STORY_COMPANY = 2  # other stories read before it
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,8 @@ class MaterialSettings:
             that never fall silent must not change.
         recollections: Questions sampled about each name of the day.
         recollection_confidence: Least probability of a recollected answer; others are dropped.
-        links: Questions sampled about each name that was learned together with one met again.
+        story_tokens: Longest story that is learned by heart under a name; 0 is none.
+        story_confidence: Least probability of a story's token in the mean; others are not believed.
         teachers: Further models that read the day and teach, by name; they share the vocabulary.
         dreamer: Folder of a dreamer that ``sleepgym train-dreamer`` trained on the same base model;
             it writes the self's dreams. Empty: the self dreams as it is.
@@ -52,9 +57,10 @@ class MaterialSettings:
     confidence: Annotated[float, Interval(ge=0, le=1)] = 0.5
     name_nats: Annotated[float, Ge(0)] = 3.5
     rehearsals: Annotated[int, Ge(0)] = 64
-    recollections: Annotated[int, Ge(0)] = 24
+    recollections: Annotated[int, Ge(0)] = 16
     recollection_confidence: Annotated[float, Interval(ge=0, le=1)] = 0.8
-    links: Annotated[int, Ge(0)] = 12
+    story_tokens: Annotated[int, Ge(0)] = 192
+    story_confidence: Annotated[float, Interval(ge=0, le=1)] = 0.9
     teachers: tuple[str, ...] = ()
     dreamer: str = ""
 
@@ -66,7 +72,8 @@ class Material:
     Attributes:
         dreams: Lessons about the day, by the self that has it in context.
         recollections: Lessons about what is known of the day's names from elsewhere.
-        links: Lessons about names that are linked to those met again, the links first.
+        stories: What is known by heart of names that are met again.
+        recitals: Lessons that teach the stories of all names of the day.
         rehearsals: Lessons about nothing in particular, by the self.
         names: Token ids of the names that the day is about.
         dreamt: How many different dreams there were before any was dropped.
@@ -74,15 +81,22 @@ class Material:
 
     dreams: list[Lesson]
     recollections: list[Lesson]
-    links: list[Lesson]
+    stories: Stories
+    recitals: list[Lesson]
     rehearsals: list[Lesson]
     names: list[Name]
     dreamt: int
+
+    @property
+    def lessons(self) -> list[Lesson]:
+        """All that is to be known about the day's names."""
+        return [*self.dreams, *self.recollections, *self.recitals]
 
 
 def gather(
     memory: ExpertMemory,
     parts: Sequence[Sequence[int]],
+    documents: Sequence[Document],
     practised: Sequence[Pair],
     settings: MaterialSettings,
     night: Night,
@@ -97,6 +111,7 @@ def gather(
     Args:
         memory: The evening's self.
         parts: Token ids of the day's documents and demonstrations.
+        documents: The documents among them.
         practised: Questions of the day with their right answers.
         settings: How much of each.
         night: Seeds the sampling.
@@ -123,10 +138,19 @@ def gather(
         rehearsed = rehearse(memory, settings.rehearsals, night)
         lessons = [lesson for lesson in taught if lesson.confidence >= settings.confidence]
         names = tell_names(memory, lessons, context, rehearsed, settings.name_nats)
-    dreamt = {lesson.pair for lesson in lessons}
-    known, linked = recollect(memory, names, lessons, parts, settings, night)
-    known = [lesson for lesson in known if lesson.pair not in dreamt]
-    return Material(lessons, known, linked, rehearsed, names, len({x.pair for x in taught}))
+    size = settings.story_tokens
+    stories = tell_related(memory, known_names(memory, parts), settings, night)
+    known = recollect(memory, names, lessons, stories, parts, settings, night)
+    dreamt = {lesson.pair[0] for lesson in lessons}
+    return Material(
+        dreams=lessons,
+        recollections=[lesson for lesson in known if lesson.pair[0] not in dreamt],
+        stories=stories,
+        recitals=story_lessons(memory.lm, names, documents, stories, size) if size else [],
+        rehearsals=rehearsed,
+        names=names,
+        dreamt=len({lesson.pair for lesson in taught}),
+    )
 
 
 def _require_same_vocabulary(
@@ -192,40 +216,77 @@ def recollect(
     memory: ExpertMemory,
     names: Sequence[Name],
     lessons: Sequence[Lesson],
+    stories: Stories,
     parts: Sequence[Sequence[int]],
     settings: MaterialSettings,
     night: Night,
-) -> tuple[list[Lesson], list[Lesson]]:
-    """What is known of names that the day mentions, and what links others to them.
+) -> list[Lesson]:
+    """What is known of the day's names, from their stories and unread.
 
-    A name that is met again brings back those that were learned with it; of these, the ones that
-    are linked to it come along.
-
-    Returns:
-        Lessons about the day's names; lessons about linked names, first those that name the link.
+    Args:
+        memory: The evening's self.
+        names: Of the day.
+        lessons: About the day.
+        stories: Of names that are met again.
+        parts: Token ids of the day.
+        settings: How much.
+        night: Its budget and seed.
     """
     router = memory.router
     if not isinstance(router, Names) or not settings.recollections:
-        return [], []
+        return []
     decode = memory.lm.prompter.tokenizer.decode
-    told: dict[str, set[str]] = {}
     texts = [decode(name).strip() for name in names]
-    for question, answer in (lesson.pair for lesson in lessons):
-        for text in texts:
-            if text in question:
-                told.setdefault(text, set()).add(answer)
-    known = recall(memory, names, told, parts, settings, night, "recollections")
-    met = [name for name in names if name in router.table]
-    with_them = router.names_of([place for name in met for place in router.table[name]])
-    others = [name for name in with_them if name not in names]
-    beside = recall(memory, others, told, parts, settings, night, "links")
-    wanted = {decode(name).strip() for name in met}
-    links = [lesson for lesson in beside if lesson.pair[1] in wanted]
-    named = {
-        decode(n).strip() for n in others if any(decode(n).strip() in x.pair[0] for x in links)
-    }
-    company = [x for x in beside if any(text in x.pair[0] for text in named) and x not in links]
-    return known, [*links, *company]
+    found = []
+    if stories:
+        pairs = dream_of(memory, stories, settings, night)
+        pairs = [pair for pair in pairs if any(text in pair[0] for text in texts)]
+        read = [*(memory.lm.prompter.document(Document(x)) for x in stories.values()), *parts]
+        with memory.without(*memory.unlocked):
+            taught = teach(memory.lm, pairs, [i for part in read for i in part])
+        found = [lesson for lesson in taught if lesson.confidence >= settings.confidence]
+    news = answers_about(texts, (lesson.pair for lesson in lessons))
+    pairs = {lesson.pair for lesson in found}
+    unread = recall(memory, names, news, parts, settings, night)
+    return [*found, *(lesson for lesson in unread if lesson.pair not in pairs)]
+
+
+def answers_about(names: Sequence[str], pairs: Iterable[Pair]) -> dict[str, set[str]]:
+    """A name -> the answers to questions that hold it."""
+    found: dict[str, set[str]] = {}
+    for question, answer in pairs:
+        for name in names:
+            if name in question:
+                found.setdefault(name, set()).add(answer)
+    return found
+
+
+def tell_related(
+    memory: ExpertMemory, names: Sequence[Name], settings: MaterialSettings, night: Night
+) -> Stories:
+    """The stories of names, and of known names in these stories."""
+    size, sure = settings.story_tokens, settings.story_confidence
+    stories = tell_stories(memory, names, size, sure, night)
+    texts = [memory.lm.prompter.encode(story) for story in stories.values()]
+    others = [name for name in known_names(memory, texts) if name not in names]
+    return {**tell_stories(memory, others, size, sure, night), **stories}
+
+
+def dream_of(
+    memory: ExpertMemory, stories: Stories, settings: MaterialSettings, night: Night
+) -> list[Pair]:
+    """Questions and answers about stories, each read by the bare self after those it touches on."""
+    document = memory.lm.prompter.document
+    scenes = []
+    for story in dict.fromkeys(stories.values()):
+        before = [other for other in related(story, stories) if other != story][:STORY_COMPANY]
+        scenes += [[document(Document(text)) for text in (*before, story)]] * STORY_CHAINS
+    if not memory.lm.affords(night, generated=len(scenes) * settings.dream_tokens):
+        return []
+    seed = night.derive_seed("stories")
+    with memory.without(*memory.unlocked):
+        written = dream(memory.lm, scenes, tokens=settings.dream_tokens, seed=seed)
+    return sorted({pair for chain in written for pair in chain})
 
 
 def recall(
@@ -235,7 +296,6 @@ def recall(
     parts: Sequence[Sequence[int]],
     settings: MaterialSettings,
     night: Night,
-    what: Literal["recollections", "links"],
 ) -> list[Lesson]:
     """What the self is sure of about some names, unless the day says otherwise.
 
@@ -244,13 +304,12 @@ def recall(
     condition every question that the day does not answer would count as one: a model that must
     answer picks something from what it reads.
     """
-    lm = memory.lm
-    count = settings.recollections if what == "recollections" else settings.links
+    lm, count = memory.lm, settings.recollections
     if not lm.affords(night, generated=3 * len(names) * count * ITEM_TOKENS):
         return []
     decode = lm.prompter.tokenizer.decode
     texts = [decode(name).strip() for name in names]
-    dreamt = ask_oneself(lm, names, count, night.derive_seed(what))
+    dreamt = ask_oneself(lm, names, count, night.derive_seed("recollections"))
     asked = sorted({question for question, _ in dreamt})
     asked = [question for question in asked if any(text in question for text in texts)]
     pairs = [(q, a) for q, a in zip(asked, answer_oneself(lm, asked), strict=True) if a]

@@ -36,6 +36,11 @@ class Names(Latching):
             before = self.table.get(name, ())
             self.table[name] = before if place in before else (*before, place)
 
+    def unlearn(self, names: Iterable[Name], place: Place) -> None:
+        """Let an expert no longer speak for names that others know as well."""
+        for name in names:
+            self.table[name] = tuple(other for other in self.table[name] if other != place)
+
     def names_of(self, places: Sequence[Place]) -> list[Name]:
         """The names that any of some experts knows, sorted."""
         wanted = set(places)

@@ -25,8 +25,8 @@ def find_names(
 ) -> list[Name]:
     """The runs of words that the context made likely.
 
-    What counts is the mean over all occurrences of a word: the first word of a question may
-    surprise once, a name always does.
+    What counts is the mean over all occurrences of a word but as the first one of a question, where
+    any word may surprise; two at least.
 
     Args:
         texts: Token ids of questions.
@@ -46,12 +46,14 @@ def find_names(
     surprise: dict[Name, list[float]] = {}
     for words, gap in zip(split, gaps, strict=True):
         values = iter(gap)
-        for word in words:
-            surprise.setdefault(word, []).append(sum(next(values) for _ in word))
+        for at, word in enumerate(words):
+            gap_of_word = sum(next(values) for _ in word)
+            if at:
+                surprise.setdefault(word, []).append(gap_of_word)
     telling = {
         word
         for word, values in surprise.items()
-        if word in allowed and sum(values) / len(values) >= threshold
+        if word in allowed and len(values) > 1 and sum(values) / len(values) >= threshold
     }
     runs: set[tuple[Name, ...]] = set()
     for words in split:

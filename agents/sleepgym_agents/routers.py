@@ -31,7 +31,8 @@ class Trail:
 
     Attributes:
         speaker: Index of the experts in force at the last token, (batch,).
-        open: Whether the last token is within an item, (batch,).
+        open: Where the last token stands, (batch,): 0 outside items, 1 in a question, 2 in its
+            answer.
         tail: The last token ids, (batch, some); filled up with :data:`PAD` on the left.
     """
 
@@ -54,10 +55,12 @@ class Markers:
         opening: Begin an item.
         closing: End an item, or begin what is none. Between these and the next opening one nobody
             speaks: documents are read by the bare model.
+        answering: Begin an answer. Whom it names changes nothing about who speaks.
     """
 
     opening: frozenset[int]
     closing: frozenset[int]
+    answering: frozenset[int] = frozenset()
 
     @classmethod
     def of(cls, prompter: Prompter) -> Markers:
@@ -67,8 +70,10 @@ class Markers:
         """
         one, other = (prompter.question(text) for text in ("x", "y"))
         opening = {token for token in one[:1] if token in other[:1]}
-        closing = {*prompter.tokenizer.all_special_ids, *prompter.stop[-1:]}
-        return cls(frozenset(opening), frozenset(closing - {*one, *other}))
+        special = set(prompter.tokenizer.all_special_ids)
+        closing = {*special, *prompter.stop[-1:]} - {*one, *other}
+        answering = {*one[-1:]} & {*other[-1:]} & special
+        return cls(frozenset(opening), frozenset(closing), frozenset(answering))
 
 
 class Router:
@@ -158,15 +163,17 @@ class Latching(Router):
         batch = len(ids)
         everywhere = not self.markers.opening  # items without markers of their own
         if trail is None:
-            begun = ids.new_full((batch,), everywhere, dtype=torch.bool)
+            begun = ids.new_full((batch,), int(everywhere))
             tail = ids.new_full((batch, self.reach), PAD)
             trail = Trail(ids.new_full((batch,), OFF), begun, tail)
         known = torch.cat([trail.tail.expand(batch, -1), ids], 1)
         opening, closing = _are(ids, self.markers.opening), _are(ids, self.markers.closing)
-        news = torch.full_like(opening, everywhere) | opening
-        opened = _latest(trail.open.long(), news.long(), opening | closing) > 0
+        answering = _are(ids, self.markers.answering)
+        begins = torch.full_like(opening, everywhere) | opening
+        stands = torch.where(answering, 2, begins.long())
+        opened = _latest(trail.open, stands, opening | closing | answering)
         met = self.match(known, states)
-        met = torch.where(opened & (ids != PAD), met, SAME)
+        met = torch.where((opened == 1) & (ids != PAD), met, SAME)
         met = torch.where(opening | closing, torch.full_like(met, OFF), met)
         spoken = _latest(trail.speaker, met, met != SAME)
         gates: Gates = {}

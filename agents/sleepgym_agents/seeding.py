@@ -7,21 +7,24 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from sleepgym import Night, Question
+from sleepgym import Document, Night, Question
 from sleepgym.rng import derive_seed
 from sleepgym_agents.continuum import ExpertMemory, MemorySettings
 from sleepgym_agents.distilling import DistillationSettings, distil
 from sleepgym_agents.dreamer import Dreamer
-from sleepgym_agents.dreams import Pair
+from sleepgym_agents.dreams import Pair, dream
 from sleepgym_agents.imitation import load_judge
 from sleepgym_agents.in_context import InContext, InContextSettings
-from sleepgym_agents.lessons import teach, text_lessons
+from sleepgym_agents.lessons import Lesson, teach, text_lessons
 from sleepgym_agents.material import Material, MaterialSettings, gather
 from sleepgym_agents.memory_files import load_memory, save_memory
 from sleepgym_agents.model import LanguageModel
 from sleepgym_agents.name_router import Names
-from sleepgym_agents.recollection import ITEM_TOKENS, ask_oneself, invent_titles
 from sleepgym_agents.routers import Place
+from sleepgym_agents.stories import story_lessons, tell_stories
+
+RELIVED = 6  # stories that are read together
+RECITALS = 2  # of a story in one pass over the lessons
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,8 @@ class SeedingSettings(DistillationSettings, MaterialSettings, MemorySettings, In
             that never fall silent must not change.
         recollections: Questions sampled about each name of the day.
         recollection_confidence: Least probability of a recollected answer; others are dropped.
-        links: Questions sampled about each name that was learned together with one met again.
+        story_tokens: Longest story that is learned by heart under a name; 0 is none.
+        story_confidence: Least probability of a story's token in the mean; others are not believed.
         teachers: Further models that read the day and teach, by name; they share the vocabulary.
         dreamer: Folder of a dreamer that ``sleepgym train-dreamer`` trained on the same base model;
             it writes the self's dreams. Empty: the self dreams as it is.
@@ -91,8 +95,8 @@ class Seeding(InContext):
     answer for, nothing of the base model and no text.
 
     Logs: ``dreams`` different questions dreamt and ``dreams_kept`` of them, ``names`` of the day,
-    ``recollections`` of what was known of them, optimiser ``steps``, ``loss``,
-    ``imitation_reward``, and the ledger of the memory.
+    ``recollections`` of what was known of them, ``stories`` told again and ``recitals`` learned,
+    optimiser ``steps``, ``loss``, ``imitation_reward``, and the ledger of the memory.
 
     Departures:
         1. Those of :mod:`sleepgym_agents.experts`.
@@ -102,6 +106,8 @@ class Seeding(InContext):
         4. Beside the day, the night consolidates what was known of names that are met again; so the
            newest expert is no worse about them than the older ones.
         5. On-policy distillation and imitation share their samples, and are taken every few steps.
+        6. The expert also learns the day's texts by heart, each under the names in it
+           (:mod:`sleepgym_agents.stories`): later nights, and slower levels, read them again.
     """
 
     Config: ClassVar[type] = SeedingSettings
@@ -116,6 +122,12 @@ class Seeding(InContext):
             LanguageModel.load(name, seed, self.meter) for name in self.config.teachers
         ]
         self.practised: list[Pair] = []
+        self.documents: list[Document] = []
+
+    def study(self, documents: Sequence[Document]) -> None:
+        """Read documents and lay them by for the night."""
+        super().study(documents)
+        self.documents += documents
 
     def practice(self, questions: Sequence[Question], answers: Sequence[str]) -> None:
         """Read right answers and lay them by for the night."""
@@ -130,7 +142,7 @@ class Seeding(InContext):
         for level, window in enumerate(self.config.windows):
             if night.number % window == 0:
                 log |= self.merge(level, night)
-        self.practised = []
+        self.practised, self.documents = [], []
         return {**log, **super().sleep(night), **self.memory.ledger()}
 
     def consolidate(self, night: Night) -> dict[str, float]:
@@ -141,6 +153,7 @@ class Seeding(InContext):
         material = gather(
             memory,
             self.parts,
+            self.documents,
             self.practised,
             self.config,
             night,
@@ -152,14 +165,14 @@ class Seeding(InContext):
             "dreams_kept": float(len(material.dreams)),
             "names": float(len(material.names)),
             "recollections": float(len(material.recollections)),
-            "links": float(len(material.links)),
+            "stories": float(len(material.stories)),
+            "recitals": float(len(material.recitals)),
         }
         if not material.dreams:
             return {**log, "nothing_learned": 1.0}
         fresh = self.config.expansion or not memory.unlocked
         place = memory.unlock() if fresh else memory.unlocked[0]
-        lessons = [*material.dreams, *material.recollections, *material.links]
-        memory.introduce(place, material.names, [x.ids[: x.asked] for x in lessons])
+        memory.introduce(place, material.names, [x.ids[: x.asked] for x in material.lessons])
         log |= self.learn(place, material, night)
         if fresh and memory.is_blank(place):
             memory.reset(place)
@@ -173,7 +186,7 @@ class Seeding(InContext):
             return distil(
                 self.memory, place, lessons, replace(self.config, on_policy_every=0), night, "text"
             )
-        lessons = [*material.dreams, *material.recollections]
+        lessons = [*material.lessons, *material.recitals * (RECITALS - 1)]
         if self.config.router in ("always", "gate"):
             lessons += material.rehearsals
         return distil(self.memory, place, lessons, self.config, night, "seeding")
@@ -181,26 +194,23 @@ class Seeding(InContext):
     def merge(self, level: int, night: Night) -> dict[str, float]:
         """Consolidate all experts of a level into one new expert of the next, and reset them.
 
-        The teacher is the self as it is; what it is asked are the names its experts answer for.
+        What the level's experts know by heart is told and read again, and learned like a day.
         """
         memory, config = self.memory, self.config
         places = [place for place in memory.unlocked if place[0] == level]
         if not places:
             return {}
-        router, seed = memory.router, night.derive_seed("merge", level)
-        if isinstance(router, Names):
-            titles: Sequence[Sequence[int]] = router.names_of(places)
-        else:
-            titles = invent_titles(self.lm, config.recollections, seed)
-        count = max(1, config.recollections // 2)
-        if not self.lm.affords(night, generated=len(titles) * count * ITEM_TOKENS):
-            return {"stopped_by_budget": 1.0}
-        pairs = ask_oneself(self.lm, titles, count, seed)
-        lessons = [x for x in teach(self.lm, pairs) if x.confidence >= config.confidence]
+        names = memory.router.names_of(places) if isinstance(memory.router, Names) else []
+        size = config.story_tokens
+        stories = tell_stories(memory, names, size, config.story_confidence, night)
+        lessons = self.relive(
+            list(dict.fromkeys(stories.values())), night.derive_seed("merge", level), night
+        )
         if not lessons:
             return {"nothing_merged": 1.0}
+        recitals = story_lessons(self.lm, names, (), stories, size)
+        lessons += recitals * RECITALS
         place = memory.unlock(level + 1)
-        names = [tuple(title) for title in titles]
         memory.introduce(place, names, [x.ids[: x.asked] for x in lessons])
         settings = replace(config, on_policy_every=0)
         with memory.without(*places):
@@ -211,6 +221,22 @@ class Seeding(InContext):
         for faster in places:
             memory.reset(faster)
         return {"merged": float(len(places)), "merge_lessons": float(len(lessons))}
+
+    def relive(self, stories: Sequence[str], seed: int, night: Night) -> list[Lesson]:
+        """Read stories again, some at a time, and dream about them as on the day itself."""
+        config, lessons = self.config, []
+        told = [self.lm.prompter.document(Document(story)) for story in stories]
+        for at in range(0, len(told), RELIVED):
+            parts = told[at : at + RELIVED]
+            scenes = [[parts[i % len(parts)]] for i in range(config.chains // 2)]
+            scenes += [parts] * (config.chains - len(scenes))
+            if not self.lm.affords(night, generated=len(scenes) * config.dream_tokens):
+                break
+            with self.memory.without(*self.memory.unlocked):
+                written = dream(self.lm, scenes, tokens=config.dream_tokens, seed=seed + at)
+                pairs = sorted({pair for chain in written for pair in chain})
+                lessons += teach(self.lm, pairs, [i for part in parts for i in part])
+        return [lesson for lesson in lessons if lesson.confidence >= config.confidence]
 
     @property
     def added_parameters(self) -> int:

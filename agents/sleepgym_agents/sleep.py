@@ -38,7 +38,8 @@ class SleepSettings(DreamingSettings):
             that never fall silent must not change.
         recollections: Questions sampled about each name of the day.
         recollection_confidence: Least probability of a recollected answer; others are dropped.
-        links: Questions sampled about each name that was learned together with one met again.
+        story_tokens: Longest story that is learned by heart under a name; 0 is none.
+        story_confidence: Least probability of a story's token in the mean; others are not believed.
         teachers: Further models that read the day and teach, by name; they share the vocabulary.
         dreamer: Folder of a dreamer that ``sleepgym train-dreamer`` trained on the same base model;
             it writes the self's dreams. Empty: the self dreams as it is.
@@ -65,9 +66,8 @@ class SleepSettings(DreamingSettings):
         expansion: Learn into a newly unlocked expert every night; otherwise into the first one.
         source: What the expert learns: the teacher's ``dreams``, or the raw ``text`` as a control.
         dreams: Chains sampled (``m``).
-        dream_scenes: Sets of recollections that stand before the day while dreaming; each scene has
-            its own random expert.
-        associations: Most recollections in a scene.
+        dream_scenes: Parts in which they are sampled; each has its own random expert.
+        associations: Most stories beside a text of the day.
         kept_by_importance: Dreams with the largest gradient that are tried (``k``).
         kept_at_random: Dreams tried besides (``b``).
         random_expert: Whether, while dreaming, one random expert speaks wherever any would.
