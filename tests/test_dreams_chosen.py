@@ -7,7 +7,8 @@ from expert_models import fill, make_memory
 from sleepgym import Budget, Document, Night
 from sleepgym_agents.copies import isolated_copies
 from sleepgym_agents.dream_rewards import importance, reward
-from sleepgym_agents.dreaming import DreamingSettings, distinct, keep, rehearsed, write_quiz
+from sleepgym_agents.dream_sampling import distinct, keep, write_quiz
+from sleepgym_agents.dreaming import DreamingSettings, rehearsed
 from sleepgym_agents.dreams import dream
 from sleepgym_agents.lessons import collator, teach
 from sleepgym_agents.material import Material

@@ -14,8 +14,9 @@ import torch
 from sleepgym import Night
 from sleepgym.rng import derive_rng
 from sleepgym_agents.dream_rewards import exact_answers, reward
+from sleepgym_agents.dream_sampling import keep
 from sleepgym_agents.dreamer import dreaming_with
-from sleepgym_agents.dreaming import DreamingSettings, keep
+from sleepgym_agents.dreaming import DreamingSettings
 from sleepgym_agents.dreams import Pair, parse_items
 from sleepgym_agents.generation import generate
 from sleepgym_agents.lessons import Lesson

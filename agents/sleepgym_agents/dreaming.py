@@ -6,30 +6,34 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
 
-import numpy as np
 from annotated_types import Ge, Gt
 
-from sleepgym import Document, Night
+from sleepgym import Night
 from sleepgym.rng import derive_rng
 from sleepgym_agents.continuum import ExpertMemory
 from sleepgym_agents.distilling import distil
-from sleepgym_agents.dream_rewards import Dream, importance, reward
-from sleepgym_agents.dreamer import Dreamer, dreaming_with
-from sleepgym_agents.dreams import Pair, dream
-from sleepgym_agents.lessons import Lesson, teach
-from sleepgym_agents.material import Material, answers_about, recall
-from sleepgym_agents.model import LanguageModel
+from sleepgym_agents.dream_rewards import Dream, reward
+from sleepgym_agents.dream_sampling import (
+    SamplingSettings,
+    distinct,
+    keep,
+    sample_dreams,
+    tell_apart,
+    write_quiz,
+)
+from sleepgym_agents.dreamer import Dreamer
+from sleepgym_agents.lessons import Lesson
+from sleepgym_agents.material import Material
 from sleepgym_agents.name_router import Names
 from sleepgym_agents.names import Name
+from sleepgym_agents.recall import answers_about, recall
 from sleepgym_agents.routers import Place
 from sleepgym_agents.seeding import Seeding, SeedingSettings
-from sleepgym_agents.stories import Stories, cue_texts, related, story_lessons, tell_stories
-
-KNOWN = 0.5  # probability of an answer that need not be learned
+from sleepgym_agents.stories import cue_texts, story_lessons, tell_stories
 
 
 @dataclass(frozen=True)
-class DreamingSettings(SeedingSettings):
+class DreamingSettings(SamplingSettings, SeedingSettings):
     """Settings of :class:`Dreaming`: those of ``seeding``, and how dreams are chosen and rewarded.
 
     Attributes:
@@ -95,14 +99,6 @@ class DreamingSettings(SeedingSettings):
         dream_learning_rate: Of AdamW, for the rewarded dreams.
     """
 
-    dreams: Annotated[int, Ge(1)] = 48
-    dream_scenes: Annotated[int, Ge(1)] = 2
-    associations: Annotated[int, Ge(1)] = 4
-    kept_by_importance: Annotated[int, Ge(0)] = 24
-    kept_at_random: Annotated[int, Ge(0)] = 4
-    random_expert: bool = True
-    gradient_selection: bool = True
-    quiz_items: Annotated[int, Ge(1)] = 24
     copy_steps: Annotated[int, Ge(1)] = 2
     copy_learning_rate: Annotated[float, Gt(0)] = 3e-3
     dream_epochs: Annotated[int, Ge(1)] = 4
@@ -207,134 +203,11 @@ def dream_on(
     return {**log, **{f"dream_{name}": value for name, value in learned.items()}}
 
 
-def sample_dreams(
-    memory: ExpertMemory,
-    material: Material,
-    parts: Sequence[Sequence[int]],
-    settings: DreamingSettings,
-    rng: np.random.Generator,
-    night: Night,
-    dreamer: Dreamer | None = None,
-) -> list[Dream]:
-    """Let the bare self, or a dreamer, dream about the day beside what it brought back to mind.
-
-    Returns:
-        Chains of believable items; chains without any are left out.
-    """
-    lm = memory.lm
-    settled = scenes(lm, material.stories, parts, settings.associations)
-    found: list[Dream] = []
-    for number in range(settings.dream_scenes):
-        dealt = range(number, settings.dreams, settings.dream_scenes)
-        if not lm.affords(night, generated=len(dealt) * settings.dream_tokens):
-            break
-        contexts = [settled[i % len(settled)] for i in dealt]
-        seed = night.derive_seed("scene", number)
-        with memory.without(*memory.unlocked):
-            with dreaming_with(lm, dreamer):
-                written = _dream(memory, contexts, settings, rng, seed)
-            for scene in range(len(settled)):
-                own = [c for i, c in zip(dealt, written, strict=True) if i % len(settled) == scene]
-                flat = sorted({pair for chain in own for pair in chain})
-                taught = teach(lm, flat, [i for part in settled[scene] for i in part])
-                sure = {x.pair: x for x in taught if x.confidence >= settings.confidence}
-                found += [[sure[pair] for pair in dict.fromkeys(c) if pair in sure] for c in own]
-    return [chain for chain in found if chain]
-
-
-def scenes(
-    lm: LanguageModel, stories: Stories, parts: Sequence[Sequence[int]], most: int
-) -> list[list[Sequence[int]]]:
-    """Each text of the day after the stories of names that it mentions; alone where none does.
-
-    Where a text of the day has company, those that have none are left out.
-
-    Args:
-        lm: The language model.
-        stories: By name.
-        parts: Token ids of the day's texts.
-        most: Stories in a scene.
-    """
-    decode = lm.prompter.tokenizer.decode
-    company = [related(decode(part), stories)[:most] for part in parts]
-    met = [
-        [*(lm.prompter.document(Document(story)) for story in told), part]
-        for told, part in zip(company, parts, strict=True)
-        if told
-    ]
-    return met or [[part] for part in parts]
-
-
-def tell_apart(memory: ExpertMemory, chains: Sequence[Dream]) -> tuple[list[Lesson], set[Pair]]:
-    """What of the dreams is known by heart already, as lessons of the self; what is not."""
-    pairs = sorted({item.pair for chain in chains for item in chain})
-    taught = teach(memory.lm, pairs)
-    known = [lesson for lesson in taught if lesson.confidence >= KNOWN]
-    return known, set(pairs) - {lesson.pair for lesson in known}
-
-
-def distinct(chains: Sequence[Dream]) -> list[Dream]:
-    """The dreams that hold something, one of those that hold the same."""
-    found: dict[frozenset[Pair], Dream] = {}
-    for chain in chains:
-        found.setdefault(frozenset(item.pair for item in chain), chain)
-    return [chain for chain in found.values() if chain]
-
-
-def write_quiz(
-    material: Material,
-    chains: Sequence[Dream],
-    settings: DreamingSettings,
-    rng: np.random.Generator,
-) -> list[Lesson]:
-    """What was dreamt, three quarters of the quiz at most; lessons about the day."""
-    dreamt = list({item.pair: item for chain in chains for item in chain}.values())
-    old = [
-        x
-        for x in (*material.dreams, *material.recollections)
-        if x.pair not in {d.pair for d in dreamt}
-    ]
-    quiz = [dreamt[i] for i in rng.permutation(len(dreamt))[: settings.quiz_items * 3 // 4]]
-    quiz += [old[i] for i in rng.permutation(len(old))]
-    return quiz[: settings.quiz_items]
-
-
-def keep(
-    memory: ExpertMemory,
-    place: Place,
-    chains: Sequence[Dream],
-    settings: DreamingSettings,
-    rng: np.random.Generator,
-) -> list[Dream]:
-    """The ``k`` most important dreams and ``b`` random others."""
-    order = [int(i) for i in rng.permutation(len(chains))]
-    if settings.gradient_selection:
-        scores = importance(memory, place, chains)
-        ranked = sorted(order, key=lambda i: -scores[i])
-        best = ranked[: settings.kept_by_importance]
-        order = best + [i for i in order if i not in best]
-    return [chains[i] for i in order[: settings.kept_by_importance + settings.kept_at_random]]
-
-
 def rehearsed(rewarded: Sequence[Dream], others: Sequence[Lesson]) -> list[Lesson]:
     """Rewarded items as they were dreamt, and other lessons, so that none is lost."""
     fresh = {item.pair: item.hardened() for chain in rewarded for item in chain}
     rest = {lesson.pair: lesson for lesson in others if lesson.pair not in fresh}
     return [*fresh.values(), *rest.values()]
-
-
-def _dream(
-    memory: ExpertMemory,
-    contexts: Sequence[Sequence[Sequence[int]]],
-    settings: DreamingSettings,
-    rng: np.random.Generator,
-    seed: int,
-) -> list[list[Pair]]:
-    places = memory.unlocked
-    if not settings.random_expert or not places:
-        return dream(memory.lm, contexts, tokens=settings.dream_tokens, seed=seed)
-    with memory.also(places[int(rng.integers(len(places)))]):
-        return dream(memory.lm, contexts, tokens=settings.dream_tokens, seed=seed)
 
 
 def _linked(memory: ExpertMemory, place: Place, chains: Sequence[Dream]) -> list[Name]:
