@@ -146,7 +146,8 @@ def test_a_suite_prints_a_table_and_writes_a_report(tmp_path, capsys):
     assert not (tmp_path / "out").exists()
     assert run_command(arguments) == 0
     assert "fleeting" in capsys.readouterr().out
-    assert (tmp_path / "out" / "report" / "report.html").exists()
+    page = (tmp_path / "out" / "report" / "report.html").read_text()
+    assert "Difference to fleeting on the same streams" in page  # the suite's first agent
 
 
 def test_ctrl_c_ends_with_130_and_the_run_goes_on_later(tmp_path):

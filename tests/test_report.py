@@ -11,6 +11,7 @@ import pytest
 
 from sleepgym.errors import BadRun
 from sleepgym.records import read_run
+from sleepgym.cli import run_command
 from sleepgym.report import HEADLINE, number, write_report
 from sleepgym.scores import score_run
 from synthetic import write_run
@@ -89,6 +90,16 @@ def test_intervals_and_paired_differences(made):
     assert rows[1][1].startswith("+")  # average accuracy over frozen's on the same two streams
     assert "n = 2" in text
     assert "n = 1" in text
+
+
+def test_any_agent_can_be_the_reference(made, tmp_path):
+    assert (
+        run_command(["report", str(made[0]), "--out", str(tmp_path), "--reference", "naive"]) == 0
+    )
+    page = Page((tmp_path / "report.html").read_text())
+    assert "Difference to naive on the same streams" in " ".join(page.words)
+    rows = [row for row in page.rows if row[0] == "frozen"]
+    assert rows[1][1].startswith("-")
 
 
 def test_accessible(made):

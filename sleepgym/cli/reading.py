@@ -35,10 +35,13 @@ def score(
 def report(
     paths: Paths,
     out: Annotated[Path, typer.Option(help="Folder for report.html, pictures and tables.")],
+    reference: Annotated[
+        str, typer.Option(help="Agent that the others are compared with, stream by stream.")
+    ] = "frozen",
 ) -> None:
     """Write a self-contained HTML report with pictures."""
     from sleepgym.cli.tables import console
     from sleepgym.report import write_report
 
-    page = write_report(paths, out)
+    page = write_report(paths, out, reference)
     console.print(f"Report: {page}", soft_wrap=True, highlight=False)

@@ -142,7 +142,7 @@ def suite(
     from sleepgym.report import write_report
 
     show_scores([out])
-    page = write_report([out], out / "report")
+    page = write_report([out], out / "report", reference=chosen.agents[0].label)
     console.print(f"Report: {page}", soft_wrap=True, highlight=False)
 
 
