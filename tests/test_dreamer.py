@@ -8,7 +8,7 @@ from sleepgym.cli import run_command
 from sleepgym.env import make_env
 from sleepgym.errors import BadRun, BadSetting
 from sleepgym.settings import build_config
-from sleepgym_agents import dream_trials, dreamer_training, dreaming, material
+from sleepgym_agents import dream_sampling, dream_trials, dreamer_training, material
 from sleepgym_agents.dream_trials import DreamTrials, unread
 from sleepgym_agents.dreamer import Dreamer, base_digest, dreaming_with
 from sleepgym_agents.dreamer_training import (
@@ -17,7 +17,7 @@ from sleepgym_agents.dreamer_training import (
     fine_tune,
     train_dreamer,
 )
-from sleepgym_agents.dreaming import DreamingSettings
+from sleepgym_agents.dreaming import Dreaming, DreamingSettings
 from sleepgym_agents.dreams import dream
 from sleepgym_agents.model import LanguageModel
 from sleepgym_agents.seeding import Seeding, SeedingSettings
@@ -190,7 +190,7 @@ def test_the_dreamer_writes_and_the_self_teaches(trained, monkeypatch):
 
 
 def test_dreams_about_a_day_are_by_the_dreamer_too(trained, lm, monkeypatch):
-    agent = dreaming.Dreaming(
+    agent = Dreaming(
         build_config(DreamingSettings, {**OPEN, "dreamer": str(trained), "dreams": 2}, "test"),
         model="scratch",
     )
@@ -200,7 +200,7 @@ def test_dreams_about_a_day_are_by_the_dreamer_too(trained, lm, monkeypatch):
         seen.append(any("lora_" in name for name, _ in lm.model.named_parameters()))
         return [[("who?", "Bo")] for _ in contexts]
 
-    monkeypatch.setattr(dreaming, "dream", write)
+    monkeypatch.setattr(dream_sampling, "dream", write)
     agent.study([Document("Mira keeps bees.", "Mira")])
     agent.practice([Question("red?")], ["warm"])
     agent.sleep(Night(1, Budget(), 3, agent.meter))

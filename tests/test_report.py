@@ -9,9 +9,9 @@ from html.parser import HTMLParser
 
 import pytest
 
+from sleepgym.cli import run_command
 from sleepgym.errors import BadRun
 from sleepgym.records import read_run
-from sleepgym.cli import run_command
 from sleepgym.report import HEADLINE, number, write_report
 from sleepgym.scores import score_run
 from synthetic import write_run
