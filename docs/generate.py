@@ -63,7 +63,8 @@ def _agent_page(name: str) -> str:
             lines += ["", f"Of `{part.__module__.rpartition('.')[2]}`:", "", own]
             for module in re.findall(r":mod:`([\w.]+)`", part.__doc__ or ""):
                 text = inspect.cleandoc(importlib.import_module(module).__doc__ or "")
-                lines += ["", f"Of `{module}`:", "", _plain(_after(text, "Departures:"))]
+                if "Departures:" in text:
+                    lines += ["", f"Of `{module}`:", "", _plain(_after(text, "Departures:"))]
     file = AGENTS / f"{name}.md"
     kept = file.read_text().partition(RESULTS)[2] if file.exists() else "\n\nNone yet.\n"
     return "\n".join([*lines, "", RESULTS]) + kept

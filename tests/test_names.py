@@ -80,7 +80,7 @@ def test_the_mean_over_all_occurrences_counts():
 
 
 def test_the_first_word_of_a_question_may_surprise():
-    context = encode("So Ada left. As a baker, Ada is old.")
+    context = encode("As a baker, Ada is old.")
     asked, told = ["As what", "As whom"], [{"As": 9.0}] * 2
     assert found(asked, told, context=context) == set()
 

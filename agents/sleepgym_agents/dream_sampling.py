@@ -136,12 +136,9 @@ def write_quiz(
     rng: np.random.Generator,
 ) -> list[Lesson]:
     """What was dreamt, three quarters of the quiz at most; lessons about the day."""
-    dreamt = list({item.pair: item for chain in chains for item in chain}.values())
-    old = [
-        x
-        for x in (*material.dreams, *material.recollections)
-        if x.pair not in {d.pair for d in dreamt}
-    ]
+    said = {item.pair: item for chain in chains for item in chain}
+    dreamt = list(said.values())
+    old = [x for x in (*material.dreams, *material.recollections) if x.pair not in said]
     quiz = [dreamt[i] for i in rng.permutation(len(dreamt))[: settings.quiz_items * 3 // 4]]
     quiz += [old[i] for i in rng.permutation(len(old))]
     return quiz[: settings.quiz_items]

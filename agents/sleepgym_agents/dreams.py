@@ -45,6 +45,12 @@ def dream(
     return [parse_items(prompter, ids) for ids in written]
 
 
+def alone_and_together(parts: Sequence[Sequence[int]], count: int) -> list[list[Sequence[int]]]:
+    """Contexts for so many chains: half of them one text each, in turn, the others all texts."""
+    alone = [[parts[i % len(parts)]] for i in range(count // 2)]
+    return [*alone, *[list(parts)] * (count - len(alone))]
+
+
 def parse_items(prompter: Prompter, ids: Sequence[int]) -> list[Pair]:
     """The (question, answer) items in what was written after the dream marker."""
     form = prompter.format

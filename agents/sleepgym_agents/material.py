@@ -12,7 +12,7 @@ from sleepgym import Document, Night
 from sleepgym.errors import BadSetting
 from sleepgym_agents.continuum import ExpertMemory
 from sleepgym_agents.dreamer import Dreamer, dreaming_with
-from sleepgym_agents.dreams import Pair, dream
+from sleepgym_agents.dreams import Pair, alone_and_together, dream
 from sleepgym_agents.lessons import Lesson, teach
 from sleepgym_agents.model import LanguageModel, common_prefix
 from sleepgym_agents.names import Name, find_names, split_words
@@ -119,8 +119,7 @@ def gather(
             if not teacher.affords(night, generated=settings.chains * settings.dream_tokens):
                 break
             seed = night.derive_seed("dreams", number)
-            alone = [[parts[i % len(parts)]] for i in range(settings.chains // 2)]
-            scenes = [*alone, *[parts] * (settings.chains - len(alone))]
+            scenes = alone_and_together(parts, settings.chains)
             with dreaming_with(teacher, None if number else dreamer):
                 written = dream(teacher, scenes, tokens=settings.dream_tokens, seed=seed)
             pairs = sorted({pair for chain in written for pair in chain} | set(practised))

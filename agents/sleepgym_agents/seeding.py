@@ -12,7 +12,7 @@ from sleepgym.rng import derive_seed
 from sleepgym_agents.continuum import ExpertMemory, MemorySettings
 from sleepgym_agents.distilling import DistillationSettings, distil
 from sleepgym_agents.dreamer import Dreamer
-from sleepgym_agents.dreams import Pair, dream
+from sleepgym_agents.dreams import Pair, alone_and_together, dream
 from sleepgym_agents.imitation import load_judge
 from sleepgym_agents.in_context import InContext, InContextSettings
 from sleepgym_agents.lessons import Lesson, teach, text_lessons
@@ -194,7 +194,8 @@ class Seeding(InContext):
     def merge(self, level: int, night: Night) -> dict[str, float]:
         """Consolidate all experts of a level into one new expert of the next, and reset them.
 
-        What the level's experts know by heart is told and read again, and learned like a day.
+        What the level's experts know by heart is told and read again, and learned like a day. Only
+        what is known under a name can be told: under other routers nothing is merged.
         """
         memory, config = self.memory, self.config
         places = [place for place in memory.unlocked if place[0] == level]
@@ -203,9 +204,7 @@ class Seeding(InContext):
         names = memory.router.names_of(places) if isinstance(memory.router, Names) else []
         size = config.story_tokens
         stories = tell_stories(memory, names, size, config.story_confidence, night)
-        lessons = self.relive(
-            list(dict.fromkeys(stories.values())), night.derive_seed("merge", level), night
-        )
+        lessons = self.relive(list(dict.fromkeys(stories.values())), level, night)
         if not lessons:
             return {"nothing_merged": 1.0}
         recitals = story_lessons(self.lm, names, (), stories, size)
@@ -222,18 +221,18 @@ class Seeding(InContext):
             memory.reset(faster)
         return {"merged": float(len(places)), "merge_lessons": float(len(lessons))}
 
-    def relive(self, stories: Sequence[str], seed: int, night: Night) -> list[Lesson]:
+    def relive(self, stories: Sequence[str], level: int, night: Night) -> list[Lesson]:
         """Read stories again, some at a time, and dream about them as on the day itself."""
         config, lessons = self.config, []
         told = [self.lm.prompter.document(Document(story)) for story in stories]
         for at in range(0, len(told), RELIVED):
             parts = told[at : at + RELIVED]
-            scenes = [[parts[i % len(parts)]] for i in range(config.chains // 2)]
-            scenes += [parts] * (config.chains - len(scenes))
+            scenes = alone_and_together(parts, config.chains)
             if not self.lm.affords(night, generated=len(scenes) * config.dream_tokens):
                 break
+            seed = night.derive_seed("merge", level, at)
             with self.memory.without(*self.memory.unlocked):
-                written = dream(self.lm, scenes, tokens=config.dream_tokens, seed=seed + at)
+                written = dream(self.lm, scenes, tokens=config.dream_tokens, seed=seed)
                 pairs = sorted({pair for chain in written for pair in chain})
                 lessons += teach(self.lm, pairs, [i for part in parts for i in part])
         return [lesson for lesson in lessons if lesson.confidence >= config.confidence]
