@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 from collections.abc import Mapping
@@ -135,10 +136,13 @@ def _versions() -> dict[str, str]:
 
 
 def _commit() -> str | None:
-    """The commit of the checkout this package is imported from, if it is one."""
+    """The commit of the checkout this package is imported from, if it is one.
+
+    A wheel does not know its commit: where it is installed, ``SLEEPGYM_COMMIT`` says it.
+    """
     here = Path(__file__).parent
     if not (here.parent / ".git").exists():
-        return None
+        return os.environ.get("SLEEPGYM_COMMIT") or None
     command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=40"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     return result.stdout.strip() or None

@@ -158,6 +158,8 @@ def test_ctrl_c_ends_with_130_and_the_run_goes_on_later(tmp_path):
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
         stderr=subprocess.PIPE,
         text=True,
+        # a shell's background jobs ignore Ctrl-C, and so would whatever the tests start from one
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while not (out / "phases.jsonl").exists() and process.poll() is None:
         pass

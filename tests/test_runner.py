@@ -226,6 +226,14 @@ def test_a_torn_last_line_is_rolled_back(tmp_path):
     assert contents(out) == contents(tmp_path / "reference")
 
 
+def test_an_installed_package_is_told_its_commit(tmp_path, monkeypatch):
+    monkeypatch.setattr("sleepgym.spec.__file__", str(tmp_path / "sleepgym" / "spec.py"))
+    for told, said in (("0123abc", "0123abc"), ("", None)):
+        monkeypatch.setenv("SLEEPGYM_COMMIT", told)
+        folder = run(SPEC, tmp_path / f"run{told}").path
+        assert json.loads((folder / "run.json").read_text())["commit"] == said
+
+
 def test_run_json_says_where_it_ran(tmp_path):
     meta = json.loads((run(SPEC, tmp_path / "run").path / "run.json").read_text())
     assert meta["packages"]["sleepgym"]

@@ -95,6 +95,19 @@ def test_every_link_leads_to_a_file_of_the_site(made):
                     assert (out / target).is_file(), (name, address)
 
 
+def test_a_board_names_the_leader_of_every_class_the_best_first(tmp_path):
+    folder = tmp_path / "submissions"
+    for slug, skill, kept in (("light", 0.2, "weights"), ("heavy", 0.6, "memory")):
+        verdict = make_verdict(slug.title(), skill=skill)
+        results = verdict.results.model_copy(update={"budget_class": kept})
+        verdict = verdict.model_copy(update={"results": results})
+        write_submission(folder, slug, verdict)
+    build_site(tmp_path / "site", load_entries(folder))
+    text = (tmp_path / "site" / "almanac-8" / "index.html").read_text("utf-8")
+    said = re.sub("<[^>]*>", "", text.partition('class="lead"')[2].partition("<section>")[0])
+    assert re.search(r"Heavy leads class memory with .*; Light leads class weights with", said)
+
+
 def test_nothing_that_was_submitted_becomes_markup(made):
     _, out = made
     seen = 0

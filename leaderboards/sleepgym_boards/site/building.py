@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sleepgym.errors import SleepGymError, unknown_name
 from sleepgym.glossary import GLOSSARY
-from sleepgym_boards.board import Board, load_boards
+from sleepgym_boards.board import Board, higher_is_better, load_boards
 from sleepgym_boards.entries import SUFFIX, Entry
 from sleepgym_boards.rules import RULES
 from sleepgym_boards.site import ablation, pictures
@@ -35,6 +35,17 @@ class Standing:
     def ranked(self) -> list[Method]:
         """The methods with numbers."""
         return [method for method in self.methods if method.results]
+
+    @property
+    def leaders(self) -> list[Method]:
+        """The first method of each budget class, the best of them first."""
+        first = {m.results.budget_class: m for m in reversed(self.ranked) if m.results}
+        sign = -1 if higher_is_better(self.board.headline) else 1
+        headlines = {
+            name: sign * ((m.results and m.results.mean[self.board.headline]) or 0.0)
+            for name, m in first.items()
+        }
+        return [first[name] for name in sorted(first, key=lambda name: headlines[name])]
 
 
 def build_site(out: Path, entries: Sequence[Entry]) -> int:
@@ -107,6 +118,7 @@ def _write_board(out: Path, standing: Standing) -> None:
         board=board,
         methods=methods,
         ranked=ranked,
+        leaders=standing.leaders,
         groups=column_groups(board, ranked),
         frontiers=pictures.frontiers(board, ranked),
         retention=pictures.retention(ranked),
