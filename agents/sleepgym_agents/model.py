@@ -21,6 +21,7 @@ from sleepgym_agents.prompts import Prompter, PromptFormat
 from sleepgym_agents.scratch import SCRATCH_FORMAT, byte_tokenizer, scratch_model
 
 CACHED_PARAMETERS = 300_000_000
+FLOAT32_PARAMETERS = 100_000_000  # on a GPU; larger models are in bfloat16
 _pristine: dict[tuple[str, int], tuple[PreTrainedModel, Prompter]] = {}
 
 torch.set_flush_denormal(True)
@@ -207,14 +208,14 @@ def common_prefix(sequences: Sequence[Sequence[int]]) -> int:
 def _load(name: str, seed: int) -> tuple[PreTrainedModel, Prompter]:
     transformers.logging.disable_progress_bar()
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    dtype = torch.bfloat16 if device == "cuda" else torch.float32
     if name == "scratch":
-        return scratch_model(seed).to(device, dtype), Prompter(SCRATCH_FORMAT, byte_tokenizer())
+        model = scratch_model(seed)
+        return model.to(device, _dtype(model, device)), Prompter(SCRATCH_FORMAT, byte_tokenizer())
     source, revision = locate(name)
     options: dict[str, Any] = {"revision": revision, "trust_remote_code": False}
     try:
         model = AutoModelForCausalLM.from_pretrained(
-            source, dtype=dtype, use_safetensors=True, **options
+            source, dtype="auto", use_safetensors=True, **options
         )
         tokenizer = AutoTokenizer.from_pretrained(source, **options)
     except (OSError, ValueError, KeyError) as error:
@@ -227,4 +228,10 @@ def _load(name: str, seed: int) -> tuple[PreTrainedModel, Prompter]:
     if not getattr(model, "_supports_attention_backend", False):
         raise MissingData(f"model {name!r}: {type(model).__name__} is not supported (no sdpa)")
     prompter = Prompter(PromptFormat.read(Path(source)), tokenizer)
-    return model.to(device).eval(), prompter
+    return model.to(device, _dtype(model, device)).eval(), prompter
+
+
+def _dtype(model: PreTrainedModel, device: str) -> torch.dtype:
+    """float32; where that would not fit a GPU, bfloat16. A small model learns alike everywhere."""
+    large = device != "cpu" and model.num_parameters() > FLOAT32_PARAMETERS
+    return torch.bfloat16 if large else torch.float32

@@ -44,7 +44,7 @@ class Naive(InContext):
         1. Several documents or questions are chained into one sequence, so that the model does not
            learn to stop after one.
         2. SEAL trains a LoRA for every passage; this trains all weights (see ``naive-lora``).
-        3. On a GPU the weights, and so the training, are in bfloat16.
+        3. On a GPU the weights of a large model, and so the training, are in bfloat16.
     """
 
     Config: ClassVar[type] = NaiveSettings
