@@ -46,8 +46,9 @@ bench: $(STAMP)  ## Ratios, measured side by side in one run
 bench-gpu:  ## Nights of a 1B-shaped random model on one GPU, with the Python that is there
 	PYTHONPATH=.:agents:tasks:leaderboards $(PYTHON) benchmarks/gpu_night.py
 
-docs: $(STAMP)  ## Write the pages of docs/reference from the registry and the docstrings
+docs: $(STAMP)  ## Write docs/reference from the docstrings, docs/results.md from the submissions
 	$(BIN)/python docs/generate.py
+	$(BIN)/python docs/results.py
 
 clean:  ## Remove the virtual environment and what was built; runs are kept
 	rm -rf $(VENV) dist build .pytest_cache .ruff_cache .hypothesis

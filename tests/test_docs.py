@@ -9,17 +9,28 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 
-def generate():
-    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+def load(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def generate():
+    return load("generate")
 
 
 def test_reference_pages_are_up_to_date():
     module = generate()
     written = {file.name: file.read_text() for file in module.FOLDER.glob("*.md")}
     assert written == module.pages(), "run `make docs`"
+
+
+def test_the_results_are_those_of_the_committed_submissions():
+    module = load("results")
+    tracks = module.results()
+    assert module.PAGE.read_text() == module.page(tracks), "run `make docs`"
+    assert {"sleep", "seeding", "dreaming", "naive"} <= tracks["Almanac"].keys()
 
 
 def test_every_setting_has_a_meaning():

@@ -125,6 +125,7 @@ def test_the_command_says_what_is_wrong_in_one_line(suite, tmp_path, capsys):
         ("first-night", "almanac", "almanac-8"),
         ("baselines", "almanac", "almanac-8"),
         ("baselines", "codebook", "codebook-8"),
+        ("baselines", "clinc150", "class-incremental-5"),
         ("ablation", "almanac", "ablation"),
         (str(BOARDS / "suites" / "class-incremental.toml"), "clinc150", "class-incremental"),
         (str(BOARDS / "suites" / "squad-cpt.toml"), "squad", "squad-cpt"),

@@ -5,9 +5,11 @@
 Draws each agent's trials from spaces.toml beside this file (the first trial is its defaults),
 writes a line a run to DIR/trials.jsonl and prints the best trial of each agent. A trial's value is
 the mean over its streams of final accuracy plus base retention (0 where a stream asks nothing of
-the base); a run that fails counts 0. The same command goes on where the last one stopped. --write
-puts the settings that beat the defaults into tuned.toml of sleepgym_agents: a table for every agent
-whose trials are all done, empty where the defaults were best; other tables stay.
+the base). A run that fails counts 0, and so does a trial whose nights take half as long again as
+those of the defaults: better must not mean slower. The same command goes on where the last one
+stopped. --write puts the settings that beat the defaults into tuned.toml of sleepgym_agents: a
+table for every agent whose trials are all done, empty where the defaults were best; other tables
+stay.
 """
 
 from __future__ import annotations
@@ -41,6 +43,7 @@ from sleepgym.suite import parse_seeds
 HERE = Path(__file__).parent
 TUNED = HERE.parent / "sleepgym_agents" / "tuned.toml"
 SHOWN = ("average_accuracy", "morning_accuracy", "base_retention", "night_seconds")
+SLOWEST = 1.5  # nights of a trial, in nights of the defaults; a second more is nothing
 ATTEMPTS = 100  # to draw a trial unlike the ones before
 
 Line = dict[str, Any]
@@ -143,15 +146,24 @@ def best_trials(lines: Sequence[Line]) -> dict[str, Found]:
         own = [line for line in lines if line["agent"] == agent]
         if any("unfinished" in line for line in own):
             continue
-        values: dict[int, float] = {}
-        for number in sorted({line["trial"] for line in own}):
-            streams = [line["value"] for line in own if line["trial"] == number]
-            values[number] = sum(streams) / len(streams)
+        trials = {
+            n: [line for line in own if line["trial"] == n]
+            for n in sorted({line["trial"] for line in own})
+        }
+        longest_s = SLOWEST * _mean(trials[0], "night_seconds") + 1.0
+        values = {
+            number: _mean(runs, "value") if _mean(runs, "night_seconds") <= longest_s else 0.0
+            for number, runs in trials.items()
+        }
         best = max(values, key=lambda number: values[number])
         settings = next(line["settings"] for line in own if line["trial"] == best)
         errors = [line["error"] for line in own if line["trial"] == 0 and "error" in line]
         found[agent] = Found(best, settings, values[best], values[0], next(iter(errors), ""))
     return found
+
+
+def _mean(lines: Sequence[Line], name: str) -> float:
+    return sum(line.get(name, 0.0) for line in lines) / len(lines)
 
 
 def write_tuned(file: Path, found: Mapping[str, Found], how: str) -> None:
