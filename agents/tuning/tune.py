@@ -5,11 +5,11 @@
 Draws each agent's trials from spaces.toml beside this file (the first trial is its defaults),
 writes a line a run to DIR/trials.jsonl and prints the best trial of each agent. A trial's value is
 the mean over its streams of final accuracy plus base retention (0 where a stream asks nothing of
-the base). A run that fails counts 0, and so does a trial whose nights take half as long again as
-those of the defaults: better must not mean slower. The same command goes on where the last one
-stopped. --write puts the settings that beat the defaults into tuned.toml of sleepgym_agents: a
-table for every agent whose trials are all done, empty where the defaults were best; other tables
-stay.
+the base); a run that fails counts 0. A trial must beat the defaults on every stream, or it is luck;
+and its nights may not take half as long again: better must not mean slower. The same command goes
+on where the last one stopped. --write puts the settings that beat the defaults into tuned.toml of
+sleepgym_agents: a table for every agent whose trials are all done, empty where the defaults were
+best; other tables stay.
 """
 
 from __future__ import annotations
@@ -150,16 +150,24 @@ def best_trials(lines: Sequence[Line]) -> dict[str, Found]:
             n: [line for line in own if line["trial"] == n]
             for n in sorted({line["trial"] for line in own})
         }
-        longest_s = SLOWEST * _mean(trials[0], "night_seconds") + 1.0
         values = {
-            number: _mean(runs, "value") if _mean(runs, "night_seconds") <= longest_s else 0.0
+            number: _mean(runs, "value")
             for number, runs in trials.items()
+            if number == 0 or _improves(runs, trials[0])
         }
         best = max(values, key=lambda number: values[number])
         settings = next(line["settings"] for line in own if line["trial"] == best)
         errors = [line["error"] for line in own if line["trial"] == 0 and "error" in line]
         found[agent] = Found(best, settings, values[best], values[0], next(iter(errors), ""))
     return found
+
+
+def _improves(runs: Sequence[Line], defaults: Sequence[Line]) -> bool:
+    """Whether a trial beats the defaults on every stream, and is not much slower."""
+    before = {line["seed"]: line["value"] for line in defaults}
+    longest_s = SLOWEST * _mean(defaults, "night_seconds") + 1.0
+    better = all(line["value"] > before[line["seed"]] for line in runs)
+    return better and _mean(runs, "night_seconds") <= longest_s
 
 
 def _mean(lines: Sequence[Line], name: str) -> float:
