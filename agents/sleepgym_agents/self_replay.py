@@ -37,9 +37,9 @@ class SelfReplaySettings(RehearsalSettings, NaiveSettings):
         rehearsal_weight: Weight of their divergence beside the loss on new material.
     """
 
-    epochs: Annotated[int, Ge(1)] = 20
+    rehearsed: Annotated[int, Ge(1)] = 96
     rehearsed_batch: Annotated[int, Ge(1)] = 8
-    rehearsal_weight: Annotated[float, Gt(0)] = 1.0
+    rehearsal_weight: Annotated[float, Gt(0)] = 4.0
 
 
 class SelfReplay(Naive):
