@@ -34,11 +34,13 @@ HEAD = (
 INTRO = """# Results
 
 Written by `python docs/results.py` from the submissions under `leaderboards/submissions`, which
-anyone can verify again (`sleepgym verify`). Seeds 100-104, the embedded model, settings tuned on
-seeds below 100 with the same number of trials for every agent (`agents/tuning/tune.py`). Brackets
-are 95 % intervals over streams (percentile bootstrap; five streams cover about 84 %); "against" is
-the mean difference over the same streams. What the columns mean: [metrics](reference/metrics.md).
-What each agent is: [reference](reference/README.md). `joint` is an upper bound outside any budget.
+anyone can verify again (`sleepgym verify`). Seeds 100-104, the embedded model. Settings are
+those of one search on seeds below 100, the same number of trials for every agent
+([tuned.toml](../agents/sleepgym_agents/tuned.toml)); `nearest`, `inca` and `self-replay` are not in
+it yet and run with their defaults, as does what is called untuned. Brackets are 95 % intervals over
+streams (percentile bootstrap; five streams cover about 84 %); "against" is the mean difference over
+the same streams. What the columns mean: [metrics](reference/metrics.md); what each agent is:
+[reference](reference/README.md). `joint` keeps everything, outside any budget.
 
 ![Final accuracy against the operations of a night](images/results.png)
 """
