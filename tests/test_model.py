@@ -1,5 +1,6 @@
 import json
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -172,3 +173,16 @@ def test_a_silent_hub_is_told_at_once_and_its_cache_is_used(tmp_path, monkeypatc
     cached = partial(try_to_load_from_cache, cache_dir=tmp_path)
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", cached)
     assert hub.locate("org/model") == (str(config.parent), "main")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "device", "dtype"),
+    [
+        (4_000_000, "cuda", torch.float32),
+        (1_000_000_000, "cpu", torch.float32),
+        (1_000_000_000, "cuda", torch.bfloat16),
+    ],
+)
+def test_only_a_large_model_on_a_gpu_is_bfloat16(parameters, device, dtype):
+    sized = SimpleNamespace(num_parameters=lambda: parameters)
+    assert substrate._dtype(sized, device) == dtype
