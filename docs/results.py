@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
 
 from sleepgym import drawing
-from sleepgym.figures import pareto, to_png
+from sleepgym.figures import draw_frontier, to_png
 from sleepgym.statistics import paired_difference
 from sleepgym_boards.board import load_board
 from sleepgym_boards.entries import load_entries
@@ -27,6 +27,7 @@ TRACKS = {
     "Codebook": ("codebook-8",),
     "CLINC150": ("class-incremental-5",),
 }
+UNTUNED = "-untuned"  # ends the label of an agent that ran with its defaults
 HEAD = (
     "agent | final accuracy | against `sleep` | evening | morning | BWT | base kept "
     "| against `naive` | s a night | GFLOP a night | state, kB"
@@ -34,13 +35,14 @@ HEAD = (
 INTRO = """# Results
 
 Written by `python docs/results.py` from the submissions under `leaderboards/submissions`, which
-anyone can verify again (`sleepgym verify`). Seeds 100-104, the embedded model. Settings are
-those of one search on seeds below 100, the same number of trials for every agent
-([tuned.toml](../agents/sleepgym_agents/tuned.toml)); `nearest`, `inca` and `self-replay` are not in
-it yet and run with their defaults, as does what is called untuned. Brackets are 95 % intervals over
-streams (percentile bootstrap; five streams cover about 84 %); "against" is the mean difference over
-the same streams. What the columns mean: [metrics](reference/metrics.md); what each agent is:
-[reference](reference/README.md). `joint` keeps everything, outside any budget.
+anyone can verify again (`sleepgym verify`). Seeds 100-104, the embedded model. Settings are those
+of one search on seeds below 100, the same number of trials for every agent
+([tuned.toml](../agents/sleepgym_agents/tuned.toml)); `nearest` and `inca` are not in it yet and
+run with their defaults. What is called untuned does so too, and stands against `naive-untuned`.
+Brackets are 95 % intervals over streams (percentile bootstrap; five streams cover about 84 %);
+"against" is the mean difference over the same streams. What the columns mean:
+[metrics](reference/metrics.md); what each agent is: [reference](reference/README.md). `joint`
+keeps everything, outside any budget.
 
 ![Final accuracy against the operations of a night](images/results.png)
 """
@@ -75,7 +77,7 @@ def page(tracks: dict[str, dict[str, Results]]) -> str:
 def figure(tracks: dict[str, dict[str, Results]]) -> bytes:
     """Final accuracy against the operations of a night, a panel a track, as a PNG."""
     drawn = {title: agents for title, agents in tracks.items() if agents}
-    made = plt.Figure(figsize=(4.6 * len(drawn), 5.2), layout="constrained")
+    made = Figure(figsize=(4.6 * len(drawn), 5.2), layout="constrained")
     panels = made.subplots(1, len(drawn), squeeze=False)[0]
     for axes, (title, agents) in zip(panels, drawn.items(), strict=True):
         points = {
@@ -84,9 +86,7 @@ def figure(tracks: dict[str, dict[str, Results]]) -> bytes:
         }
         for index, point in enumerate(points.values()):
             axes.plot(*point, **drawing.style(index) | {"linestyle": ""})
-        edge = pareto(list(points.values()))
-        edge.append((max(x for x, _ in points.values()), edge[-1][1]))
-        axes.step(*zip(*edge, strict=True), where="post", color="grey", linewidth=1, zorder=0)
+        draw_frontier(axes, list(points.values()))
         axes.set_xscale("symlog", linthresh=1.0)
         axes.set(ylim=(-0.03, 1.03), xlabel="GFLOP a night", ylabel="final accuracy", title=title)
         drawing.names(axes, points, list(points))
@@ -97,6 +97,7 @@ def figure(tracks: dict[str, dict[str, Results]]) -> bytes:
 def _row(slug: str, agents: dict[str, Results]) -> Sequence[str]:
     own = agents[slug]
     mean = own.mean
+    naive = "naive-untuned" if slug.endswith(UNTUNED) else "naive"
     return [
         f"`{slug}`",
         f"{_share(mean['average_accuracy'])} {_ends(own.interval['average_accuracy'])}",
@@ -105,7 +106,7 @@ def _row(slug: str, agents: dict[str, Results]) -> Sequence[str]:
         _share(mean["morning_accuracy"]),
         _share(mean["backward_transfer"]),
         _share(mean["base_retention"]),
-        _against(slug, "naive", "base_retention", agents),
+        _against(slug, naive, "base_retention", agents),
         f"{mean['night_seconds']:.1f}",
         f"{(mean['night_flops'] or 0.0) / 1e9:,.0f}",
         f"{(mean['state_bytes'] or 0.0) / 1e3:,.0f}",

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sleepgym import drawing as draw
@@ -122,9 +123,7 @@ def cost_frontier(points: Runs, cost: str) -> Figure:
         error = draw.error([run[1] for run in points[label]])
         look: dict[str, Any] = draw.style(index) | {"linestyle": ""}
         axes.errorbar(x, y, error, capsize=3, **look)
-    edge = pareto([tuple(mean) for mean in means.values()])
-    edge.append((max(x for x, _ in means.values()), edge[-1][1]))
-    axes.step(*zip(*edge, strict=True), where="post", color="grey", linewidth=1, zorder=0)
+    draw_frontier(axes, [tuple(mean) for mean in means.values()])
     positive = [x for x, _ in means.values() if x > 0]
     if positive:
         axes.set_xscale("symlog", linthresh=10 ** np.floor(np.log10(min(positive))))
@@ -133,6 +132,13 @@ def cost_frontier(points: Runs, cost: str) -> Figure:
     draw.names(axes, {label: (x, y) for label, (x, y) in means.items()}, list(means))
     draw.plain(axes)
     return figure
+
+
+def draw_frontier(axes: Axes, points: Sequence[tuple[float, float]]) -> None:
+    """The line of what nothing beats, on to the dearest point."""
+    edge = pareto(points)
+    edge.append((max(cost for cost, _ in points), edge[-1][1]))
+    axes.step(*zip(*edge, strict=True), where="post", color="grey", linewidth=1, zorder=0)
 
 
 def pareto(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -73,6 +73,8 @@ def test_the_best_trial_counts_failures_and_waits_for_all_runs(tune):
     wins = [line("a", 3, 5, 0.6), line("a", 3, 6, 0.8)]
     best = tune.best_trials([*lines, *fails, *wins])["a"]
     assert (best.trial, best.settings, best.error) == (3, {"n": 3}, "")
+    lucky = [line("a", 4, 5, 2.0), line("a", 4, 6, 0.6)]  # better in the mean, worse on a stream
+    assert tune.best_trials([*lines, *wins, *lucky])["a"].trial == 3
     slow = [line("a", 4, seed, 2.0, night_seconds=1.1) for seed in (5, 6)]  # the others: no time
     assert tune.best_trials([*lines, *wins, *slow])["a"].trial == 3
     late = line("b", 0, 5, None, unfinished=True)
