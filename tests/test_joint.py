@@ -34,26 +34,26 @@ def dreaming(monkeypatch, read):
 
     def dream(lm, contexts, **_):
         texts = [[lm.prompter.tokenizer.decode(part).strip() for part in c] for c in contexts]
-        read.append(texts[::2])  # two chains each
+        read.append(texts)
         return [[(f"{text[:3]}?", text.rsplit(" ", 1)[1]) for text in c] for c in texts]
 
     monkeypatch.setattr(joint, "dream", dream)
 
 
 def test_documents_are_dreamt_of_again_when_a_new_one_stands_beside_them(monkeypatch):
-    agent, read = make(related=1), []
+    agent, read = make(related=1), []  # two chains each: alone, and beside the nearest
     dreaming(monkeypatch, read)
     agent.study([Document("Ben lives in Lagos"), Document("Mira repairs clocks")])
     agent.sleep(night(agent))
-    assert read[0] == [["Ben lives in Lagos"], ["Mira repairs clocks"]]
+    assert read[0] == [["Ben lives in Lagos"]] * 2 + [["Mira repairs clocks"]] * 2
     agent.study([Document("Ben lives in Oslo")])
     agent.sleep(night(agent, 2))
     pair = ["Ben lives in Lagos", "Ben lives in Oslo"]  # in the order they came
-    assert read[1] == [pair, pair]
+    assert read[1] == [pair[:1], pair, pair[1:], pair]
     assert agent.dreams[1] == [("Mir?", "clocks")] * 2
     agent.study([Document("Tom sings")])
     agent.sleep(night(agent, 3))
-    assert read[2] == [["Tom sings"]]
+    assert read[2] == [["Tom sings"]] * 2
 
 
 def test_dreams_agree_on_the_commonest_answer_and_the_last_of_equals():

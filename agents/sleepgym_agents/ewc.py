@@ -18,7 +18,7 @@ from sleepgym.rng import derive_rng
 from sleepgym_agents.in_context import InContext
 from sleepgym_agents.model import LanguageModel
 from sleepgym_agents.naive import Naive, NaiveSettings
-from sleepgym_agents.rehearsal import improvise
+from sleepgym_agents.rehearsal import improvise, openings
 from sleepgym_agents.training import Batch, Example, chain, collate, cross_entropy, optimise, plan
 from sleepgym_agents.weights import named_weights, read_tensors
 
@@ -107,7 +107,7 @@ class Ewc(Naive):
         count = self.config.birth_sequences
         if not count or self.fisher:
             return True
-        self._add(improvise(self.lm, count, BIRTH_TOKENS, night), night)
+        self._add(improvise(self.lm, openings(self.lm.prompter), count, BIRTH_TOKENS, night), night)
         return bool(self.fisher)
 
     def _add(self, examples: Sequence[Example], night: Night) -> None:

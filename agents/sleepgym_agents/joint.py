@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -41,21 +42,19 @@ class JointSettings(RehearsalSettings, NaiveSettings):
         max_gradient_norm: Longer gradients are scaled down to it.
         rehearsed: Sequences sampled a night.
         rehearsed_tokens: Longest of them.
-        rehearsed_batch: How many of them go into an optimiser step.
+        rehearsed_batch: How many sequences of what is believed go into an optimiser step.
         rehearsal_weight: Weight of their divergence beside the loss on new material.
         chains: Dreams sampled of each document, each a chain of questions and answers.
         chain_tokens: Longest chain.
-        related: Other documents that the dreamer reads beside it.
+        related: Most other documents that the dreamer reads beside it: none for the first chain, one
+            for the second and so on, then again none.
     """
 
     epochs: Annotated[int, Ge(1)] = 5
     batch_size: Annotated[int, Ge(1)] = 8
-    rehearsed: Annotated[int, Ge(1)] = 96
-    rehearsed_batch: Annotated[int, Ge(1)] = 6
-    rehearsal_weight: Annotated[float, Gt(0)] = 1.0
-    chains: Annotated[int, Ge(1)] = 8
+    chains: Annotated[int, Ge(1)] = 14
     chain_tokens: Annotated[int, Ge(8)] = 160
-    related: Annotated[int, Ge(0)] = 3
+    related: Annotated[int, Ge(0)] = 6
 
 
 class Joint(Naive):
@@ -63,9 +62,10 @@ class Joint(Naive):
 
     Joint (multi-task) training, the upper bound of continual learning: nothing can be forgotten,
     because nothing is left behind. Raw text teaches a small model next to nothing, so the bare
-    model dreams questions and answers about every document, with the documents that share its
-    words beside it in the order they came; a document is dreamt of again when a new one comes to
-    stand beside it, so that newer facts win and facts of different days meet. Practised questions
+    model dreams questions and answers about every document: alone, where it mistakes least, and
+    with ever more of the documents that share its words beside it, in the order they came; a
+    document is dreamt of again when a new one comes to stand beside it, so that newer facts win and
+    facts of different days meet. Practised questions
     are learned as they are, documents without a dream as text. Its state, its cost and its material
     grow with the days: it is **outside any budget** (logged as ``outside_budget``), though a limit
     that is set is kept.
@@ -141,15 +141,14 @@ class Joint(Naive):
         """Dream of new documents and of those they stand beside; False where it costs too much."""
         notes = list(self.documents.notes)
         new = set(notes[len(self.dreams) :])
-        beside = [self._beside(note) for note in notes]
-        stale = [i for i, near in enumerate(beside) if i >= len(self.dreams) or new & set(near)]
-        prompter = bare.prompter
-        parts = [
-            [prompter.document(Document(note.text, note.title)) for note in beside[i]]
+        near = [self._near(note) for note in notes]
+        stale = [i for i, found in enumerate(near) if i >= len(self.dreams) or new & set(found)]
+        shown = [
+            (notes[i], *near[i][: k % (self.config.related + 1)])
             for i in stale
-            for _ in range(self.config.chains)
+            for k in range(self.config.chains)
         ]
-        parts = [self._fitting(bare, documents) for documents in parts]
+        parts = [self._fitting(bare, [note for note in notes if note in few]) for few in shown]
         written = len(parts) * self.config.chain_tokens
         read = sum(len(part) for documents in parts for part in documents) + 8 * len(parts)
         if not bare.affords(night, read=read, generated=written):
@@ -162,13 +161,14 @@ class Joint(Naive):
             self.dreams[i] = [pair for items in mine for pair in items]
         return True
 
-    def _beside(self, note: Note) -> list[Note]:
-        """A document among those that share its words, in the order they came."""
-        near = self.documents.best(f"{note.title} {note.text}", self.config.related + 1)
-        return near if note in near else [*near[1:], note]
+    def _near(self, note: Note) -> list[Note]:
+        """The documents that share a document's words, the most like it first."""
+        found = self.documents.search(f"{note.title} {note.text}")
+        return list(islice((other for other in found if other != note), self.config.related))
 
-    def _fitting(self, bare: LanguageModel, parts: list[list[int]]) -> list[list[int]]:
-        """The parts that leave room for a dream; the oldest go first."""
+    def _fitting(self, bare: LanguageModel, notes: Sequence[Note]) -> list[list[int]]:
+        """Token ids of the documents that leave room for a dream; the oldest go first."""
+        parts = [bare.prompter.document(Document(note.text, note.title)) for note in notes]
         room = bare.max_tokens - self.config.chain_tokens - 8
         while sum(map(len, parts)) > room and len(parts) > 1:
             parts = parts[1:]

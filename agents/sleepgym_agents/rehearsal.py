@@ -1,8 +1,10 @@
-"""Rehearsal of the self: sequences that a model writes from nothing, and what it expected there.
+"""Rehearsal of the self: what a model says from nothing and believes, and what it expected there.
 
 Generative rehearsal (Robins 1995, "Catastrophic forgetting, rehearsal and pseudorehearsal"): a
 model that is about to be trained first samples what it would say, unasked. In training, the
 divergence of its distribution over these sequences from that of the evening holds what it knew.
+Most of what a model says unasked it makes up; its own probability of an answer, asked alone, tells
+what it knows, and that is what is rehearsed.
 """
 
 from __future__ import annotations
@@ -17,11 +19,16 @@ from annotated_types import Ge, Gt
 from torch import Tensor
 
 from sleepgym.budget import Night
+from sleepgym.rng import derive_rng
 from sleepgym_agents.divergence import divergence
+from sleepgym_agents.dreams import parse_items
 from sleepgym_agents.generation import generate
+from sleepgym_agents.lessons import teach
 from sleepgym_agents.model import LanguageModel
 from sleepgym_agents.prompts import Prompter
-from sleepgym_agents.training import Batch, Example, collate, cross_entropy
+from sleepgym_agents.training import Batch, Example, chain, collate, cross_entropy
+
+BELIEF = 0.5  # least probability of an answer that a model believes
 
 
 @dataclass(frozen=True)
@@ -31,14 +38,14 @@ class RehearsalSettings:
     Attributes:
         rehearsed: Sequences sampled a night.
         rehearsed_tokens: Longest of them.
-        rehearsed_batch: How many of them go into an optimiser step.
+        rehearsed_batch: How many sequences of what is believed go into an optimiser step.
         rehearsal_weight: Weight of their divergence beside the loss on new material.
     """
 
-    rehearsed: Annotated[int, Ge(1)] = 64
+    rehearsed: Annotated[int, Ge(1)] = 256
     rehearsed_tokens: Annotated[int, Ge(2)] = 128
-    rehearsed_batch: Annotated[int, Ge(1)] = 4
-    rehearsal_weight: Annotated[float, Gt(0)] = 1.0
+    rehearsed_batch: Annotated[int, Ge(1)] = 8
+    rehearsal_weight: Annotated[float, Gt(0)] = 4.0
 
 
 @dataclass(frozen=True)
@@ -85,11 +92,14 @@ def openings(prompter: Prompter) -> list[list[int]]:
     return [ids for ids in found if ids]
 
 
-def improvise(lm: LanguageModel, count: int, tokens: int, night: Night) -> list[Example]:
+def improvise(
+    lm: LanguageModel, begun: Sequence[list[int]], count: int, tokens: int, night: Night
+) -> list[Example]:
     """Let the model write unasked, at temperature 1.
 
     Args:
         lm: The model as it is now.
+        begun: What it is given to begin with, in turn (see :func:`openings`).
         count: Sequences.
         tokens: Longest of them, what they are begun with aside.
         night: Its budget is asked first.
@@ -97,7 +107,6 @@ def improvise(lm: LanguageModel, count: int, tokens: int, night: Night) -> list[
     Returns:
         The sequences, weight 1 on what was written; none where the budget does not allow all.
     """
-    begun = openings(lm.prompter)
     prompts = [begun[i % len(begun)] for i in range(count)]
     length = min(tokens, lm.max_tokens - max(map(len, begun)))
     read = sum(map(len, prompts))
@@ -110,7 +119,7 @@ def improvise(lm: LanguageModel, count: int, tokens: int, night: Night) -> list[
 
 
 def recite(lm: LanguageModel, settings: RehearsalSettings, night: Night) -> list[Recital]:
-    """Let the model write unasked, and note what it expected.
+    """Let the model ask and answer itself, unasked, and note what it expected where it was sure.
 
     Args:
         lm: The model as it is now: before the night's training.
@@ -118,12 +127,42 @@ def recite(lm: LanguageModel, settings: RehearsalSettings, night: Night) -> list
         night: Its budget is asked first.
 
     Returns:
-        The sequences; none where the budget does not allow all of them.
+        Chains of what the model believes; the sequences as they are where it believes nothing that
+        it said; none where the budget does not allow all of them.
     """
-    examples = improvise(lm, settings.rehearsed, settings.rehearsed_tokens, night)
-    if not lm.affords(night, read=sum(len(example.ids) for example in examples)):
+    asking = openings(lm.prompter)[:1]
+    said = improvise(lm, asking, settings.rehearsed, settings.rehearsed_tokens, night)
+    if not lm.affords(night, read=2 * sum(len(example.ids) for example in said)):
         return []
-    return [Recital(example, _expected(lm, example)) for example in examples]
+    rng = derive_rng(night.derive_seed("believed"))
+    recited = believed(lm, said, rng, settings.rehearsed_tokens) or said
+    return [Recital(example, _expected(lm, example)) for example in recited]
+
+
+def believed(
+    lm: LanguageModel, said: Sequence[Example], rng: np.random.Generator, tokens: int
+) -> list[Example]:
+    """What the model would say again: items in ``said`` whose answers it believes, chained anew.
+
+    Args:
+        lm: The model that said it.
+        said: Sequences that begin with an opened question.
+        rng: Decides the order.
+        tokens: Longest chain.
+
+    Returns:
+        Chains of questions with answers of a probability of at least ``BELIEF`` to the bare
+        question; weight 1 on all but the opening.
+    """
+    prompter = lm.prompter
+    skipped = len(prompter.start)
+    pairs = {pair for example in said for pair in parse_items(prompter, example.ids[skipped:])}
+    sure = [lesson.pair for lesson in teach(lm, sorted(pairs)) if lesson.confidence >= BELIEF]
+    items = [
+        Example.joined((prompter.question(question), 1.0), (prompter.answer(answer), 1.0))
+        for question, answer in sure
+    ]
+    return chain(items, prompter.start, rng, len(items), tokens)
 
 
 def _expected(lm: LanguageModel, example: Example) -> Tensor:

@@ -33,13 +33,10 @@ class SelfReplaySettings(RehearsalSettings, NaiveSettings):
         max_gradient_norm: Longer gradients are scaled down to it.
         rehearsed: Sequences sampled a night.
         rehearsed_tokens: Longest of them.
-        rehearsed_batch: How many of them go into an optimiser step.
+        rehearsed_batch: How many sequences of what is believed go into an optimiser step.
         rehearsal_weight: Weight of their divergence beside the loss on new material.
     """
 
-    rehearsed: Annotated[int, Ge(1)] = 96
-    rehearsed_batch: Annotated[int, Ge(1)] = 8
-    rehearsal_weight: Annotated[float, Gt(0)] = 4.0
 
 
 class SelfReplay(Naive):
