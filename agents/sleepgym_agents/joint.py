@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from annotated_types import Ge, Gt
+from annotated_types import Ge
 
 from sleepgym import Document, Night, Question
 from sleepgym.errors import BadRun
@@ -46,8 +46,8 @@ class JointSettings(RehearsalSettings, NaiveSettings):
         rehearsal_weight: Weight of their divergence beside the loss on new material.
         chains: Dreams sampled of each document, each a chain of questions and answers.
         chain_tokens: Longest chain.
-        related: Most other documents that the dreamer reads beside it: none for the first chain, one
-            for the second and so on, then again none.
+        related: Most other documents that the dreamer reads beside it: none for the first chain,
+            one for the second and so on, then again none.
     """
 
     epochs: Annotated[int, Ge(1)] = 5

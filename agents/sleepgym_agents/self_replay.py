@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
-
-from annotated_types import Ge, Gt
+from typing import ClassVar
 
 from sleepgym import Night
 from sleepgym.rng import derive_rng
@@ -36,7 +34,6 @@ class SelfReplaySettings(RehearsalSettings, NaiveSettings):
         rehearsed_batch: How many sequences of what is believed go into an optimiser step.
         rehearsal_weight: Weight of their divergence beside the loss on new material.
     """
-
 
 
 class SelfReplay(Naive):
