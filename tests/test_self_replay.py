@@ -1,15 +1,20 @@
 """Generative rehearsal: the evening's self is held, and no text survives the night."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
 
 from sleepgym import Budget, Document, Night, Question
+from sleepgym.env import make_env
 from sleepgym.state import sizes_by_kind
+from sleepgym.types import Phase
 from sleepgym_agents.model import LanguageModel
 from sleepgym_agents.prompts import PromptFormat
 from sleepgym_agents.rehearsal import (
     RehearsalSettings,
+    believed,
     collate_mixed,
     mix,
     openings,
@@ -58,6 +63,38 @@ def test_sequences_begin_with_a_question_or_a_document(lm):
     lm.prompter.format = PromptFormat("<bos>", "<doc>{title}", "<q>{text}<a>", dream="<dream>")
     texts = [lm.prompter.tokenizer.decode(ids) for ids in openings(lm.prompter)]
     assert texts == ["<bos><dream><q>", "<bos><doc>"]
+
+
+def test_only_what_the_model_believes_is_rehearsed():
+    lm = LanguageModel.load("embedded")
+    world = make_env("sleepgym/Almanac-v0", days=1).unwrapped
+    world.reset(seed=0)
+    exam = next(step for step in world.steps if step.phase is Phase.EXAM)
+    known = [item for item in exam.items if item.kind == "base"][:6]
+    true = [(item.question.text, world.stream.key[item.id][0]) for item in known]
+    false = [(question, true[i - 1][1]) for i, (question, _) in enumerate(true)]
+    assert all(one != other for one, other in zip(true, false, strict=True))
+    prompter = lm.prompter
+    said = [
+        Example.joined(
+            (prompter.start, 0.0),
+            *((ids, 1.0) for q, a in pairs for ids in (prompter.question(q), prompter.answer(a))),
+        )
+        for pairs in (true, false)
+    ]
+    chains = believed(lm, said, np.random.default_rng(0), 64)
+    texts = [prompter.tokenizer.decode(chain.ids) for chain in chains]
+    assert max(len(chain.ids) for chain in chains) <= 64 + len(prompter.start)
+    recited = [pair for text in texts for pair in re.findall(r"<q> ?(.+?)<a> ?(.+?)<end>", text)]
+    assert sorted(recited) == sorted(true)
+    assert all(chain.weights == (0.0, *[1.0] * (len(chain.ids) - 1)) for chain in chains)
+
+
+def test_a_model_that_believes_nothing_rehearses_what_it_said(lm):
+    recitals = recite(lm, FEW, night(lm))
+    assert len(recitals) == FEW.rehearsed
+    opening = tuple(openings(lm.prompter)[0])
+    assert all(recital.example.ids[: len(opening)] == opening for recital in recitals)
 
 
 def test_targets_are_the_evenings_log_probabilities(lm):

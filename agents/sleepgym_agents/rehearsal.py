@@ -9,6 +9,7 @@ what it knows, and that is what is rehearsed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated
@@ -23,9 +24,9 @@ from sleepgym.rng import derive_rng
 from sleepgym_agents.divergence import divergence
 from sleepgym_agents.dreams import parse_items
 from sleepgym_agents.generation import generate
-from sleepgym_agents.lessons import teach
 from sleepgym_agents.model import LanguageModel
 from sleepgym_agents.prompts import Prompter
+from sleepgym_agents.scoring import score_continuations
 from sleepgym_agents.training import Batch, Example, chain, collate, cross_entropy
 
 BELIEF = 0.5  # least probability of an answer that a model believes
@@ -42,9 +43,9 @@ class RehearsalSettings:
         rehearsal_weight: Weight of their divergence beside the loss on new material.
     """
 
-    rehearsed: Annotated[int, Ge(1)] = 256
+    rehearsed: Annotated[int, Ge(1)] = 128
     rehearsed_tokens: Annotated[int, Ge(2)] = 128
-    rehearsed_batch: Annotated[int, Ge(1)] = 8
+    rehearsed_batch: Annotated[int, Ge(1)] = 6
     rehearsal_weight: Annotated[float, Gt(0)] = 4.0
 
 
@@ -157,10 +158,13 @@ def believed(
     prompter = lm.prompter
     skipped = len(prompter.start)
     pairs = {pair for example in said for pair in parse_items(prompter, example.ids[skipped:])}
-    sure = [lesson.pair for lesson in teach(lm, sorted(pairs)) if lesson.confidence >= BELIEF]
+    asked = [prompter.question(question) for question, _ in sorted(pairs)]
+    answers = [prompter.answer(answer) for _, answer in sorted(pairs)]
+    scored = score_continuations(lm, [[*prompter.start, *ids] for ids in asked], answers)
     items = [
-        Example.joined((prompter.question(question), 1.0), (prompter.answer(answer), 1.0))
-        for question, answer in sure
+        Example.joined((question, 1.0), (answer, 1.0))
+        for question, answer, score in zip(asked, answers, scored, strict=True)
+        if math.exp(sum(score.log_probabilities)) >= BELIEF
     ]
     return chain(items, prompter.start, rng, len(items), tokens)
 
