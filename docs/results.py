@@ -37,8 +37,9 @@ INTRO = """# Results
 Written by `python docs/results.py` from the submissions under `leaderboards/submissions`, which
 anyone can verify again (`sleepgym verify`). Seeds 100-104, the embedded model. Settings are those
 of one search on seeds below 100, the same number of trials for every agent
-([tuned.toml](../agents/sleepgym_agents/tuned.toml)); `nearest` and `inca` are not in it yet and
-run with their defaults. What is called untuned does so too, and stands against `naive-untuned`.
+([tuned.toml](../agents/sleepgym_agents/tuned.toml)): on Almanac, or where it has nothing for an
+agent, on Codebook (`grpo`, `ttt`, `nearest`) and on invented classes (`inca`). What is called
+untuned runs with its defaults, and stands against `naive-untuned`.
 Brackets are 95 % intervals over streams (percentile bootstrap; five streams cover about 84 %);
 "against" is the mean difference over the same streams. What the columns mean:
 [metrics](reference/metrics.md); what each agent is: [reference](reference/README.md). `joint`
