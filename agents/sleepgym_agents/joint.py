@@ -52,7 +52,7 @@ class JointSettings(RehearsalSettings, NaiveSettings):
 
     epochs: Annotated[int, Ge(1)] = 5
     batch_size: Annotated[int, Ge(1)] = 8
-    chains: Annotated[int, Ge(1)] = 14
+    chains: Annotated[int, Ge(1)] = 7
     chain_tokens: Annotated[int, Ge(8)] = 160
     related: Annotated[int, Ge(0)] = 6
 
