@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
+
+from annotated_types import Ge
 
 from sleepgym import Night
 from sleepgym.rng import derive_rng
@@ -34,6 +36,9 @@ class SelfReplaySettings(RehearsalSettings, NaiveSettings):
         rehearsed_batch: How many sequences of what is believed go into an optimiser step.
         rehearsal_weight: Weight of their divergence beside the loss on new material.
     """
+
+    rehearsed: Annotated[int, Ge(1)] = 256
+    rehearsed_batch: Annotated[int, Ge(1)] = 8
 
 
 class SelfReplay(Naive):
