@@ -65,10 +65,9 @@ class Joint(Naive):
     model dreams questions and answers about every document: alone, where it mistakes least, and
     with ever more of the documents that share its words beside it, in the order they came; a
     document is dreamt of again when a new one comes to stand beside it, so that newer facts win and
-    facts of different days meet. Practised questions
-    are learned as they are, documents without a dream as text. Its state, its cost and its material
-    grow with the days: it is **outside any budget** (logged as ``outside_budget``), though a limit
-    that is set is kept.
+    facts of different days meet. Practised questions are learned as they are, documents without a
+    dream as text. Its state, its cost and its material grow with the days: it is **outside any
+    budget** (logged as ``outside_budget``), though a limit that is set is kept.
 
     Departures:
         1. Dreams stand in for the documents (see above).
@@ -148,7 +147,10 @@ class Joint(Naive):
             for i in stale
             for k in range(self.config.chains)
         ]
-        parts = [self._fitting(bare, [note for note in notes if note in few]) for few in shown]
+        texts = {note: bare.prompter.document(Document(note.text, note.title)) for note in notes}
+        parts = [
+            self._fitting(bare, [texts[note] for note in notes if note in few]) for few in shown
+        ]
         written = len(parts) * self.config.chain_tokens
         read = sum(len(part) for documents in parts for part in documents) + 8 * len(parts)
         if not bare.affords(night, read=read, generated=written):
@@ -166,9 +168,8 @@ class Joint(Naive):
         found = self.documents.search(f"{note.title} {note.text}")
         return list(islice((other for other in found if other != note), self.config.related))
 
-    def _fitting(self, bare: LanguageModel, notes: Sequence[Note]) -> list[list[int]]:
-        """Token ids of the documents that leave room for a dream; the oldest go first."""
-        parts = [bare.prompter.document(Document(note.text, note.title)) for note in notes]
+    def _fitting(self, bare: LanguageModel, parts: list[list[int]]) -> list[list[int]]:
+        """The parts that leave room for a dream; the oldest go first."""
         room = bare.max_tokens - self.config.chain_tokens - 8
         while sum(map(len, parts)) > room and len(parts) > 1:
             parts = parts[1:]

@@ -157,9 +157,10 @@ def believed(
     """
     prompter = lm.prompter
     skipped = len(prompter.start)
-    pairs = {pair for example in said for pair in parse_items(prompter, example.ids[skipped:])}
-    asked = [prompter.question(question) for question, _ in sorted(pairs)]
-    answers = [prompter.answer(answer) for _, answer in sorted(pairs)]
+    said_pairs = {pair for e in said for pair in parse_items(prompter, e.ids[skipped:])}
+    pairs = sorted(said_pairs)
+    asked = [prompter.question(question) for question, _ in pairs]
+    answers = [prompter.answer(answer) for _, answer in pairs]
     scored = score_continuations(lm, [[*prompter.start, *ids] for ids in asked], answers)
     items = [
         Example.joined((question, 1.0), (answer, 1.0))
