@@ -8,9 +8,7 @@ import math
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +22,7 @@ from sleepgym.schedule import Step
 from sleepgym.spec import RunSpec, describe
 from sleepgym.state import sizes_by_kind
 from sleepgym.types import Phase
+from sleepgym.workers import make_pool
 
 Progress = Callable[[int, int, str, float | None], None]
 
@@ -66,7 +65,7 @@ def run(
 def _run_in_processes(spec: RunSpec, out: Path, progress: Progress | None) -> RunRecord:
     """One fresh process a night: nothing but the saved state can reach the next morning."""
     while True:
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        with make_pool(1) as pool:
             record = pool.submit(run, spec, out, nights=1).result()
         if progress:
             last = record.phases[-1]

@@ -12,12 +12,11 @@ how large the model is (``parameters``), what is fetched (``[[downloads]]``: ``w
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from sleepgym.errors import BadSetting, MissingData, SleepGymError, unknown_name
 from sleepgym.estimates import Scale
 from sleepgym.spec import Audit, RunSpec
 from sleepgym.tuned import with_tuned
+from sleepgym.workers import make_pool
 
 FOLDER = Path(__file__).parent / "suites"
 
@@ -219,8 +219,7 @@ def run_suite(
     """
     threads = max(1, (os.cpu_count() or 1) // workers)
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(max_workers=workers, mp_context=context) as pool:
+    with make_pool(workers) as pool:
         jobs = {pool.submit(_run_one, spec, out): spec for spec, out in runs}
         try:
             for done, job in enumerate(as_completed(jobs), start=1):

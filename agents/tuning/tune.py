@@ -16,13 +16,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import os
 import re
 import time
 import tomllib
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +38,7 @@ from sleepgym.scores import score_run
 from sleepgym.settings import build_config, parse_pairs
 from sleepgym.spec import RunSpec
 from sleepgym.suite import parse_seeds
+from sleepgym.workers import make_pool
 
 HERE = Path(__file__).parent
 TUNED = HERE.parent / "sleepgym_agents" / "tuned.toml"
@@ -199,9 +199,8 @@ def search_all(
     """Run every trial on every seed, trial by trial, and write a line of each."""
     search.out.mkdir(parents=True, exist_ok=True)
     lines: list[Line] = []
-    context = multiprocessing.get_context("spawn")
     with (
-        ProcessPoolExecutor(jobs, mp_context=context) as pool,
+        make_pool(jobs) as pool,
         (search.out / "trials.jsonl").open("w") as file,
     ):
         longest = max(map(len, trials.values()))

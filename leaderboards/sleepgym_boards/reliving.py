@@ -6,9 +6,7 @@ import shutil
 import sys
 import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from sleepgym.journal import state_digest
 from sleepgym.settings import build_config
 from sleepgym.spec import RunSpec
 from sleepgym.state import sizes_by_kind
+from sleepgym.workers import make_pool
 from sleepgym_boards.board import Board
 from sleepgym_boards.regrading import rebuild
 from sleepgym_boards.submission import Run
@@ -135,7 +134,7 @@ def _sealed_answers(agent: Any, observation: Observation) -> tuple[str, ...]:
 
 
 def _in_fresh_process(function: Any, scene: Scene, folder: str) -> Any:
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+    with make_pool(1) as pool:
         try:
             return pool.submit(function, scene, folder).result()
         except AgentError:

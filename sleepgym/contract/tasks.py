@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
-
 from sleepgym.env import ContinualEnv, assemble
 from sleepgym.errors import SleepGymError
 from sleepgym.family import TaskFamily
+from sleepgym.workers import make_pool
 
 
 def passes_gymnasium(family: TaskFamily) -> str | None:
@@ -27,7 +25,7 @@ def streams_repeat(family: TaskFamily) -> str | None:
     here = family.stream(11).content_hash
     if family.stream(11).content_hash != here:
         return "two streams of one seed differ"
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+    with make_pool(1) as pool:
         there = pool.submit(_content_hash, family).result()
     return None if there == here else "another process made another stream"
 
