@@ -30,7 +30,7 @@ TRACKS = {
 UNTUNED = "-untuned"  # ends the label of an agent that ran with its defaults
 HEAD = (
     "agent | final accuracy | against `sleep` | evening | morning | BWT | base kept "
-    "| against `naive` | s a night | GFLOP a night | state, kB"
+    "| against `naive` | s a night | GFLOP a night | GFLOP awake | state, kB"
 )
 INTRO = """# Results
 
@@ -38,12 +38,13 @@ Written by `python docs/results.py` from the submissions under `leaderboards/sub
 anyone can verify again (`sleepgym verify`). Seeds 100-104, the embedded model. Settings are those
 of one search on seeds below 100, the same number of trials for every agent
 ([tuned.toml](../agents/sleepgym_agents/tuned.toml)): on Almanac, or where it has nothing for an
-agent, on Codebook (`grpo`, `ttt`, `nearest`) and on invented classes (`inca`). What is called
-untuned runs with its defaults, and stands against `naive-untuned`.
+agent, on Codebook (`grpo`, `ttt`, `nearest`) and on invented classes (`inca`); over as many days as
+that file says. What is called untuned runs with its defaults, and stands against `naive-untuned`.
 Brackets are 95 % intervals over streams (percentile bootstrap; five streams cover about 84 %);
 "against" is the mean difference over the same streams. What the columns mean:
 [metrics](reference/metrics.md); what each agent is: [reference](reference/README.md). `joint`
-keeps everything, outside any budget.
+keeps everything, outside any budget; `ttt` trains when it is asked, so that its operations are those
+awake: of a whole stream, exams included.
 
 ![Final accuracy against the operations of a night](images/results.png)
 """
@@ -110,6 +111,7 @@ def _row(slug: str, agents: dict[str, Results]) -> Sequence[str]:
         _against(slug, naive, "base_retention", agents),
         f"{mean['night_seconds']:.1f}",
         f"{(mean['night_flops'] or 0.0) / 1e9:,.0f}",
+        f"{(mean['awake_flops'] or 0.0) / 1e9:,.0f}",
         f"{(mean['state_bytes'] or 0.0) / 1e3:,.0f}",
     ]
 

@@ -1,6 +1,6 @@
 """Tune agents alike: the same number of trials, the same streams, seeds below 100 only.
 
-    python agents/tuning/tune.py --out DIR --trials 10 --seeds 5,6 --days 4 --jobs 2 --write
+    python agents/tuning/tune.py --out DIR --trials 8 --seeds 5,6 --days 8 --jobs 2 --write
 
 Draws each agent's trials from spaces.toml beside this file (the first trial is its defaults),
 writes a line a run to DIR/trials.jsonl and prints the best trial of each agent. A trial's value is
@@ -229,9 +229,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--agents", default=",".join(spaces), help="names; all of spaces.toml")
     parser.add_argument("--env", default="sleepgym/Almanac-v0")
-    parser.add_argument("--days", type=int, default=4)
+    parser.add_argument("--days", type=int, default=8)
     parser.add_argument("--env-set", action="append", default=[], metavar="K=V")
-    parser.add_argument("--trials", type=int, default=10)
+    parser.add_argument("--trials", type=int, default=8)
     parser.add_argument("--seeds", default="5,6", help="seeds of the streams, all below 100")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--limit-s", type=float, default=float("inf"), help="begin no night after")
