@@ -6,7 +6,7 @@ submission; nothing is run here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -43,10 +43,10 @@ that file says. What is called untuned runs with its defaults, and stands agains
 Brackets are 95 % intervals over streams (percentile bootstrap; five streams cover about 84 %);
 "against" is the mean difference over the same streams. What the columns mean:
 [metrics](reference/metrics.md); what each agent is: [reference](reference/README.md). `joint`
-keeps everything, outside any budget; `ttt` trains when it is asked, so that its operations are those
-awake: of a whole stream, exams included.
+keeps everything, outside any budget; `ttt` trains when it is asked, so that its operations are
+those awake (of a whole stream, exams included). The figure counts all nights and all days.
 
-![Final accuracy against the operations of a night](images/results.png)
+![Final accuracy against the operations of a whole stream](images/results.png)
 """
 
 
@@ -77,23 +77,28 @@ def page(tracks: dict[str, dict[str, Results]]) -> str:
 
 
 def figure(tracks: dict[str, dict[str, Results]]) -> bytes:
-    """Final accuracy against the operations of a night, a panel a track, as a PNG."""
+    """Final accuracy against the operations of a stream, a panel a track, as a PNG."""
     drawn = {title: agents for title, agents in tracks.items() if agents}
     made = Figure(figsize=(4.6 * len(drawn), 5.2), layout="constrained")
     panels = made.subplots(1, len(drawn), squeeze=False)[0]
     for axes, (title, agents) in zip(panels, drawn.items(), strict=True):
+        nights = load_board(TRACKS[title][0]).environment.settings["days"]
         points = {
-            slug: ((r.mean["night_flops"] or 0.0) / 1e9, r.mean["average_accuracy"] or 0.0)
+            slug: (_stream_gflop(r.mean, nights), r.mean["average_accuracy"] or 0.0)
             for slug, r in agents.items()
         }
         for index, point in enumerate(points.values()):
             axes.plot(*point, **drawing.style(index) | {"linestyle": ""})
         draw_frontier(axes, list(points.values()))
-        axes.set_xscale("symlog", linthresh=1.0)
-        axes.set(ylim=(-0.03, 1.03), xlabel="GFLOP a night", ylabel="final accuracy", title=title)
+        axes.set_xscale("symlog", linthresh=100.0)
+        axes.set(ylim=(-0.03, 1.03), xlabel="GFLOP a stream", ylabel="final accuracy", title=title)
         drawing.names(axes, points, list(points))
         drawing.plain(axes)
     return to_png(made)
+
+
+def _stream_gflop(mean: Mapping[str, float | None], nights: int) -> float:
+    return ((mean["night_flops"] or 0.0) * nights + (mean["awake_flops"] or 0.0)) / 1e9
 
 
 def _row(slug: str, agents: dict[str, Results]) -> Sequence[str]:
