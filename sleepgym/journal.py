@@ -79,6 +79,10 @@ class Journal:
         self.commit(phase)
         shutil.rmtree(previous, ignore_errors=True)
 
+    def discard(self) -> None:
+        """Delete the run, as if it had never begun."""
+        shutil.rmtree(self.path)
+
     @contextmanager
     def scratch(self):
         """An empty folder on the run's disk; removed unless it was adopted."""

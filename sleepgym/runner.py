@@ -15,7 +15,7 @@ from typing import Any
 from sleepgym.agent import Agent
 from sleepgym.budget import Meter
 from sleepgym.env import ContinualEnv
-from sleepgym.errors import AgentError, BadRun, SleepGymError
+from sleepgym.errors import AgentError, BadRun, BadSetting, SleepGymError
 from sleepgym.journal import Journal, state_digest
 from sleepgym.records import RunRecord, answer_lines, read_run
 from sleepgym.schedule import Step
@@ -42,6 +42,8 @@ def run(
         The record read back from ``out``.
 
     Raises:
+        BadSetting: If the agent refuses its settings or the stream; before the first night
+            nothing is left in ``out``.
         SleepGymError: On bad input or an agent that breaks its contract; ``out`` stays resumable.
     """
     out = Path(out)
@@ -54,7 +56,12 @@ def run(
         with _locked(out):
             journal = Journal(out, meta)
             if len(journal.phases) < len(env.steps):
-                _Loop(spec, env, journal, progress).go(nights)
+                try:
+                    _Loop(spec, env, journal, progress).go(nights)
+                except BadSetting:
+                    if not journal.nights:  # no run of these settings gets any further
+                        journal.discard()
+                    raise
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise

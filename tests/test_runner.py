@@ -4,7 +4,7 @@ import shutil
 import pytest
 
 from sleepgym import journal as journal_module
-from sleepgym.errors import AgentError, BadRun, SleepGymError
+from sleepgym.errors import AgentError, BadRun, BadSetting, SleepGymError
 from sleepgym.records import TIMES, read_run
 from sleepgym.runner import run
 from sleepgym.spec import RunSpec
@@ -127,6 +127,24 @@ def test_a_run_that_failed_at_its_start_gives_way(tmp_path):
     with pytest.raises(AgentError, match="6 answers"):
         run(spec("Short"), tmp_path / "run")
     assert run(SPEC, tmp_path / "run").meta["spec"]["agent"] == "toy:Notes"
+
+
+@pytest.mark.parametrize("night", [1, 2])
+def test_settings_that_are_refused_before_the_first_night_leave_nothing(
+    tmp_path, monkeypatch, night
+):
+    def sleep(self, given):
+        if given.number >= night:
+            raise BadSetting("store_bytes=3: one item takes 121 bytes")
+        return {}
+
+    out = tmp_path / "run"
+    with monkeypatch.context() as broken:
+        broken.setattr(Notes, "sleep", sleep)
+        with pytest.raises(BadSetting, match="store_bytes=3"):
+            run(SPEC, out)
+    assert out.exists() == (night == 2)  # what was slept is kept
+    assert run(SPEC, out).finished
 
 
 def test_a_folder_of_other_files_is_refused(tmp_path):
