@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,9 @@ from sleepgym.errors import AgentError, BadRun
 from sleepgym.records import read_lines, read_meta, state_folder
 
 _OWN = {".lock", "run.json.tmp"}
+# What a run consists of, beside `state`. `run.json` goes last: a directory without it and with the
+# others would be refused as no run's.
+_FILES = ("error.log", "answers.jsonl", "nights.jsonl", "phases.jsonl", "run.json", ".lock")
 
 
 class Journal:
@@ -80,8 +83,12 @@ class Journal:
         shutil.rmtree(previous, ignore_errors=True)
 
     def discard(self) -> None:
-        """Delete the run, as if it had never begun."""
-        shutil.rmtree(self.path)
+        """Delete the run, as if it had never begun; files of others in its directory stay."""
+        shutil.rmtree(self.path / "state", ignore_errors=True)
+        for name in _FILES:
+            (self.path / name).unlink(missing_ok=True)
+        with suppress(OSError):  # not empty
+            self.path.rmdir()
 
     @contextmanager
     def scratch(self):

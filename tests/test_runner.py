@@ -147,6 +147,17 @@ def test_settings_that_are_refused_before_the_first_night_leave_nothing(
     assert run(SPEC, out).finished
 
 
+def test_what_is_not_the_runs_survives_it(tmp_path, monkeypatch):
+    def study(self, documents):
+        (tmp_path / "run" / "notes.txt").write_text("mine")
+        raise BadSetting("no")
+
+    monkeypatch.setattr(Notes, "study", study)
+    with pytest.raises(BadSetting, match="no"):
+        run(SPEC, tmp_path / "run")
+    assert [file.name for file in (tmp_path / "run").iterdir()] == ["notes.txt"]
+
+
 def test_a_folder_of_other_files_is_refused(tmp_path):
     (tmp_path / "thesis.tex").write_text("dear")
     with pytest.raises(BadRun, match="not empty"):
