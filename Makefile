@@ -47,8 +47,8 @@ bench-gpu:  ## Nights of a 1B-shaped random model on one GPU, with the Python th
 	PYTHONPATH=.:agents:tasks:leaderboards $(PYTHON) benchmarks/gpu_night.py
 
 docs: $(STAMP)  ## Write docs/reference from the docstrings, docs/results.md from the submissions
-	$(BIN)/python docs/generate.py
-	$(BIN)/python docs/results.py
+	$(BIN)/python docs/tools/reference.py
+	$(BIN)/python docs/tools/results.py
 
 clean:  ## Remove the virtual environment and what was built; runs are kept
 	rm -rf $(VENV) dist build .pytest_cache .ruff_cache .hypothesis

@@ -22,12 +22,12 @@ import time
 import warnings
 
 from sleepgym import Budget, Document, Meter, Night
-from sleepgym.grading import exact_match
-from sleepgym.rng import derive_rng
-from sleepgym_agents.generation import generate
-from sleepgym_agents.model import LanguageModel
-from sleepgym_agents.scoring import choose
-from sleepgym_agents.training import Example, TrainingSettings, optimise, plan
+from sleepgym.core.grading import exact_match
+from sleepgym.core.rng import derive_rng
+from sleepgym_agents.lm.generation import generate
+from sleepgym_agents.lm.model import LanguageModel
+from sleepgym_agents.lm.scoring import choose
+from sleepgym_agents.training.optimise import Example, TrainingSettings, optimise, plan
 
 QUESTIONS = (
     "What colour is the house of {}?",

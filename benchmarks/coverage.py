@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sleepgym.rng import derive_rng
+from sleepgym.core.rng import derive_rng
 
 STREAMS, TRIALS, RESAMPLES = (5, 10, 20), 4000, 1000
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import atheris
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
 
 with atheris.instrument_imports(include=["sleepgym_boards", "sleepgym"]):
-    from sleepgym_boards.files import compress, decompress
-    from sleepgym_boards.verification import verify
+    from sleepgym_boards.submission.files import compress, decompress
+    from sleepgym_boards.verification.verifier import verify
 
 from pydantic import ValidationError
 

@@ -8,8 +8,8 @@ import time
 
 import torch
 
-from sleepgym_agents.generation import generate
-from sleepgym_agents.model import LanguageModel
+from sleepgym_agents.lm.generation import generate
+from sleepgym_agents.lm.model import LanguageModel
 
 NEW_TOKENS, REPEATS = 64, 5
 

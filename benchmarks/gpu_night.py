@@ -34,11 +34,11 @@ import transformers
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from sleepgym import Budget, Night
-from sleepgym.rng import derive_seed
-from sleepgym_agents.hub import EMBEDDED
-from sleepgym_agents.seeding import Seeding, SeedingSettings
-from sleepgym_agents.sleep import Sleep, SleepSettings
-from sleepgym_tasks.almanac import Almanac, AlmanacConfig
+from sleepgym.core.rng import derive_seed
+from sleepgym_agents.lm.hub import EMBEDDED
+from sleepgym_agents.sleep.seeding import Seeding, SeedingSettings
+from sleepgym_agents.sleep.sleep import Sleep, SleepSettings
+from sleepgym_tasks.envs.almanac import Almanac, AlmanacConfig
 
 LLAMA_1B = {
     "vocab_size": 128_256,

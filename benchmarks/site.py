@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from sleepgym_boards.entries import load_entries
+from sleepgym_boards.catalogue.entries import load_entries
 from sleepgym_boards.site.building import build_site
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 from browser import Visit, find_browser, open_browser, serve
 from synthetic_verdicts import make_verdict, write_submission
 

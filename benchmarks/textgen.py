@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-AGENTS = Path(__file__).parent.parent / "agents"
-sys.path.insert(0, str(AGENTS / "pretraining"))
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "pretraining"))
 
 from mixture import LONG_SHARE, SHARES, Encoder, rows  # noqa: E402
 from sequences import MAKERS  # noqa: E402
 
-from sleepgym_tasks.worlds.seeds import derive  # noqa: E402
+from sleepgym_tasks.worlds.language.seeds import derive  # noqa: E402
 
 FLOOR = 400_000
 MIXTURE_S, KIND_S, SLICE_S = 20.0, 2.0, 0.5
@@ -65,7 +65,7 @@ def measure(name: str, lengths: Iterator[int], seconds: float) -> float:
 
 
 def main():
-    encoder = Encoder(AGENTS / "sleepgym_agents" / "base" / "tokenizer.json")
+    encoder = Encoder(ROOT / "agents" / "sleepgym_agents" / "base" / "tokenizer.json")
     print(f"{'':10} {'seconds':>8} {'tokens/s':>10} {'best slice':>11} {'million steps/s':>15}")
     rate = measure("mixture", mixture(encoder), MIXTURE_S)
     for name in SHARES:

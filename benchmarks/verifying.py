@@ -8,12 +8,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from sleepgym.runner import run
-from sleepgym.spec import RunSpec
+from sleepgym.runs.runner import run
+from sleepgym.runs.spec import RunSpec
 from sleepgym_boards.board import load_board
-from sleepgym_boards.files import compress, dump, parse
 from sleepgym_boards.packing import CARD_TEMPLATE, pack
-from sleepgym_boards.verification import verify
+from sleepgym_boards.submission.files import compress, dump, parse
+from sleepgym_boards.verification.verifier import verify
 
 LIMIT_S = 20
 

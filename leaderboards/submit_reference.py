@@ -21,15 +21,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sleepgym.errors import BadRun, SleepGymError
-from sleepgym.records import read_meta
-from sleepgym_boards import files
+from sleepgym.core.errors import BadRun, SleepGymError
+from sleepgym.runs.records import read_meta
 from sleepgym_boards.board import Board, load_board
-from sleepgym_boards.entries import SUFFIX, verdict_file
-from sleepgym_boards.identity import board_settings
+from sleepgym_boards.catalogue.entries import SUFFIX, verdict_file
 from sleepgym_boards.packing import NotReady, pack, validate_card
-from sleepgym_boards.submission import MethodCard, Submission
-from sleepgym_boards.verification import verify
+from sleepgym_boards.submission import files
+from sleepgym_boards.submission.schema import MethodCard, Submission
+from sleepgym_boards.verification.identity import board_settings
+from sleepgym_boards.verification.verifier import verify
 
 HERE = Path(__file__).parent
 SUBMISSIONS = HERE / "submissions"

@@ -7,19 +7,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sleepgym.agent import Agent, NoSettings
-from sleepgym.budget import Budget, Meter, Night
-from sleepgym.env import ContinualEnv, make_env
-from sleepgym.errors import SleepGymError
-from sleepgym.family import TaskFamily
-from sleepgym.registry import load_plugins, register_agent, register_battery, register_env
-from sleepgym.rng import derive_rng, derive_seed
-from sleepgym.types import AnswerKey, Day, Document, Item, Phase, Question, Stream
+from sleepgym.core.agent import Agent, NoSettings
+from sleepgym.core.budget import Budget, Meter, Night
+from sleepgym.core.env import ContinualEnv, make_env
+from sleepgym.core.errors import SleepGymError
+from sleepgym.core.family import TaskFamily
+from sleepgym.core.registry import load_plugins, register_agent, register_battery, register_env
+from sleepgym.core.rng import derive_rng, derive_seed
+from sleepgym.core.types import AnswerKey, Day, Document, Item, Phase, Question, Stream
 
 if TYPE_CHECKING:
-    from sleepgym.frames import load_runs
-    from sleepgym.runner import run
-    from sleepgym.spec import RunSpec
+    from sleepgym.runs.runner import run
+    from sleepgym.runs.spec import RunSpec
+    from sleepgym.scoring.frames import load_runs
 
 __version__ = "0.1.0"
 
@@ -51,9 +51,9 @@ __all__ = [
 ]
 
 _LAZY = {
-    "RunSpec": "sleepgym.spec",
-    "load_runs": "sleepgym.frames",
-    "run": "sleepgym.runner",
+    "RunSpec": "sleepgym.runs.spec",
+    "load_runs": "sleepgym.scoring.frames",
+    "run": "sleepgym.runs.runner",
 }
 
 

@@ -6,125 +6,125 @@ Importing this package only registers names; torch is imported when an agent tha
 import sleepgym
 
 sleepgym.register_agent(
-    "frozen", "sleepgym_agents.frozen:Frozen", "never learns: the bare model answers"
+    "frozen", "sleepgym_agents.baselines.text.frozen:Frozen", "never learns: the bare model answers"
 )
 sleepgym.register_agent(
     "in-context",
-    "sleepgym_agents.in_context:InContext",
+    "sleepgym_agents.baselines.in_context:InContext",
     "keeps the day in a bounded context window, wiped at night",
 )
 sleepgym.register_agent(
     "retrieval",
-    "sleepgym_agents.retrieval:Retrieval",
+    "sleepgym_agents.baselines.text.retrieval:Retrieval",
     "BM25 over everything it stored, the best passages into the prompt",
 )
 sleepgym.register_agent(
     "nearest",
-    "sleepgym_agents.nearest:Nearest",
+    "sleepgym_agents.baselines.text.nearest:Nearest",
     "no model: the label or sentence of the best BM25 hit",
 )
 sleepgym.register_agent(
     "naive",
-    "sleepgym_agents.naive:Naive",
+    "sleepgym_agents.baselines.finetuning.naive:Naive",
     "fine-tunes all weights every night on the day's raw material",
 )
 sleepgym.register_agent(
     "naive-lora",
-    "sleepgym_agents.naive_lora:NaiveLora",
+    "sleepgym_agents.baselines.finetuning.naive_lora:NaiveLora",
     "the same through one LoRA adapter, trained further every night",
 )
 sleepgym.register_agent(
     "seeding",
-    "sleepgym_agents.seeding:Seeding",
+    "sleepgym_agents.sleep.seeding:Seeding",
     "Knowledge Seeding: distils the day in context into newly unlocked experts",
 )
 sleepgym.register_agent(
     "dreaming",
-    "sleepgym_agents.dreaming:Dreaming",
+    "sleepgym_agents.sleep.dreaming:Dreaming",
     "Dreaming: learns from those of its dreams that helped a copy of it",
 )
 sleepgym.register_agent(
     "sleep",
-    "sleepgym_agents.sleep:Sleep",
+    "sleepgym_agents.sleep.sleep:Sleep",
     "Knowledge Seeding, then Dreaming",
 )
 sleepgym.register_agent(
     "replay",
-    "sleepgym_agents.replay:Replay",
+    "sleepgym_agents.baselines.finetuning.replay:Replay",
     "fine-tunes on the day mixed with a uniform sample of old raw text",
 )
 sleepgym.register_agent(
     "self-replay",
-    "sleepgym_agents.self_replay:SelfReplay",
+    "sleepgym_agents.baselines.finetuning.self_replay:SelfReplay",
     "fine-tunes on the day, held to its evening self on sequences it samples",
 )
 sleepgym.register_agent(
     "ewc",
-    "sleepgym_agents.ewc:Ewc",
+    "sleepgym_agents.baselines.finetuning.ewc:Ewc",
     "fine-tunes with weights that mattered before held by a penalty (online EWC)",
 )
 sleepgym.register_agent(
     "lora-per-day",
-    "sleepgym_agents.lora_per_day:LoraPerDay",
+    "sleepgym_agents.baselines.finetuning.lora_per_day:LoraPerDay",
     "a new LoRA adapter every night, older ones frozen and all active",
 )
 sleepgym.register_agent(
     "o-lora",
-    "sleepgym_agents.o_lora:OLora",
+    "sleepgym_agents.baselines.finetuning.o_lora:OLora",
     "a new LoRA adapter every night, orthogonal to all older ones",
 )
 sleepgym.register_agent(
     "notebook",
-    "sleepgym_agents.notebook:Notebook",
+    "sleepgym_agents.baselines.text.notebook:Notebook",
     "writes its dreams down as text and reads the best notes before answering",
 )
 sleepgym.register_agent(
     "inca",
-    "sleepgym_agents.inca:Inca",
+    "sleepgym_agents.baselines.other.inca:Inca",
     "class Gaussians pick candidates, the frozen model chooses among them",
 )
 sleepgym.register_agent(
     "joint",
-    "sleepgym_agents.joint:Joint",
+    "sleepgym_agents.baselines.finetuning.joint:Joint",
     "upper bound outside any budget: all material kept, trained anew each night",
 )
 sleepgym.register_agent(
     "context-distillation",
-    "sleepgym_agents.context_distillation:ContextDistillation",
+    "sleepgym_agents.baselines.self_study.context_distillation:ContextDistillation",
     "distils the self that reads the day into the one that does not",
 )
 sleepgym.register_agent(
     "sdft",
-    "sleepgym_agents.sdft:Sdft",
+    "sleepgym_agents.baselines.self_study.sdft:Sdft",
     "on-policy self-distillation, the teacher a moving average with the day in its prompt",
 )
 sleepgym.register_agent(
     "opsd",
-    "sleepgym_agents.sdft:Opsd",
+    "sleepgym_agents.baselines.self_study.sdft:Opsd",
     "on-policy self-distillation, fixed teacher, LoRA, Jensen-Shannon",
 )
 sleepgym.register_agent(
     "grpo",
-    "sleepgym_agents.grpo:Grpo",
+    "sleepgym_agents.baselines.self_study.grpo:Grpo",
     "reinforces the better of its sampled answers to the day's practice",
 )
 sleepgym.register_agent(
     "seal",
-    "sleepgym_agents.seal:Seal",
+    "sleepgym_agents.baselines.other.seal:Seal",
     "writes implications of what it read and merges a LoRA trained on them",
 )
 sleepgym.register_agent(
     "ttt",
-    "sleepgym_agents.ttt:Ttt",
+    "sleepgym_agents.baselines.other.ttt:Ttt",
     "trains a LoRA on each task's demonstrations when asked, then drops it",
 )
 sleepgym.register_agent(
     "cartridge",
-    "sleepgym_agents.cartridge:Cartridge",
+    "sleepgym_agents.baselines.self_study.cartridge:Cartridge",
     "a trained prefix of keys and values a day; no weight is touched",
 )
 sleepgym.register_agent(
     "continuum",
-    "sleepgym_agents.hope:Continuum",
+    "sleepgym_agents.baselines.other.continuum:Continuum",
     "memories beside the MLPs, each updated by gradient at its own frequency",
 )

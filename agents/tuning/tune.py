@@ -28,17 +28,17 @@ from typing import Any
 
 import sleepgym_agents  # noqa: F401  registers the agents where the package is not installed
 import sleepgym_tasks  # noqa: F401
-from sleepgym import registry
-from sleepgym.env import make_env
-from sleepgym.errors import BadRun, BadSetting, MissingData, SleepGymError, unknown_name
-from sleepgym.records import read_run
-from sleepgym.rng import derive_rng
-from sleepgym.runner import run
-from sleepgym.scores import score_run
-from sleepgym.settings import build_config, parse_pairs
-from sleepgym.spec import RunSpec
-from sleepgym.suite import parse_seeds
-from sleepgym.workers import make_pool
+from sleepgym.core import registry
+from sleepgym.core.env import make_env
+from sleepgym.core.errors import BadRun, BadSetting, MissingData, SleepGymError, unknown_name
+from sleepgym.core.rng import derive_rng
+from sleepgym.core.settings import build_config, parse_pairs
+from sleepgym.runs.records import read_run
+from sleepgym.runs.runner import run
+from sleepgym.runs.spec import RunSpec
+from sleepgym.runs.workers import make_pool
+from sleepgym.scoring.scores import score_run
+from sleepgym.suite.suite import parse_seeds
 
 HERE = Path(__file__).parent
 TUNED = HERE.parent / "sleepgym_agents" / "tuned.toml"

@@ -12,8 +12,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from sleepgym.errors import SleepGymError, unknown_name
-from sleepgym.suite import parse_seeds
+from sleepgym.core.errors import SleepGymError, unknown_name
+from sleepgym.suite.suite import parse_seeds
+from sleepgym_boards.sealed_seeds import commitment, derive_sealed_seeds
 
 FOLDER = Path(__file__).parent / "boards"
 MODELS = Path(__file__).parent / "models.toml"
@@ -46,7 +47,7 @@ class BaseModelRule(_Part):
     Attributes:
         name: What it is called.
         spec: The ``--model`` of a run.
-        digest: SHA-256 of its files (:mod:`sleepgym.base_model`).
+        digest: SHA-256 of its files (:mod:`sleepgym.runs.base_model`).
     """
 
     name: str
@@ -93,7 +94,7 @@ class BudgetClass(_Part):
 
 
 class Seal(_Part):
-    """A commitment to seeds that only the maintainer knows (:mod:`sleepgym_boards.seal`).
+    """A commitment to seeds that only the maintainer knows (:mod:`sleepgym_boards.sealed_seeds`).
 
     Attributes:
         commitment: SHA-256 of the salt, published before the round.
@@ -145,10 +146,23 @@ class Board(_Part):
         """The seeds as far as the file tells: None for a sealed board before its salt is out."""
         if self.seeds is not None:
             return parse_seeds(self.seeds)
-        from sleepgym_boards.seal import sealed_seeds
-
         assert self.seal is not None
-        return None if self.seal.salt is None else sealed_seeds(self, self.seal.salt)
+        return None if self.seal.salt is None else self.sealed_seeds(self.seal.salt)
+
+    def sealed_seeds(self, salt: str) -> tuple[int, ...]:
+        """The seeds of a sealed board, in ascending order.
+
+        Args:
+            salt: Its salt, hexadecimal.
+
+        Raises:
+            SleepGymError: If the board has no seal, or the salt is not the one that it commits to.
+        """
+        if self.seal is None:
+            raise SleepGymError(f"board {self.name} has no seal: its seeds are {self.seeds}")
+        if commitment(salt) != self.seal.commitment:
+            raise SleepGymError(f"this salt is not the one that board {self.name} commits to")
+        return derive_sealed_seeds(f"{self.name} version {self.version}", self.seal.count, salt)
 
 
 def higher_is_better(metric: str) -> bool:

@@ -12,14 +12,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from sleepgym.comparisons import read_runs, unfinished
-from sleepgym.env import ContinualEnv
-from sleepgym.errors import SleepGymError
-from sleepgym.records import RunRecord
-from sleepgym.state import KINDS
+from sleepgym.core.env import ContinualEnv
+from sleepgym.core.errors import SleepGymError
+from sleepgym.runs.records import RunRecord
+from sleepgym.runs.state import KINDS
+from sleepgym.scoring.comparisons import read_runs, unfinished
 from sleepgym_boards.board import Board
-from sleepgym_boards.regrading import rebuild
-from sleepgym_boards.submission import (
+from sleepgym_boards.submission.schema import (
     SCHEMA,
     MethodCard,
     Run,
@@ -27,7 +26,8 @@ from sleepgym_boards.submission import (
     kept_text,
     run_digest,
 )
-from sleepgym_boards.verification import check
+from sleepgym_boards.verification.regrading import rebuild
+from sleepgym_boards.verification.verifier import check
 
 Grade = Callable[[str, str], float]
 

@@ -8,9 +8,9 @@ import warnings
 import typer
 from typer.exceptions import TyperException
 
-from sleepgym import registry
 from sleepgym.cli import inspect, reading, running, skills
-from sleepgym.errors import SleepGymError
+from sleepgym.core import registry
+from sleepgym.core.errors import SleepGymError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -31,8 +31,7 @@ app = typer.Typer(
 )
 for module in (running, reading, inspect, skills):
     module.add_commands(app)
-for room in ("sleepgym_boards", "sleepgym_agents"):  # found by name: arrows go one way
-    registry.load_object(f"{room}.cli:add_commands")(app)
+registry.add_commands(app)  # of boards, agents and third parties
 
 
 def main() -> None:

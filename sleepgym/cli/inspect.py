@@ -48,10 +48,11 @@ def check(
     data: Data = None,
 ) -> None:
     """Check an agent or a task against the contract, rule by rule."""
-    from sleepgym import contract, registry
-    from sleepgym.agent import Agent
+    from sleepgym import contract
     from sleepgym.cli.tables import console
-    from sleepgym.errors import unknown_name
+    from sleepgym.core import registry
+    from sleepgym.core.agent import Agent
+    from sleepgym.core.errors import unknown_name
 
     if name in registry.agents:
         findings = contract.check_agent(name, model)

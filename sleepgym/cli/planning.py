@@ -8,13 +8,13 @@ from pathlib import Path
 from rich import box
 from rich.table import Table
 
-from sleepgym import registry
 from sleepgym.cli.tables import console
-from sleepgym.estimates import H200, SMALL, TWO_CORES, Cost, cost, scale_of
-from sleepgym.settings import plain
-from sleepgym.spec import RunSpec
-from sleepgym.suite import Suite
-from sleepgym.tuned import in_words
+from sleepgym.core import registry
+from sleepgym.core.settings import plain
+from sleepgym.runs.spec import RunSpec
+from sleepgym.suite.estimates import H200, SMALL, TWO_CORES, Cost, cost, scale_of
+from sleepgym.suite.suite import Suite
+from sleepgym.suite.tuned import in_words
 
 LISTED = 40  # runs; of more, as many as this
 

@@ -41,7 +41,7 @@ def report(
 ) -> None:
     """Write a self-contained HTML report with pictures."""
     from sleepgym.cli.tables import console
-    from sleepgym.report import write_report
+    from sleepgym.reports.report import write_report
 
     page = write_report(paths, out, reference)
     console.print(f"Report: {page}", soft_wrap=True, highlight=False)

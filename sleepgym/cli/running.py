@@ -46,13 +46,13 @@ def run(
     Example: sleepgym run --env sleepgym/ClassIncremental-v0 --env-set dataset=invented
     --agent nearest --out runs/first
     """
-    from sleepgym.settings import parse_pairs
-    from sleepgym.spec import RunSpec
+    from sleepgym.core.settings import parse_pairs
+    from sleepgym.runs.spec import RunSpec
 
     settings: dict[str, Any] = {**parse_pairs(agent_set or ())}
     if tuned:
         from sleepgym.cli.tables import console
-        from sleepgym.tuned import in_words, with_tuned
+        from sleepgym.suite.tuned import in_words, with_tuned
 
         settings = with_tuned(agent, settings)
         console.print(f"{agent}: {in_words(settings)}", markup=False, highlight=False)
@@ -73,8 +73,8 @@ def resume(
     path: Annotated[Path, typer.Argument(help="Run directory.", metavar="DIR")], data: Data = None
 ) -> None:
     """Go on with a run that was interrupted, from its last finished phase."""
-    from sleepgym.records import read_meta
-    from sleepgym.spec import spec_from_meta
+    from sleepgym.runs.records import read_meta
+    from sleepgym.runs.spec import spec_from_meta
 
     _run_and_show(spec_from_meta(read_meta(path), data), path)
 
@@ -110,7 +110,7 @@ def suite(
     from dataclasses import replace
 
     from sleepgym.cli.tables import console, show_scores
-    from sleepgym.suite import load_suite, parse_seeds, run_suite
+    from sleepgym.suite.suite import load_suite, parse_seeds, run_suite
 
     chosen = load_suite(name)
     if agents:
@@ -139,7 +139,7 @@ def suite(
                 task, completed=done, description=f"{spec.label}, seed {spec.seed}"
             ),
         )
-    from sleepgym.report import write_report
+    from sleepgym.reports.report import write_report
 
     show_scores([out])
     page = write_report([out], out / "report", reference=chosen.agents[0].label)
@@ -148,7 +148,7 @@ def suite(
 
 def _run_and_show(spec, out: Path) -> None:
     from sleepgym.cli.tables import show_scores
-    from sleepgym.runner import run as run_stream
+    from sleepgym.runs.runner import run as run_stream
 
     with progress_bar() as bar:
         task = bar.add_task("starting", total=None)

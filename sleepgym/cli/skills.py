@@ -34,11 +34,11 @@ def skills(
     """
     import json
 
-    from sleepgym import registry
     from sleepgym.cli.running import progress_bar
     from sleepgym.cli.tables import console
-    from sleepgym.errors import BadRun, unknown_name
-    from sleepgym.skills import measure, measure_dreams
+    from sleepgym.core import registry
+    from sleepgym.core.errors import BadRun, unknown_name
+    from sleepgym.runs.skills import measure, measure_dreams
 
     if battery not in registry.batteries:
         raise unknown_name("battery", battery, registry.batteries)
@@ -50,8 +50,8 @@ def skills(
     if run is None:
         agent = registry.agent_class("in-context")(seed=seed, model=model)
     else:
-        from sleepgym.records import read_run
-        from sleepgym.spec import spec_from_meta
+        from sleepgym.runs.records import read_run
+        from sleepgym.runs.spec import spec_from_meta
 
         record = read_run(run)
         agent = spec_from_meta(record.meta).make_agent()

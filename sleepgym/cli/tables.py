@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from sleepgym import registry
-from sleepgym.errors import unknown_name
-from sleepgym.settings import meanings
+from sleepgym.core import registry
+from sleepgym.core.errors import unknown_name
+from sleepgym.core.settings import meanings
 
 console = Console()
 if not console.is_terminal:  # a file or a pipe has no width of its own
@@ -39,7 +39,7 @@ COLUMNS = {
 
 def show_names(kinds: Sequence[str]) -> None:
     """Print the registered names of each kind with one line about each."""
-    from sleepgym.suite import load_suite, suite_names
+    from sleepgym.suite.suite import load_suite, suite_names
 
     rows = {
         "envs": [(entry.name, entry.summary) for entry in registry.envs.values()],
@@ -60,7 +60,7 @@ def show_names(kinds: Sequence[str]) -> None:
 def show_settings(kind: str, name: str) -> None:
     """Print the settings of one environment, agent, suite or board."""
     if kind == "suites":
-        from sleepgym.suite import load_suite
+        from sleepgym.suite.suite import load_suite
 
         suite = load_suite(name)
         console.print(f"[bold]{name}[/bold]: {suite.summary}")
@@ -98,8 +98,8 @@ def _board_module() -> ModuleType:
 
 def show_scores(paths: Sequence[Path]) -> None:
     """Print a table an environment: a row an agent, mean and 95% interval over its seeds."""
-    from sleepgym.comparisons import compare, read_finished
-    from sleepgym.scores import aggregate, score_group
+    from sleepgym.scoring.comparisons import compare, read_finished
+    from sleepgym.scoring.scores import aggregate, score_group
 
     for comparison in compare(read_finished(*paths)):
         seeds = sorted({record.meta["spec"]["seed"] for record in comparison.records})
@@ -118,8 +118,8 @@ def show_scores(paths: Sequence[Path]) -> None:
 
 def print_json_scores(paths: Sequence[Path]) -> None:
     """Print one JSON object for one configuration, a list of them for several."""
-    from sleepgym.comparisons import compare, read_finished
-    from sleepgym.scores import score_group
+    from sleepgym.scoring.comparisons import compare, read_finished
+    from sleepgym.scoring.scores import score_group
 
     groups = [
         score_group(configuration.records, comparison.records)

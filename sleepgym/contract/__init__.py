@@ -10,11 +10,11 @@ from dataclasses import FrozenInstanceError, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from sleepgym import registry
-from sleepgym.agent import Agent
 from sleepgym.contract.agents import AGENT_RULES
 from sleepgym.contract.tasks import TASK_RULES
-from sleepgym.family import TaskFamily
+from sleepgym.core import registry
+from sleepgym.core.agent import Agent
+from sleepgym.core.family import TaskFamily
 
 
 @dataclass(frozen=True)

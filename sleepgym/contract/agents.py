@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from sleepgym.agent import Agent
-from sleepgym.budget import Budget, Night
-from sleepgym.journal import state_digest
-from sleepgym.types import Document, Question
+from sleepgym.core.agent import Agent
+from sleepgym.core.budget import Budget, Night
+from sleepgym.core.types import Document, Question
+from sleepgym.runs.journal import state_digest
 
 DOCUMENTS = (
     Document("Zorvath is a potter. Zorvath lives in Quell.", "Zorvath"),

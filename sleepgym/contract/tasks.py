@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from sleepgym.env import ContinualEnv, assemble
-from sleepgym.errors import SleepGymError
-from sleepgym.family import TaskFamily
-from sleepgym.workers import make_pool
+from sleepgym.core.env import ContinualEnv, assemble
+from sleepgym.core.errors import SleepGymError
+from sleepgym.core.family import TaskFamily
+from sleepgym.runs.workers import make_pool
 
 
 def passes_gymnasium(family: TaskFamily) -> str | None:

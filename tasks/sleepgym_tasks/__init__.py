@@ -7,26 +7,26 @@ from sleepgym import register_battery, register_env
 
 register_env(
     "sleepgym/ClassIncremental-v0",
-    "sleepgym_tasks.class_incremental:ClassIncremental",
+    "sleepgym_tasks.envs.class_incremental:ClassIncremental",
     "New text classes every day (CLINC150, Banking77, DBpedia, or invented); exams over all so far",
 )
 register_env(
     "sleepgym/SQuAD-v0",
-    "sleepgym_tasks.squad:SQuAD",
+    "sleepgym_tasks.envs.squad:SQuAD",
     "Wikipedia passages to read; questions about them without the passage (SQuAD v1.1)",
 )
 register_env(
     "sleepgym/Almanac-v0",
-    "sleepgym_tasks.almanac:Almanac",
+    "sleepgym_tasks.envs.almanac:Almanac",
     "invented people, companies and towns, day by day; entities return and facts change",
 )
 register_env(
     "sleepgym/Codebook-v0",
-    "sleepgym_tasks.codebook:Codebook",
+    "sleepgym_tasks.envs.codebook:Codebook",
     "invented rules from a few demonstrations; the same rules the next morning, without them",
 )
 register_battery(
     "worlds",
-    "sleepgym_tasks.skills:Worlds",
+    "sleepgym_tasks.worlds.skills:Worlds",
     "reading, recall, rules and dreams on invented worlds, before any night",
 )

@@ -32,8 +32,8 @@ def card() -> None:
 def seeds(board: BoardName, salt: Salt = None) -> None:
     """Print a board's seeds; those of a sealed board need its salt, until it is public."""
     from sleepgym_boards.board import load_board
-    from sleepgym_boards.seal import read_salt
-    from sleepgym_boards.verification import board_seeds
+    from sleepgym_boards.sealed_seeds import read_salt
+    from sleepgym_boards.verification.verifier import board_seeds
 
     opened = read_salt(salt) if salt else None
     print(",".join(map(str, board_seeds(load_board(board), opened))))
@@ -49,7 +49,7 @@ def seal(
     Put them into the board's file in place of its seeds, publish that, run the round with the
     seeds of [bold]sleepgym board seeds --salt[/bold], then publish the salt as a third line.
     """
-    from sleepgym_boards.seal import commitment, new_salt
+    from sleepgym_boards.sealed_seeds import commitment, new_salt
 
     print(f'[seal]\ncommitment = "{commitment(new_salt(salt))}"\ncount = {count}')
 
@@ -59,8 +59,8 @@ def digest(
     model: Annotated[str, typer.Argument(help="[bold]embedded[/bold], or a folder.")] = "embedded",
 ) -> None:
     """Print the digest of a base model, as a board's file names it."""
-    from sleepgym.base_model import model_digest
-    from sleepgym.errors import UnknownName
+    from sleepgym.core.errors import UnknownName
+    from sleepgym.runs.base_model import model_digest
 
     found = model_digest(model)
     if found is None:
@@ -79,7 +79,7 @@ def verdicts(
 
     Exit code 1 if a rule is broken or a submission cannot be verified here.
     """
-    from sleepgym_boards.verdicts import write_verdicts
+    from sleepgym_boards.catalogue.verdicts import write_verdicts
 
     ok = True
     for finding in write_verdicts(folder, data):

@@ -13,7 +13,7 @@ import typer
 from sleepgym.cli.options import Data
 
 if TYPE_CHECKING:
-    from sleepgym_boards.entries import Entry
+    from sleepgym_boards.catalogue.entries import Entry
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -40,7 +40,7 @@ def site(
     Example: sleepgym site --out site && sleepgym serve site
     """
     from sleepgym.cli.tables import console
-    from sleepgym_boards.entries import load_entries
+    from sleepgym_boards.catalogue.entries import load_entries
     from sleepgym_boards.site.building import build_site
 
     entries = load_entries(submissions)
@@ -53,7 +53,7 @@ def site(
 
 
 def _reverified(entries: Sequence[Entry], data: Path | None) -> list[Entry]:
-    from sleepgym_boards.verdicts import reverify
+    from sleepgym_boards.catalogue.verdicts import reverify
 
     found = []
     for entry, verdict, problem in reverify(entries, data):

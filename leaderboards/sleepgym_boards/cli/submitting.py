@@ -35,11 +35,11 @@ def submit(
     Example: sleepgym submit runs/mine --board almanac-8 --card card.toml --out mine.json.gz
     """
     from sleepgym.cli.tables import console
-    from sleepgym_boards import files
     from sleepgym_boards.board import load_board
-    from sleepgym_boards.entries import verdict_file
+    from sleepgym_boards.catalogue.entries import verdict_file
     from sleepgym_boards.packing import NotReady, pack
-    from sleepgym_boards.seal import read_salt
+    from sleepgym_boards.sealed_seeds import read_salt
+    from sleepgym_boards.submission import files
 
     verdict_file(out)  # the suffix
     chosen = load_board(board)

@@ -12,7 +12,7 @@ from sleepgym.cli.options import Data
 from sleepgym_boards.cli.options import Salt
 
 if TYPE_CHECKING:
-    from sleepgym_boards.verdict import Verdict
+    from sleepgym_boards.verification.verdict import Verdict
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -42,10 +42,10 @@ def verify(
     here, and you must trust it, or run this in a container without network.
     """
     from sleepgym_boards.board import load_board
-    from sleepgym_boards.entries import verdict_file
-    from sleepgym_boards.files import write_whole
-    from sleepgym_boards.seal import read_salt
-    from sleepgym_boards.verification import verify_file
+    from sleepgym_boards.catalogue.entries import verdict_file
+    from sleepgym_boards.sealed_seeds import read_salt
+    from sleepgym_boards.submission.files import write_whole
+    from sleepgym_boards.verification.verifier import verify_file
 
     chosen = load_board(board) if board else None
     opened = read_salt(salt) if salt else None
@@ -78,7 +78,7 @@ def _show(path: Path, verdict: Verdict) -> None:
     from rich.table import Table
 
     from sleepgym.cli.tables import console
-    from sleepgym_boards.rules import RULES
+    from sleepgym_boards.verification.rules import RULES
 
     marks = {True: "[green]ok[/green]", False: "[red]FAIL[/red]", None: "-"}
     table = Table(title=escape(str(path)), title_justify="left", box=box.SIMPLE_HEAD)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
-from sleepgym.statistics import Difference, paired_difference
+from sleepgym.scoring.statistics import Difference, paired_difference
 from sleepgym_boards.board import Board, higher_is_better
 from sleepgym_boards.site.methods import Method
 from sleepgym_boards.site.scales import Scale, linear

@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from sleepgym.errors import SleepGymError, unknown_name
-from sleepgym.glossary import GLOSSARY
+from sleepgym.core.errors import SleepGymError, unknown_name
+from sleepgym.scoring.glossary import GLOSSARY
 from sleepgym_boards.board import Board, higher_is_better, load_boards
-from sleepgym_boards.entries import SUFFIX, Entry
-from sleepgym_boards.rules import RULES
+from sleepgym_boards.catalogue.entries import SUFFIX, Entry
 from sleepgym_boards.site import ablation, pictures
 from sleepgym_boards.site.columns import column_groups, main_metrics
 from sleepgym_boards.site.methods import Method, order_methods
 from sleepgym_boards.site.pages import page
 from sleepgym_boards.site.sharing import compared_metrics, method_script, resamples_script
+from sleepgym_boards.verification.rules import RULES
 
 MARKER = ".sleepgym-site"
 _DOWNLOADS = "files"

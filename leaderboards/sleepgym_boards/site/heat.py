@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sleepgym_boards.verdict import Row
+from sleepgym_boards.verification.verdict import Row
 
 LEVELS = 10
 MOST_DAYS_AS_TABLE = 16

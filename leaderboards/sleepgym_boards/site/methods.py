@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sleepgym.errors import SleepGymError
+from sleepgym.core.errors import SleepGymError
 from sleepgym_boards.board import Board
-from sleepgym_boards.entries import Entry
+from sleepgym_boards.catalogue.entries import Entry
 from sleepgym_boards.site.ranking import Rank, order, rank_intervals
-from sleepgym_boards.verdict import Header, Results
+from sleepgym_boards.verification.verdict import Header, Results
 
 SLOTS = 8
 _CHOSEN_AT_FIRST = 6

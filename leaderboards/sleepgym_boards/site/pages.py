@@ -9,7 +9,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from sleepgym.glossary import explain
+from sleepgym.scoring.glossary import explain
 from sleepgym_boards.board import higher_is_better
 from sleepgym_boards.site import formatting
 from sleepgym_boards.site.heat import LEVELS, MOST_DAYS_AS_TABLE, heat_picture, level

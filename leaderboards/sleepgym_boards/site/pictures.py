@@ -15,7 +15,7 @@ from sleepgym_boards.board import Board, higher_is_better
 from sleepgym_boards.site.formatting import sentence, show, words
 from sleepgym_boards.site.methods import Method
 from sleepgym_boards.site.scales import Scale, linear, logarithmic
-from sleepgym_boards.verdict import Results, Row
+from sleepgym_boards.verification.verdict import Results, Row
 
 WIDTH, HEIGHT = 380, 270
 _LEFT, _RIGHT, _TOP, _BOTTOM = 40, 26, 12, 44

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sleepgym.errors import SleepGymError
-from sleepgym.statistics import FEWEST_FOR_BOOTSTRAP
+from sleepgym.core.errors import SleepGymError
+from sleepgym.scoring.statistics import FEWEST_FOR_BOOTSTRAP
 from sleepgym_boards.board import Board, higher_is_better
 from sleepgym_boards.site.resampling import surely_higher
-from sleepgym_boards.verdict import Results
+from sleepgym_boards.verification.verdict import Results
 
 Rank = tuple[int, int]
 

@@ -1,4 +1,5 @@
-"""The resamples behind :func:`sleepgym.statistics.bootstrap_interval`, for many pairs at once.
+"""The resamples behind :func:`sleepgym.scoring.statistics.bootstrap_interval`, for many pairs at
+once.
 
 That function draws the same resamples for every sample of n streams. A resample's mean is linear
 in the sample, so the draws themselves (how often each stream was drawn) serve all pairs of methods,
@@ -13,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from sleepgym.rng import derive_rng
-from sleepgym.statistics import CONFIDENCE, FEWEST_FOR_BOOTSTRAP, RESAMPLES
+from sleepgym.core.rng import derive_rng
+from sleepgym.scoring.statistics import CONFIDENCE, FEWEST_FOR_BOOTSTRAP, RESAMPLES
 
 TAIL = (1 - CONFIDENCE) / 2
 _ROUNDING = 1e-12  # what floating point leaves of a mean difference of exactly 0
@@ -26,7 +27,7 @@ def resamples(n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
     Returns:
         ``draws``, shape (distinct, n): how often each stream is in a resample; and ``counts``,
-        shape (distinct,), which sum to :data:`sleepgym.statistics.RESAMPLES`.
+        shape (distinct,), which sum to :data:`sleepgym.scoring.statistics.RESAMPLES`.
     """
     result = stats.bootstrap(
         (np.eye(n),),

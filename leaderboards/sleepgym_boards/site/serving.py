@@ -6,7 +6,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from sleepgym.errors import SleepGymError
+from sleepgym.core.errors import SleepGymError
 from sleepgym_boards.site.building import MARKER
 
 HOST = "127.0.0.1"

@@ -11,7 +11,7 @@ import json
 from sleepgym_boards.site.heat import MOST_DAYS_AS_TABLE
 from sleepgym_boards.site.methods import Method
 from sleepgym_boards.site.resampling import table
-from sleepgym_boards.verdict import Results
+from sleepgym_boards.verification.verdict import Results
 
 _DIGITS = 8
 

@@ -8,13 +8,13 @@ import random
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from . import rules
-from .ledger import Fact, Ledger, Told
-from .names import Register
-from .passages import Author, Manner, Passage
-from .questions import Asker, Candidates, Question
-from .seeds import derive
-from .world import base_world
+from sleepgym_tasks.worlds.language.names import Register
+from sleepgym_tasks.worlds.language.seeds import derive
+from sleepgym_tasks.worlds.ledger import Fact, Ledger, Told
+from sleepgym_tasks.worlds.passages import Author, Manner, Passage
+from sleepgym_tasks.worlds.questions import Asker, Candidates, Question
+from sleepgym_tasks.worlds.rules import rules
+from sleepgym_tasks.worlds.world import base_world
 
 PASSAGES_A_DAY = 4
 QUESTIONS_A_SCENE = 5

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from .phrases import ATTRIBUTES, Attribute
+from sleepgym_tasks.worlds.language.phrases import ATTRIBUTES, Attribute
 
 
 class Fact(NamedTuple):

@@ -3,12 +3,21 @@
 import random
 from dataclasses import dataclass
 
-from .ledger import Fact, Ledger, Told
-from .loosening import vary
-from .names import Register
-from .phrases import ASIDES, ATTRIBUTES, BY_OWNER, ENTITY_KINDS, NEWS, NICKNAMES, begin, follow
-from .values import VALUES
-from .world import World
+from sleepgym_tasks.worlds.language.loosening import vary
+from sleepgym_tasks.worlds.language.names import Register
+from sleepgym_tasks.worlds.language.phrases import (
+    ASIDES,
+    ATTRIBUTES,
+    BY_OWNER,
+    ENTITY_KINDS,
+    NEWS,
+    NICKNAMES,
+    begin,
+    follow,
+)
+from sleepgym_tasks.worlds.language.values import VALUES
+from sleepgym_tasks.worlds.ledger import Fact, Ledger, Told
+from sleepgym_tasks.worlds.world import World
 
 
 @dataclass(frozen=True, slots=True)

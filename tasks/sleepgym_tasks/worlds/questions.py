@@ -4,9 +4,9 @@ import random
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from .ledger import Fact, Ledger, Told
-from .loosening import vary
-from .phrases import OPENERS, begin
+from sleepgym_tasks.worlds.language.loosening import vary
+from sleepgym_tasks.worlds.language.phrases import OPENERS, begin
+from sleepgym_tasks.worlds.ledger import Fact, Ledger, Told
 
 KINDS = (
     "direct",

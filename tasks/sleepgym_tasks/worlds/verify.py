@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from .ledger import Fact
-from .phrases import OPENERS, begin
+from sleepgym_tasks.worlds.language.phrases import OPENERS, begin
+from sleepgym_tasks.worlds.ledger import Fact
 
 
 def truths(facts: Iterable[Fact]) -> dict[str, set[str]]:

@@ -9,11 +9,11 @@ import functools
 import random
 from dataclasses import dataclass
 
-from .ledger import Fact
-from .names import Register
-from .phrases import BY_OWNER, ENTITY_KINDS
-from .seeds import derive
-from .values import VALUES
+from sleepgym_tasks.worlds.language.names import Register
+from sleepgym_tasks.worlds.language.phrases import BY_OWNER, ENTITY_KINDS
+from sleepgym_tasks.worlds.language.seeds import derive
+from sleepgym_tasks.worlds.language.values import VALUES
+from sleepgym_tasks.worlds.ledger import Fact
 
 BASE_SEED = 20261122
 SIZES = {"person": 800, "company": 200, "town": 200}

@@ -1,0 +1,1 @@
+"""The agents that sleep is measured against."""

@@ -1,0 +1,72 @@
+"""What the agents with a language model have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+from annotated_types import Ge
+
+from sleepgym import Agent, Question
+from sleepgym_agents.lm.generation import generate
+from sleepgym_agents.lm.model import LanguageModel
+from sleepgym_agents.lm.scoring import choose
+
+
+@dataclass(frozen=True)
+class AnswerSettings:
+    """How questions are answered.
+
+    Attributes:
+        max_answer_tokens: Longest free-text answer.
+    """
+
+    max_answer_tokens: Annotated[int, Ge(1)] = 64
+
+
+class ModelAgent(Agent):
+    """Answers with a language model; choices by likelihood, free text by greedy decoding.
+
+    Subclasses override :meth:`context` to say what stands before a question in the prompt, and the
+    methods of :class:`sleepgym.Agent` to learn. This class itself remembers nothing.
+
+    Attributes:
+        lm: The language model, this agent's own copy.
+    """
+
+    Config: ClassVar[type] = AnswerSettings
+    uses_model: ClassVar[bool] = True
+
+    def __init__(self, config: Any = None, *, seed: int = 0, model: str = "embedded") -> None:
+        super().__init__(config, seed=seed, model=model)
+        self.lm = LanguageModel.load(model, seed, self.meter)
+
+    def context(self, question: Question) -> Sequence[Sequence[int]]:
+        """Token ids of the documents and demonstrations before this question, in order."""
+        return ()
+
+    def answer(self, questions: Sequence[Question]) -> list[str]:
+        """The likeliest choice, or the greedy continuation."""
+        prompts = [self._prompt(question) for question in questions]
+        chosen = [i for i, question in enumerate(questions) if question.choices]
+        free = [i for i, question in enumerate(questions) if not question.choices]
+        offered = [questions[i].choices for i in chosen]
+        labels = choose(self.lm, [prompts[i] for i in chosen], offered)
+        written = generate(self.lm, [prompts[i] for i in free], self.config.max_answer_tokens)
+        answers = dict(zip(chosen, labels, strict=True))
+        answers.update(zip(free, map(self.lm.prompter.answer_text, written), strict=True))
+        return [answers[i] for i in range(len(questions))]
+
+    def save(self, path: Path) -> None:
+        """Nothing was learned: write nothing."""
+
+    def load(self, path: Path) -> None:
+        """There is nothing to read."""
+
+    def _prompt(self, question: Question) -> list[int]:
+        """A prompt that leaves room for an answer; what does not fit goes at the front."""
+        ids = self.lm.prompter.prompt(question.text, self.context(question))
+        room = max(1, self.lm.max_tokens - self.config.max_answer_tokens)
+        return ids[-room:]

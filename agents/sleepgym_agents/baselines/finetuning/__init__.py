@@ -1,0 +1,1 @@
+"""Agents that fine-tune on the day's raw material."""

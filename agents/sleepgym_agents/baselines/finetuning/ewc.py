@@ -1,0 +1,182 @@
+"""The agent that moves what mattered less."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+import torch
+from annotated_types import Ge, Interval
+from safetensors.torch import save_file
+from torch import Tensor
+
+from sleepgym import Night
+from sleepgym.core.rng import derive_rng
+from sleepgym_agents.baselines.finetuning.naive import Naive, NaiveSettings
+from sleepgym_agents.baselines.in_context import InContext
+from sleepgym_agents.lm.checkpoints import named_weights, read_tensors
+from sleepgym_agents.lm.model import LanguageModel
+from sleepgym_agents.training.optimise import (
+    Batch,
+    Example,
+    chain,
+    collate,
+    cross_entropy,
+    optimise,
+    plan,
+)
+from sleepgym_agents.training.pseudo_rehearsal import improvise, openings
+
+Fisher = dict[str, Tensor]
+BIRTH_TOKENS = 128
+
+
+@dataclass(frozen=True)
+class EwcSettings(NaiveSettings):
+    """Settings of :class:`Ewc`: those of :class:`Naive`, and the penalty's.
+
+    Attributes:
+        max_answer_tokens: Longest free-text answer.
+        context_tokens: Window for the day's documents and demonstrations.
+        learning_rate: Of AdamW, at its highest.
+        epochs: Passes over the day's material.
+        batch_size: Sequences of one optimiser step.
+        items_per_sequence: Documents or questions chained into one training sequence.
+        sequence_tokens: Longest training sequence; longer documents are cut into pieces.
+        warmup_share: Share of the steps in which the learning rate rises; then it falls linearly.
+        weight_decay: Of AdamW.
+        max_gradient_norm: Longer gradients are scaled down to it.
+        penalty: Strength of the quadratic penalty (lambda).
+        decay: Weight of the older Fisher information when a day's is added (gamma).
+        birth_sequences: Sequences the model samples before its first night to estimate what
+            mattered at birth; 0 leaves that unprotected.
+    """
+
+    penalty: Annotated[float, Ge(0)] = 20.0
+    decay: Annotated[float, Interval(ge=0, le=1)] = 0.95
+    birth_sequences: Annotated[int, Ge(0)] = 64
+
+
+class Ewc(Naive):
+    """Fine-tunes as :class:`Naive`, with weights that mattered before held by a penalty.
+
+    Elastic weight consolidation (Kirkpatrick et al. 2017), in its online form (Schwarz et al. 2018,
+    "Progress & Compress"): the loss gains ``penalty / 2 * sum_i F_i (w_i - w_i')^2``, where w' are
+    the evening's weights and F is the diagonal of the Fisher information, ``decay`` times the older
+    one plus that of the day, added after each night. The saved state is the weights and F.
+
+    Departures:
+        1. The model comes pretrained and its data is not at hand. F at birth is the mean over
+           sequences that the model samples itself (the true Fisher information at its own
+           distribution).
+        2. A day's F is the empirical one: gradients of the log-likelihood of the day's own tokens.
+    """
+
+    Config: ClassVar[type] = EwcSettings
+
+    def __init__(self, config: Any = None, *, seed: int = 0, model: str = "embedded") -> None:
+        super().__init__(config, seed=seed, model=model)
+        self.fisher: Fisher = {}
+
+    def sleep(self, night: Night) -> Mapping[str, float]:
+        """Train on the day under the penalty, then add the day's Fisher information."""
+        log: dict[str, float] = {}
+        day, self.day = self.day, []
+        if day and (self.learned or self._protect_birth(night)):
+            rng = derive_rng(night.derive_seed("order"))
+            loss = penalised(self.lm.model, self.fisher, self.config.penalty)
+            log = optimise(self.lm, plan(self.lm, day, self.config, rng), self.config, night, loss)
+            if log["steps"] > 0 and "nan_loss" not in log:
+                self.learned = True
+                self._add(self._pieces(day, rng), night)
+        elif day:
+            log = {"steps": 0.0, "stopped_by_budget": 1.0}
+        return {**log, **InContext.sleep(self, night)}
+
+    def save(self, path: Path) -> None:
+        """Write the weights and the Fisher information."""
+        super().save(path)
+        if self.learned:
+            tensors = {name: f.contiguous().cpu() for name, f in self.fisher.items()}
+            save_file(tensors, path / "fisher.safetensors")
+
+    def load(self, path: Path) -> None:
+        """Read the weights and the Fisher information."""
+        super().load(path)
+        if self.learned:
+            tensors = read_tensors(path / "fisher.safetensors")
+            self.fisher = {name: f.to(self.lm.device) for name, f in tensors.items()}
+
+    def _protect_birth(self, night: Night) -> bool:
+        """Estimate what mattered at birth; False where the budget does not allow it."""
+        count = self.config.birth_sequences
+        if not count or self.fisher:
+            return True
+        self._add(improvise(self.lm, openings(self.lm.prompter), count, BIRTH_TOKENS, night), night)
+        return bool(self.fisher)
+
+    def _add(self, examples: Sequence[Example], night: Night) -> None:
+        """Add the Fisher information of sequences to the decayed older one."""
+        new = fisher_information(self.lm, examples, night)
+        for name, f in new.items():
+            self.fisher[name] = f + self.config.decay * self.fisher.get(name, torch.zeros(()))
+
+    def _pieces(self, day: Sequence[Example], rng: np.random.Generator) -> list[Example]:
+        """The day's items, each a sequence of its own."""
+        start = self.lm.prompter.start
+        tokens = min(self.config.sequence_tokens, self.lm.max_tokens - len(start))
+        return chain(day, start, rng, 1, tokens)
+
+
+def fisher_information(lm: LanguageModel, examples: Sequence[Example], night: Night) -> Fisher:
+    """Diagonal of the Fisher information: the mean over sequences of squared gradients.
+
+    Args:
+        lm: The model.
+        examples: Sequences; the gradient is that of the log-likelihood of all tokens whose weight
+            is not 0, summed over a sequence. Sequences without such a token are left out.
+        night: Its budget is asked before each sequence; the others are left out.
+
+    Returns:
+        Parameter name -> tensor of its shape, at least 0; empty where no sequence counted.
+    """
+    parameters = dict(lm.model.named_parameters())
+    sums = {name: torch.zeros_like(p) for name, p in parameters.items()}
+    counted = 0
+    for example in examples:
+        batch = collate([example], lm.device)
+        flops = 6 * lm.parameters * batch.tokens
+        if not night.allows(night_train_tokens=batch.tokens, night_flops=flops):
+            break
+        tokens = (batch.weights[:, 1:] > 0).sum()
+        if not tokens:
+            continue
+        (cross_entropy(lm.model, batch) * tokens).backward()
+        lm.meter.train_tokens += batch.tokens
+        lm.meter.flops += flops
+        counted += 1
+        with torch.no_grad():
+            for name, p in parameters.items():
+                sums[name] += 0 if p.grad is None else p.grad.square()
+        lm.model.zero_grad(set_to_none=True)
+    return {name: total / counted for name, total in sums.items()} if counted else {}
+
+
+def penalised(
+    model: torch.nn.Module, fisher: Fisher, penalty: float
+) -> Callable[[torch.nn.Module, Batch], Tensor]:
+    """Cross-entropy plus ``penalty / 2 * sum_i F_i (w_i - w_i')^2``, w' being the weights now."""
+    anchor = {name: p.clone() for name, p in named_weights(model).items()}
+
+    def loss(model: torch.nn.Module, batch: Batch) -> Tensor:
+        parameters = dict(model.named_parameters())
+        moved = [
+            (f * (parameters[name] - anchor[name]).square()).sum() for name, f in fisher.items()
+        ]
+        held = torch.stack(moved).sum() if moved else torch.zeros((), device=batch.ids.device)
+        return cross_entropy(model, batch) + penalty / 2 * held
+
+    return loss

@@ -1,0 +1,218 @@
+"""The agent that keeps everything and starts anew every night: an upper bound."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+from annotated_types import Ge
+
+from sleepgym import Document, Night, Question
+from sleepgym.core.errors import BadRun
+from sleepgym.core.rng import derive_rng
+from sleepgym_agents.baselines.finetuning.naive import Naive, NaiveSettings
+from sleepgym_agents.baselines.in_context import InContext
+from sleepgym_agents.lm.model import LanguageModel
+from sleepgym_agents.stores.text_store import Memory, Note
+from sleepgym_agents.training.optimise import Example, optimise, plan
+from sleepgym_agents.training.pseudo_rehearsal import (
+    RehearsalSettings,
+    collate_mixed,
+    mix,
+    recite,
+    rehearsing,
+)
+from sleepgym_agents.training.qa_generation import Pair, dream
+
+
+@dataclass(frozen=True)
+class JointSettings(RehearsalSettings, NaiveSettings):
+    """Settings of :class:`Joint`.
+
+    Attributes:
+        max_answer_tokens: Longest free-text answer.
+        context_tokens: Window for the day's documents and demonstrations.
+        learning_rate: Of AdamW, at its highest.
+        epochs: Passes over the material of all days.
+        batch_size: New sequences of one optimiser step.
+        items_per_sequence: Questions chained into one training sequence.
+        sequence_tokens: Longest training sequence.
+        warmup_share: Share of the steps in which the learning rate rises; then it falls linearly.
+        weight_decay: Of AdamW.
+        max_gradient_norm: Longer gradients are scaled down to it.
+        rehearsed: Sequences sampled a night.
+        rehearsed_tokens: Longest of them.
+        rehearsed_batch: How many sequences of what is believed go into an optimiser step.
+        rehearsal_weight: Weight of their divergence beside the loss on new material.
+        chains: Dreams sampled of each document, each a chain of questions and answers.
+        chain_tokens: Longest chain.
+        related: Most other documents that the dreamer reads beside it: none for the first chain,
+            one for the second and so on, then again none.
+    """
+
+    epochs: Annotated[int, Ge(1)] = 5
+    batch_size: Annotated[int, Ge(1)] = 8
+    chains: Annotated[int, Ge(1)] = 7
+    chain_tokens: Annotated[int, Ge(8)] = 160
+    related: Annotated[int, Ge(0)] = 6
+
+
+class Joint(Naive):
+    """Keeps all material and trains the bare model anew every night on the dreams of all days.
+
+    Joint (multi-task) training, the upper bound of continual learning: nothing can be forgotten,
+    because nothing is left behind. Raw text teaches a small model next to nothing, so the bare
+    model dreams questions and answers about every document: alone, where it mistakes least, and
+    with ever more of the documents that share its words beside it, in the order they came; a
+    document is dreamt of again when a new one comes to stand beside it, so that newer facts win and
+    facts of different days meet. Practised questions are learned as they are, documents without a
+    dream as text. Its state, its cost and its material grow with the days: it is **outside any
+    budget** (logged as ``outside_budget``), though a limit that is set is kept.
+
+    Departures:
+        1. Dreams stand in for the documents (see above).
+        2. What the bare model knew is rehearsed as in ``self-replay``.
+
+    Attributes:
+        documents: All documents, oldest first.
+        practised: All practised questions with their right answers.
+        dreams: Of each document.
+    """
+
+    Config: ClassVar[type] = JointSettings
+
+    def __init__(self, config: Any = None, *, seed: int = 0, model: str = "embedded") -> None:
+        super().__init__(config, seed=seed, model=model)
+        self.documents = Memory(sys.maxsize)
+        self.practised: list[Pair] = []
+        self.dreams: list[list[Pair]] = []
+
+    def study(self, documents: Sequence[Document]) -> None:
+        """Read documents and keep them."""
+        super().study(documents)
+        for document in documents:
+            self.documents.add(Note(document.text, document.title))
+
+    def practice(self, questions: Sequence[Question], answers: Sequence[str]) -> None:
+        """Read right answers and keep them."""
+        super().practice(questions, answers)
+        pairs = zip(questions, answers, strict=True)
+        self.practised.extend((question.text, answer) for question, answer in pairs)
+
+    def sleep(self, night: Night) -> Mapping[str, float]:
+        """Dream of what is new, then train the bare model on all days."""
+        log: dict[str, float] = {}
+        if self.day:
+            bare = LanguageModel.load(self.model, self.seed, self.meter)
+            log = self._train(bare, night) if self._dream(bare, night) else {}
+            log = log or {"steps": 0.0, "stopped_by_budget": 1.0}
+            if log["steps"] > 0 and "nan_loss" not in log:
+                self.lm, self.learned = bare, True
+        self.day = []
+        log["dreams"] = float(sum(map(len, self.dreams)))
+        return {**log, "outside_budget": 1.0, **InContext.sleep(self, night)}
+
+    def save(self, path: Path) -> None:
+        """Write the weights and all material."""
+        super().save(path)
+        notes = [[note.title, note.text] for note in self.documents.notes]
+        material = {"documents": notes, "practised": self.practised, "dreams": self.dreams}
+        (path / "material.json").write_text(json.dumps(material))
+
+    def load(self, path: Path) -> None:
+        """Read the weights and all material.
+
+        Raises:
+            BadRun: If the material is not of that form.
+        """
+        super().load(path)
+        file = path / "material.json"
+        try:
+            material = json.loads(file.read_text())
+            for title, text in material["documents"]:
+                self.documents.add(Note(text, title))
+            self.practised = [(asked, answer) for asked, answer in material["practised"]]
+            self.dreams = [[(q, a) for q, a in pairs] for pairs in material["dreams"]]
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise BadRun(f"{file}: not the material of joint: {error}") from error
+
+    def _dream(self, bare: LanguageModel, night: Night) -> bool:
+        """Dream of new documents and of those they stand beside; False where it costs too much."""
+        notes = list(self.documents.notes)
+        new = set(notes[len(self.dreams) :])
+        near = [self._near(note) for note in notes]
+        stale = [i for i, found in enumerate(near) if i >= len(self.dreams) or new & set(found)]
+        shown = [
+            (notes[i], *near[i][: k % (self.config.related + 1)])
+            for i in stale
+            for k in range(self.config.chains)
+        ]
+        texts = {note: bare.prompter.document(Document(note.text, note.title)) for note in notes}
+        parts = [
+            self._fitting(bare, [texts[note] for note in notes if note in few]) for few in shown
+        ]
+        written = len(parts) * self.config.chain_tokens
+        read = sum(len(part) for documents in parts for part in documents) + 8 * len(parts)
+        if not bare.affords(night, read=read, generated=written):
+            return False
+        seed = night.derive_seed("dreams")
+        chains = dream(bare, parts, tokens=self.config.chain_tokens, seed=seed)
+        self.dreams.extend([] for _ in range(len(notes) - len(self.dreams)))
+        for k, i in enumerate(stale):
+            mine = chains[k * self.config.chains : (k + 1) * self.config.chains]
+            self.dreams[i] = [pair for items in mine for pair in items]
+        return True
+
+    def _near(self, note: Note) -> list[Note]:
+        """The documents that share a document's words, the most like it first."""
+        found = self.documents.search(f"{note.title} {note.text}")
+        return list(islice((other for other in found if other != note), self.config.related))
+
+    def _fitting(self, bare: LanguageModel, parts: list[list[int]]) -> list[list[int]]:
+        """The parts that leave room for a dream; the oldest go first."""
+        room = bare.max_tokens - self.config.chain_tokens - 8
+        while sum(map(len, parts)) > room and len(parts) > 1:
+            parts = parts[1:]
+        return [part[:room] for part in parts]
+
+    def _train(self, bare: LanguageModel, night: Night) -> dict[str, float]:
+        """Train on all days beside a rehearsal; nothing where that costs too much."""
+        recitals = recite(bare, self.config, night)
+        if not recitals:
+            return {}
+        rng = derive_rng(night.derive_seed("order"))
+        steps = plan(bare, self._examples(bare), self.config, rng)
+        mixed = mix(steps, recitals, self.config.rehearsed_batch, rng)
+        loss = rehearsing(self.config.rehearsal_weight)
+        return optimise(bare, mixed, self.config, night, loss, collate_mixed)
+
+    def _examples(self, bare: LanguageModel) -> list[Example]:
+        """Dreams that agree, practised questions, and the text of documents without a dream."""
+        prompter = bare.prompter
+        pairs = [*agreed(self.dreams), *self.practised]
+        asked = [
+            Example.joined((prompter.question(question), 0.0), (prompter.answer(answer), 1.0))
+            for question, answer in pairs
+        ]
+        documents = zip(self.documents.notes, self.dreams, strict=True)
+        bereft = [Document(note.text, note.title) for note, dreams in documents if not dreams]
+        return [*asked, *(Example.joined((prompter.document(d), 1.0)) for d in bereft)]
+
+
+def agreed(dreams: Sequence[Sequence[Pair]]) -> list[Pair]:
+    """Each question with the answer that it was dreamt with most often; of equals, the last."""
+    counts: dict[str, Counter[str]] = {}
+    for pairs in dreams:
+        for question, answer in pairs:
+            counts.setdefault(question, Counter())[answer] += 1
+    found = []
+    for question, answers in counts.items():
+        most = max(answers.values())
+        found.append((question, [answer for answer, n in answers.items() if n == most][-1]))
+    return found

@@ -1,0 +1,153 @@
+"""The agent that adds an adapter a day."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+import torch
+from annotated_types import Ge, Gt
+from safetensors.torch import save_file
+from torch import Tensor
+
+from sleepgym import Night
+from sleepgym.core.errors import BadRun
+from sleepgym.core.rng import derive_rng
+from sleepgym_agents.baselines.finetuning.naive import Naive, NaiveSettings
+from sleepgym_agents.baselines.in_context import InContext
+from sleepgym_agents.lm.checkpoints import add_lora, read_tensors
+from sleepgym_agents.lm.model import LanguageModel
+from sleepgym_agents.training.optimise import Batch, cross_entropy, optimise, plan
+
+Adapter = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class LoraPerDaySettings(NaiveSettings):
+    """Settings of :class:`LoraPerDay`: those of :class:`Naive`, and each adapter's.
+
+    Attributes:
+        max_answer_tokens: Longest free-text answer.
+        context_tokens: Window for the day's documents and demonstrations.
+        learning_rate: Of AdamW, at its highest.
+        epochs: Passes over the day's material.
+        batch_size: Sequences of one optimiser step.
+        items_per_sequence: Documents or questions chained into one training sequence.
+        sequence_tokens: Longest training sequence; longer documents are cut into pieces.
+        warmup_share: Share of the steps in which the learning rate rises; then it falls linearly.
+        weight_decay: Of AdamW.
+        max_gradient_norm: Longer gradients are scaled down to it.
+        rank: Rank of a day's adapter in every linear layer.
+        alpha: An adapter's output is scaled by ``alpha / rank``.
+    """
+
+    learning_rate: Annotated[float, Gt(0)] = 5e-3
+    rank: Annotated[int, Ge(1)] = 8
+    alpha: Annotated[float, Gt(0)] = 16.0
+
+
+class LoraPerDay(Naive):
+    """Trains a new LoRA adapter every night; the base and all older adapters stay as they are.
+
+    The baseline "IncLoRA" of O-LoRA (Wang et al. 2023, arXiv:2310.14152): low-rank adapters (Hu et
+    al. 2021, through PEFT), one more a task, with nothing to keep them apart. All of them act on
+    every question. The saved state is the adapters.
+
+    Departures:
+        1. While one adapter is trained, the older ones are merged into the weights: the same
+           function at the cost of one adapter, and rebuilt from the base so that nothing drifts.
+
+    Attributes:
+        adapters: By day, ``<module>.A`` (rank, inputs) and ``<module>.B`` (outputs, rank).
+    """
+
+    Config: ClassVar[type] = LoraPerDaySettings
+
+    def __init__(self, config: Any = None, *, seed: int = 0, model: str = "embedded") -> None:
+        super().__init__(config, seed=seed, model=model)
+        self.adapters: list[Adapter] = []
+
+    @property
+    def added_parameters(self) -> int:
+        """Parameters of all adapters."""
+        return sum(p.numel() for adapter in self.adapters for p in adapter.values())
+
+    def sleep(self, night: Night) -> Mapping[str, float]:
+        """Train a new adapter on the day, then forget its text."""
+        log: dict[str, float] = {}
+        day, self.day = self.day, []
+        if day:
+            add_lora(self.lm, self.config.rank, self.config.alpha, night.derive_seed("lora"))
+            self.start()
+            steps = plan(self.lm, day, self.config, derive_rng(night.derive_seed("order")))
+            log = optimise(self.lm, steps, self.config, night, self.loss())
+            if log["steps"] > 0 and "nan_loss" not in log:
+                self.adapters.append(new_adapter(self.lm.model))
+            self._rebuild()
+        return {**log, "adapters": float(len(self.adapters)), **InContext.sleep(self, night)}
+
+    def start(self) -> None:
+        """Set the new adapter's first weights; as PEFT drew them unless overridden."""
+
+    def loss(self) -> Callable[[torch.nn.Module, Batch], Tensor]:
+        """What the night minimises."""
+        return cross_entropy
+
+    def save(self, path: Path) -> None:
+        """Write the adapters."""
+        tensors = {
+            f"{day}.{name}": p.contiguous().cpu()
+            for day, adapter in enumerate(self.adapters)
+            for name, p in adapter.items()
+        }
+        if tensors:
+            save_file(tensors, path / "adapters.safetensors")
+
+    def load(self, path: Path) -> None:
+        """Read the adapters.
+
+        Raises:
+            BadRun: If the file is not one of adapters to this model.
+        """
+        file = path / "adapters.safetensors"
+        if not file.is_file():
+            return
+        by_day: dict[int, Adapter] = {}
+        for key, p in read_tensors(file).items():
+            day, _, name = key.partition(".")
+            by_day.setdefault(int(day), {})[name] = p.to(self.lm.device)
+        modules = {f"{name}.{part}" for name, _ in self.lm.model.named_modules() for part in "AB"}
+        if any(name not in modules for adapter in by_day.values() for name in adapter):
+            raise BadRun(f"{file}: adapters of another model")
+        self.adapters = [by_day[day] for day in sorted(by_day)]
+        self._rebuild()
+
+    def _rebuild(self) -> None:
+        """The base model with all adapters merged, in their order."""
+        self.lm = LanguageModel.load(self.model, self.seed, self.meter)
+        modules = dict(self.lm.model.named_modules())
+        scale = self.config.alpha / self.config.rank
+        with torch.no_grad():
+            for adapter in self.adapters:
+                for name in (key[: -len(".A")] for key in adapter if key.endswith(".A")):
+                    weight: Any = modules[name].weight
+                    change = adapter[f"{name}.B"].float() @ adapter[f"{name}.A"].float()
+                    weight.add_((scale * change).to(weight.dtype))
+
+
+def new_parts(model: torch.nn.Module) -> dict[str, Tensor]:
+    """The parameters of the adapter in training, by the names that :class:`LoraPerDay` uses."""
+    found = {}
+    for name, p in model.named_parameters():
+        for part in "AB":
+            module, mark, _ = name.partition(f".lora_{part}.")
+            if mark:
+                found[f"{module}.{part}"] = p
+    return found
+
+
+def new_adapter(model: torch.nn.Module) -> Adapter:
+    """A copy of the adapter in training."""
+    return {name: p.detach().clone() for name, p in new_parts(model).items()}

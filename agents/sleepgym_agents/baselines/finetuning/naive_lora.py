@@ -1,0 +1,64 @@
+"""The naive agent with an adapter instead of all weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from annotated_types import Ge, Gt
+
+from sleepgym.core.rng import derive_seed
+from sleepgym_agents.baselines.finetuning.naive import Naive, NaiveSettings
+from sleepgym_agents.lm.checkpoints import add_lora, named_weights
+
+
+@dataclass(frozen=True)
+class NaiveLoraSettings(NaiveSettings):
+    """Settings of :class:`NaiveLora`: those of :class:`Naive`, and the adapter's.
+
+    Attributes:
+        max_answer_tokens: Longest free-text answer.
+        context_tokens: Window for the day's documents and demonstrations.
+        learning_rate: Of AdamW, at its highest.
+        epochs: Passes over the day's material.
+        batch_size: Sequences of one optimiser step.
+        items_per_sequence: Documents or questions chained into one training sequence.
+        sequence_tokens: Longest training sequence; longer documents are cut into pieces.
+        warmup_share: Share of the steps in which the learning rate rises; then it falls linearly.
+        weight_decay: Of AdamW.
+        max_gradient_norm: Longer gradients are scaled down to it.
+        rank: Rank of the adapter in every linear layer.
+        alpha: The adapter's output is scaled by ``alpha / rank``.
+    """
+
+    rank: Annotated[int, Ge(1)] = 32
+    alpha: Annotated[float, Gt(0)] = 64.0
+
+
+class NaiveLora(Naive):
+    """Fine-tunes one LoRA adapter, further every night; the base weights stay as they are.
+
+    As :class:`Naive`, with low-rank adapters (Hu et al. 2021, through PEFT) in every linear layer.
+    Rank 32 and alpha 64 are those of SEAL's inner loop (Zweiger et al. 2025). The saved state is
+    the adapter.
+
+    Departures:
+        1. SEAL merges the adapter after each edit and starts a new one; here one adapter grows on.
+    """
+
+    Config: ClassVar[type] = NaiveLoraSettings
+    saved: ClassVar[str] = "lora_"
+
+    @property
+    def added_parameters(self) -> int:
+        """Parameters of the adapter; 0 before the first night with material."""
+        return self._adapter_size if self.learned else 0
+
+    def prepare(self) -> None:
+        """Put the adapter in, once."""
+        if not self._adapter_size:
+            add_lora(self.lm, self.config.rank, self.config.alpha, derive_seed(self.seed, "lora"))
+
+    @property
+    def _adapter_size(self) -> int:
+        return sum(p.numel() for p in named_weights(self.lm.model, self.saved).values())

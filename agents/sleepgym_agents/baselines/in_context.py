@@ -1,0 +1,87 @@
+"""The agent that only reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
+
+from annotated_types import Ge
+
+from sleepgym import Document, Night, Question
+from sleepgym_agents.baselines.base_agent import AnswerSettings, ModelAgent
+from sleepgym_agents.lm.scoring import score_continuations
+from sleepgym_agents.training.qa_generation import dream
+
+
+@dataclass(frozen=True)
+class InContextSettings(AnswerSettings):
+    """Settings of :class:`InContext`.
+
+    Attributes:
+        max_answer_tokens: Longest free-text answer.
+        context_tokens: Window for the day's documents and demonstrations; cut to what the model's
+            positions leave beside a question and its answer.
+    """
+
+    context_tokens: Annotated[int, Ge(0)] = 2048
+
+
+class InContext(ModelAgent):
+    """Keeps the day in the prompt, newest last; the night wipes it.
+
+    In-context learning (Brown et al. 2020) over a stream: documents and demonstrations stand
+    before every question in the order they came. When they exceed the window, the oldest go whole.
+    The saved state is empty.
+
+    Departures:
+        1. Demonstrations are all that was practised, not a selection balanced over labels.
+    """
+
+    Config: ClassVar[type] = InContextSettings
+
+    def __init__(self, config: Any = None, *, seed: int = 0, model: str = "embedded") -> None:
+        super().__init__(config, seed=seed, model=model)
+        self.parts: list[list[int]] = []
+
+    def study(self, documents: Sequence[Document]) -> None:
+        """Take documents into the context."""
+        self._take(self.lm.prompter.document(document) for document in documents)
+
+    def practice(self, questions: Sequence[Question], answers: Sequence[str]) -> None:
+        """Take questions with their right answers into the context."""
+        pairs = zip(questions, answers, strict=True)
+        self._take(self.lm.prompter.demonstration(q.text, answer) for q, answer in pairs)
+
+    def context(self, question: Question) -> Sequence[Sequence[int]]:
+        """The day so far."""
+        return self.parts
+
+    def dream(self, chains: int, tokens: int = 240, seed: int = 0) -> list[tuple[str, str]]:
+        """Questions and answers that the model writes about its context.
+
+        Args:
+            chains: Sequences to sample, at temperature 1.
+            tokens: Longest sequence.
+            seed: Of the sampling.
+        """
+        written = dream(self.lm, [self.parts] * chains, tokens=tokens, seed=seed)
+        return [pair for chain in written for pair in chain]
+
+    def recites(self, questions: Sequence[Question], answers: Sequence[str]) -> list[bool]:
+        """Whether greedy decoding would give exactly these answers, by one teacher-forced pass."""
+        prompts = [self._prompt(question) for question in questions]
+        gold = [self.lm.prompter.answer(answer) for answer in answers]
+        return [scored.exact for scored in score_continuations(self.lm, prompts, gold)]
+
+    def sleep(self, night: Night) -> Mapping[str, float]:
+        """Forget the day."""
+        self.parts = []
+        return {}
+
+    def _take(self, parts) -> None:
+        self.parts.extend(parts)
+        limit = min(self.config.context_tokens, self.lm.max_tokens // 2)
+        size = sum(map(len, self.parts))
+        while size > limit:
+            size -= len(self.parts.pop(0))

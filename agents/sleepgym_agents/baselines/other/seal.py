@@ -1,0 +1,208 @@
+"""The agent that fine-tunes itself on what it writes about what it read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+import torch
+from annotated_types import Ge, Gt, Interval
+
+from sleepgym import Document, Night
+from sleepgym.core.rng import derive_rng, derive_seed
+from sleepgym_agents.baselines.finetuning.naive import Naive, NaiveSettings
+from sleepgym_agents.baselines.in_context import InContext
+from sleepgym_agents.lm.checkpoints import load_weights
+from sleepgym_agents.lm.generation import generate
+from sleepgym_agents.lm.lora import temporary_lora
+from sleepgym_agents.lm.model import LanguageModel
+from sleepgym_agents.training.optimise import Example, optimise, plan
+from sleepgym_agents.training.qa_generation import Pair, parse_items
+
+DREAMER_RANK, DREAMER_ALPHA = 64, 128.0  # SEAL's ReST-EM adapter
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "own": {},
+    "single-passage": {
+        "edits": 1,
+        "each": "passage",
+        "epochs": 10,
+        "batch_size": 1,
+        "items_per_sequence": 1,
+        "learning_rate": 1e-3,
+        "rank": 32,
+        "alpha": 64.0,
+        "top_p": 0.95,
+    },
+    "continued-pretraining": {
+        "edits": 5,
+        "each": "day",
+        "epochs": 3,
+        "batch_size": 8,
+        "items_per_sequence": 1,
+        "learning_rate": 1e-3,
+        "rank": 32,
+        "alpha": 64.0,
+        "top_p": 0.95,
+    },
+}
+
+
+@dataclass(frozen=True)
+class SealSettings(NaiveSettings):
+    """Settings of :class:`Seal`.
+
+    Attributes:
+        max_answer_tokens: Longest free-text answer.
+        context_tokens: Window for the day's documents and demonstrations.
+        learning_rate: Of AdamW, at its highest.
+        epochs: Passes over an edit.
+        batch_size: Sequences of one optimiser step.
+        items_per_sequence: Implications chained into one training sequence.
+        sequence_tokens: Longest training sequence.
+        warmup_share: Share of the steps in which the learning rate rises; then it falls linearly.
+        weight_decay: Of AdamW.
+        max_gradient_norm: Longer gradients are scaled down to it.
+        preset: ``single-passage`` and ``continued-pretraining`` are SEAL's settings, and win over
+            what is set beside them; ``own`` are those of this page.
+        edits: Chains of implications sampled about a passage.
+        edit_tokens: Longest chain.
+        top_p: Implications are sampled from the likeliest tokens that reach this sum.
+        each: Whether an inner loop (a LoRA adapter, trained and merged) takes one passage or all
+            of the day.
+        rank: Rank of the inner loop's adapter in every linear layer.
+        alpha: The adapter's output is scaled by ``alpha / rank``.
+        dreamer: File of an adapter that :func:`sleepgym_agents.outer_loops.seal.rest_em` trained;
+            it is on while implications are written. Empty is none.
+    """
+
+    batch_size: int = 4
+    preset: Literal["own", "single-passage", "continued-pretraining"] = "own"
+    edits: Annotated[int, Ge(1)] = 4
+    edit_tokens: Annotated[int, Ge(8)] = 160
+    top_p: Annotated[float, Interval(gt=0, le=1)] = 1.0
+    each: Literal["passage", "day"] = "day"
+    rank: Annotated[int, Ge(1)] = 32
+    alpha: Annotated[float, Gt(0)] = 64.0
+    dreamer: str = ""
+
+    def __post_init__(self) -> None:
+        for name, value in PRESETS[self.preset].items():
+            object.__setattr__(self, name, value)
+
+
+class Seal(Naive):
+    """Writes implications of every passage, trains a LoRA adapter on them, and merges it.
+
+    Self-Adapting Language Models (SEAL; Zweiger et al. 2025, arXiv:2506.10943), knowledge
+    incorporation. A self-edit is a list of implications that the model writes with the passage in
+    its context; the inner loop trains a LoRA adapter (rank 32, alpha 64, 10 epochs, learning rate
+    1e-3) on each implication and on the passage itself, and merges it. The outer loop, ReST-EM on
+    training streams, is :mod:`sleepgym_agents.outer_loops.seal`; it yields the ``dreamer``. The
+    saved state is all weights.
+
+    Departures:
+        1. Implications are dreams: questions with their answers, the form that the model writes.
+        2. Batches are padded to their longest sequence, and padding counts nothing; SEAL pads to
+           2,048 tokens and trains on the padding.
+        3. Everything random comes from the run's seed; SEAL seeds from the clock.
+        4. The dreamer is an adapter of its own; SEAL's ReST-EM changes the model that is edited.
+        5. Several implications are chained into one sequence (not in SEAL's presets).
+        6. All edits of a night are written by the evening's self, before the first is merged.
+        7. Practised questions are learned with their right answers beside the edits.
+    """
+
+    Config: ClassVar[type] = SealSettings
+
+    def __init__(self, config: Any = None, *, seed: int = 0, model: str = "embedded") -> None:
+        super().__init__(config, seed=seed, model=model)
+        self.texts: list[list[int]] = []
+
+    def study(self, documents: Sequence[Document]) -> None:
+        """Read documents and lay them by for the night."""
+        InContext.study(self, documents)  # Naive would learn them as they are
+        self.texts.extend(self.lm.prompter.document(document) for document in documents)
+
+    def sleep(self, night: Night) -> Mapping[str, float]:
+        """Edit, train, merge; then forget the day's text."""
+        log: dict[str, float] = {"implications": 0.0, "steps": 0.0}
+        for number, (examples, implications) in enumerate(self._loops(night)):
+            seed = night.derive_seed("lora", number)
+            with temporary_lora(self.lm, self.config.rank, self.config.alpha, seed, merge=True):
+                rng = derive_rng(night.derive_seed("order", number))
+                steps = plan(self.lm, examples, self.config, rng)
+                done = optimise(self.lm, steps, self.config, night)
+            done["steps"] += log["steps"]
+            log |= {**done, "implications": log["implications"] + implications}
+            self.learned |= done["steps"] > 0 and "nan_loss" not in done
+            if "stopped_by_budget" in done:
+                break
+        self.day, self.texts = [], []
+        return {**log, **super().sleep(night)}
+
+    def edit(self, texts: Sequence[Sequence[int]], night: Night) -> list[list[Pair]]:
+        """Implications of each text, by the dreamer."""
+        config = self.config
+        prompts = edit_prompts(self.lm, texts, config.edits)
+        count, longest = len(prompts), config.edit_tokens
+        while count and not self.lm.affords(
+            night, read=sum(map(len, prompts[:count])), generated=longest * count
+        ):
+            count -= 1
+        with dreaming(self.lm, config.dreamer):
+            written = sample_edits(
+                self.lm, prompts[:count], longest, config.top_p, night.derive_seed("edits")
+            )
+        found: list[list[Pair]] = [[] for _ in texts]
+        for i, ids in enumerate(written):
+            found[i // config.edits].extend(parse_items(self.lm.prompter, ids))
+        return [list(dict.fromkeys(pairs)) for pairs in found]
+
+    def _loops(self, night: Night) -> Iterator[tuple[list[Example], int]]:
+        """The examples of each inner loop, and how many implications are among them."""
+        documents = [Example.joined((ids, 1.0)) for ids in self.texts]
+        edits = self.edit(self.texts, night)
+        learned = [implications(self.lm, pairs) for pairs in edits]
+        if self.config.each == "day":
+            everything = [*documents, *(e for own in learned for e in own), *self.day]
+            if everything:
+                yield everything, sum(map(len, learned))
+            return
+        for document, own in zip(documents, learned, strict=True):
+            yield [document, *own], len(own)
+        if self.day:
+            yield self.day, 0
+
+
+def edit_prompts(lm: LanguageModel, texts: Sequence[Sequence[int]], count: int) -> list[list[int]]:
+    """What the dreamer reads: each text ``count`` times, in order."""
+    prompter = lm.prompter
+    return [[*prompter.start, *ids, *prompter.dream] for ids in texts for _ in range(count)]
+
+
+def sample_edits(
+    lm: LanguageModel, prompts: Sequence[Sequence[int]], tokens: int, top_p: float, seed: int
+) -> list[list[int]]:
+    """Continuations at temperature 1, as token ids."""
+    return generate(
+        lm, prompts, tokens, temperature=1.0, top_p=top_p, seed=seed, stop_at_answer=False
+    )
+
+
+def implications(lm: LanguageModel, pairs: Sequence[Pair]) -> list[Example]:
+    """What is learned of an edit: every token of each question and answer."""
+    return [Example.joined((lm.prompter.demonstration(*pair), 1.0)) for pair in pairs]
+
+
+@contextmanager
+def dreaming(lm: LanguageModel, dreamer: str) -> Iterator[None]:
+    """Within this context the model has the dreamer's adapter, if there is one."""
+    if not dreamer:
+        yield
+        return
+    with temporary_lora(lm, DREAMER_RANK, DREAMER_ALPHA, derive_seed(0, "dreamer")):
+        load_weights(lm.model, Path(dreamer), "lora_")
+        with torch.no_grad():
+            yield

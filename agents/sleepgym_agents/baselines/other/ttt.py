@@ -1,0 +1,123 @@
+"""The agent that trains for every task when it is asked, and forgets that training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from annotated_types import Ge, Gt
+
+from sleepgym import Budget, Night, Question
+from sleepgym.core.rng import derive_rng, derive_seed
+from sleepgym_agents.baselines.text.retrieval import Retrieval, RetrievalSettings
+from sleepgym_agents.lm.lora import temporary_lora
+from sleepgym_agents.stores.text_store import Note
+from sleepgym_agents.training.optimise import Example, TrainingSettings, optimise, plan
+
+
+@dataclass(frozen=True)
+class TttSettings(TrainingSettings, RetrievalSettings):
+    """Settings of :class:`Ttt`.
+
+    Attributes:
+        max_answer_tokens: Longest free-text answer.
+        store_bytes: Size of the text memory; the oldest notes go first.
+        retrieved: Demonstrations and passages of a task.
+        passage_words: Documents are stored in passages of about this many words.
+        learning_rate: Of AdamW, at its highest.
+        epochs: Passes over a task's examples.
+        batch_size: Sequences of one optimiser step.
+        items_per_sequence: Leave-one-out tasks chained into one sequence.
+        sequence_tokens: Longest training sequence.
+        warmup_share: Share of the steps in which the learning rate rises; then it falls linearly.
+        weight_decay: Of AdamW.
+        max_gradient_norm: Longer gradients are scaled down to it.
+        orders: Orders of the other demonstrations in which each one is left out.
+        max_examples: Most examples of a task.
+        rank: Rank of a task's adapter in every linear layer.
+        alpha: The adapter's output is scaled by ``alpha / rank``.
+    """
+
+    retrieved: Annotated[int, Ge(1)] = 8
+    learning_rate: float = 5e-4
+    epochs: int = 2
+    batch_size: int = 2
+    items_per_sequence: int = 1
+    sequence_tokens: Annotated[int, Ge(16)] = 1024
+    orders: Annotated[int, Ge(1)] = 1
+    max_examples: Annotated[int, Ge(1)] = 250
+    rank: Annotated[int, Ge(1)] = 128
+    alpha: Annotated[float, Gt(0)] = 16.0
+
+
+class Ttt(Retrieval):
+    """Trains a LoRA adapter on a task's demonstrations when asked, answers, and throws it away.
+
+    Test-time training for few-shot learning (Akyurek et al. 2024, arXiv:2411.07279): each
+    demonstration is left out once and asked after the others, in several orders (the
+    augmentation); a LoRA adapter (rank 128, alpha 16, batches of 2, two epochs, at most 250
+    examples) learns these leave-one-out tasks, the loss counting every demonstration's answer but
+    the first; then the questions are answered after all demonstrations, and the weights are as
+    before. The saved state is the text memory of ``retrieval``.
+
+    Departures:
+        1. An ARC task comes with its demonstrations; here a question's task is the set of its
+           nearest ones in the text memory (BM25), and questions with the same set share an
+           adapter.
+        2. Augmentation is by order alone: the geometric ones of ARC mean nothing for text. Nor is
+           there a vote over augmented answers.
+        3. Passages that are retrieved stand in the prompt; they are not trained on. Below two
+           demonstrations nothing is trained.
+        4. Every linear layer is adapted; theirs leave out keys and outputs of attention.
+    """
+
+    Config: ClassVar[type] = TttSettings
+
+    def answer(self, questions: Sequence[Question]) -> list[str]:
+        """Train for each task, answer its questions, restore the weights."""
+        tasks: dict[tuple[Note, ...], list[int]] = {}
+        for i, question in enumerate(questions):
+            tasks.setdefault(self._demonstrations(question), []).append(i)
+        answers = [""] * len(questions)
+        for demonstrations, members in tasks.items():
+            asked = [questions[i] for i in members]
+            if len(demonstrations) < 2:
+                replies = super().answer(asked)
+            else:
+                replies = self._answer_trained(demonstrations, asked)
+            for i, reply in zip(members, replies, strict=True):
+                answers[i] = reply
+        return answers
+
+    def leave_one_out(self, demonstrations: Sequence[Note], seed: int) -> list[Example]:
+        """Every demonstration asked after the others, in several orders."""
+        prompter = self.lm.prompter
+        rng = derive_rng(seed, "orders")
+        examples = []
+        for _ in range(self.config.orders):
+            for left_out in range(len(demonstrations)):
+                others = [i for i in rng.permutation(len(demonstrations)) if i != left_out]
+                parts: list[tuple[Sequence[int], float]] = []
+                for place, i in enumerate([*others, left_out]):
+                    note = demonstrations[i]
+                    parts.append((prompter.question(note.text), 0.0))
+                    parts.append((prompter.answer(note.answer or ""), float(place > 0)))
+                examples.append(Example.joined(*parts))
+        return examples[: self.config.max_examples]
+
+    def _answer_trained(
+        self, demonstrations: Sequence[Note], questions: Sequence[Question]
+    ) -> list[str]:
+        texts = [f"{note.text}\n{note.answer}" for note in demonstrations]
+        seed = derive_seed(self.seed, "ttt", *texts)
+        examples = self.leave_one_out(demonstrations, seed)
+        with temporary_lora(self.lm, self.config.rank, self.config.alpha, seed):
+            steps = plan(self.lm, examples, self.config, derive_rng(seed, "batches"))
+            by_day = Night(0, Budget(), seed, self.meter)  # no night: no budget
+            optimise(self.lm, steps, self.config, by_day)
+            return super().answer(questions)
+
+    def _demonstrations(self, question: Question) -> tuple[Note, ...]:
+        notes = self.memory.best(question.text, self.config.retrieved)
+        return tuple(note for note in notes if note.answer is not None)

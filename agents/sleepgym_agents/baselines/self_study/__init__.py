@@ -1,0 +1,1 @@
+"""Agents that turn their day into questions, or practice into rewards, and learn from these."""

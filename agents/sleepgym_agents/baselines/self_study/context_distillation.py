@@ -1,0 +1,106 @@
+"""The agent that teaches itself, without the day in its prompt, what it says with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from annotated_types import Ge, Interval
+
+from sleepgym import Night
+from sleepgym.core.rng import derive_rng
+from sleepgym_agents.baselines.self_study.self_study import SelfStudy, SelfStudySettings
+from sleepgym_agents.training.distillation import (
+    Lesson,
+    LessonBatch,
+    chain_lessons,
+    collator,
+    distillation,
+    teach,
+)
+from sleepgym_agents.training.divergence import Divergence
+from sleepgym_agents.training.optimise import optimise
+from sleepgym_agents.training.qa_generation import Pair
+
+
+@dataclass(frozen=True)
+class ContextDistillationSettings(SelfStudySettings):
+    """Settings of :class:`ContextDistillation`.
+
+    Attributes:
+        max_answer_tokens: Longest free-text answer.
+        context_tokens: Window for the day's documents and demonstrations.
+        learning_rate: Of AdamW, at its highest.
+        epochs: Passes over the night's items.
+        batch_size: Sequences of one optimiser step.
+        items_per_sequence: Items chained into one training sequence.
+        sequence_tokens: Longest training sequence.
+        warmup_share: Share of the steps in which the learning rate rises; then it falls linearly.
+        weight_decay: Of AdamW.
+        max_gradient_norm: Longer gradients are scaled down to it.
+        chains: Dreams sampled about the day, each a chain of questions and answers.
+        dream_tokens: Longest chain.
+        rank: Rank of a LoRA adapter in every linear layer; 0 trains all weights.
+        alpha: The adapter's output is scaled by ``alpha / rank``.
+        divergence: Of student from teacher: forward KL, reverse KL or Jensen-Shannon.
+        beta: Share of the teacher in the Jensen-Shannon mixture.
+        question_weight: How much predicting a question's tokens counts beside the answer's.
+    """
+
+    learning_rate: float = 5e-4
+    epochs: int = 6
+    divergence: Divergence = "forward"
+    beta: Annotated[float, Interval(gt=0, lt=1)] = 0.5
+    question_weight: Annotated[float, Ge(0)] = 0.0
+
+
+class ContextDistillation(SelfStudy):
+    """Distils the evening's self, which reads the day, into the morning's, which does not.
+
+    Context distillation (Askell et al. 2021, section 2.2; Snell, Klein and Zhong 2022),
+    off-policy: the model writes questions and answers with the day in its prompt (and takes what
+    was practised); it notes its distribution over every token of the answers, the day still in the
+    prompt; then it learns to have that distribution when the prompt is the question alone. The
+    student is never shown a token of the day's documents.
+
+    Departures:
+        1. Snell et al. let the student's answer leave out the teacher's reasoning; the answers
+           here are short and are distilled whole.
+        2. Several items are chained into one sequence, so that the model does not learn to stop
+           after one.
+    """
+
+    Config: ClassVar[type] = ContextDistillationSettings
+
+    def consolidate(self, items: Sequence[Pair], night: Night) -> dict[str, float]:
+        """Train on the divergence from the teacher."""
+        lessons = self.lessons(items, night)
+        if not lessons:
+            return {"stopped_by_budget": 1.0}
+        config = self.config
+
+        def loss(model, batch: LessonBatch):
+            return distillation(model, batch, config.divergence, config.beta)
+
+        collate = collator(self.lm, config.question_weight)
+        return optimise(self.lm, self.steps(lessons, night), config, night, loss, collate)
+
+    def lessons(self, items: Sequence[Pair], night: Night) -> list[Lesson]:
+        """The items with the distribution of the self that has the day in its prompt."""
+        context = [i for part in self.parts for i in part]
+        prompter = self.lm.prompter
+        read = len(context) + sum(len(prompter.demonstration(*pair)) for pair in items)
+        return teach(self.lm, items, context) if self.lm.affords(night, read=read) else []
+
+    def steps(self, lessons: Sequence[Lesson], night: Night) -> list[list[list[Lesson]]]:
+        """The batches of a night: every epoch chains and shuffles anew."""
+        config = self.config
+        rng = derive_rng(night.derive_seed("order"))
+        tokens = min(config.sequence_tokens, self.lm.max_tokens - len(self.lm.prompter.start))
+        steps: list[list[list[Lesson]]] = []
+        for _ in range(config.epochs):
+            chains = chain_lessons(lessons, rng, config.items_per_sequence, tokens)
+            size = config.batch_size
+            steps.extend(chains[at : at + size] for at in range(0, len(chains), size))
+        return steps

@@ -1,0 +1,1 @@
+"""Agents that keep text, or nothing."""

@@ -1,0 +1,122 @@
+"""The agent that keeps a notebook."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+from annotated_types import Ge
+
+from sleepgym import Document, Night, Question
+from sleepgym.core.errors import BadSetting
+from sleepgym_agents.baselines.in_context import InContext, InContextSettings
+from sleepgym_agents.stores.text_store import Memory, Note
+
+
+@dataclass(frozen=True)
+class NotebookSettings(InContextSettings):
+    """Settings of :class:`Notebook`.
+
+    Attributes:
+        max_answer_tokens: Longest free-text answer.
+        context_tokens: Window for the day's documents and demonstrations.
+        store_bytes: Size of the notebook; the oldest notes go first.
+        retrieved: Notes put into the prompt.
+        chains: Sequences of notes written a night.
+        chain_tokens: Longest of them.
+    """
+
+    store_bytes: Annotated[int, Ge(0)] = 100_000
+    retrieved: Annotated[int, Ge(1)] = 4
+    chains: Annotated[int, Ge(1)] = 24
+    chain_tokens: Annotated[int, Ge(1)] = 160
+
+
+class Notebook(InContext):
+    """Writes notes about the day every night and reads the best of them before it answers.
+
+    A text memory that the model itself writes and reads, as in MemoryBank (Zhong et al. 2023) and
+    its like: with the day in context the model dreams questions and answers, and each is a note;
+    practised questions are notes as they are. The ``retrieved`` best BM25 hits (Robertson and
+    Zaragoza 2009) stand before a question, in the order they were written, dreams as documents and
+    practised questions as demonstrations. The saved state is that text, never more than
+    ``store_bytes``; nothing is trained.
+
+    Departures:
+        1. Notes are questions with answers, not summaries: what the embedded model can write. It
+           reads them better as a document (``question answer.``) than as a demonstration.
+        2. Notes are forgotten oldest first, not by how often they were of use. One that is written
+           again becomes the newest.
+    """
+
+    Config: ClassVar[type] = NotebookSettings
+
+    def __init__(self, config: Any = None, *, seed: int = 0, model: str = "embedded") -> None:
+        super().__init__(config, seed=seed, model=model)
+        self.memory = Memory(self.config.store_bytes)
+        self.practised: list[Note] = []
+
+    def practice(self, questions: Sequence[Question], answers: Sequence[str]) -> None:
+        """Read right answers and lay them by for the notebook."""
+        super().practice(questions, answers)
+        pairs = zip(questions, answers, strict=True)
+        self.practised.extend(Note(question.text, answer=answer) for question, answer in pairs)
+
+    def context(self, question: Question) -> Sequence[Sequence[int]]:
+        """The best notes, then the day so far."""
+        notes = self.memory.best(question.text, self.config.retrieved)
+        return [*map(self._ids, notes), *self.parts]
+
+    def sleep(self, night: Night) -> Mapping[str, float]:
+        """Write down the day, then forget it."""
+        log: dict[str, float] = {}
+        notes, self.practised = self.practised, []
+        if self.parts:
+            if self._affordable(night):
+                seed = night.derive_seed("notes")
+                pairs = self.dream(self.config.chains, self.config.chain_tokens, seed)
+                dreamt = dict.fromkeys(Note(f"{asked} {answer}.") for asked, answer in pairs)
+                notes = [*dreamt, *notes]
+            else:
+                log["stopped_by_budget"] = 1.0
+        self._write(notes)
+        log = {**log, "written": float(len(notes)), "notes": float(len(self.memory.notes))}
+        return {**log, **super().sleep(night)}
+
+    def save(self, path: Path) -> None:
+        """Write the notebook."""
+        self.memory.save(path / "memory.jsonl")
+
+    def load(self, path: Path) -> None:
+        """Read the notebook."""
+        self.memory.load(path / "memory.jsonl")
+
+    def _affordable(self, night: Night) -> bool:
+        written = self.config.chains * self.config.chain_tokens
+        read = self.config.chains * (sum(map(len, self.parts)) + 8)  # and the markers around
+        return self.lm.affords(night, read=read, generated=written)
+
+    def _ids(self, note: Note) -> list[int]:
+        if note.answer is None:
+            return self.lm.prompter.document(Document(note.text))
+        return self.lm.prompter.demonstration(note.text, note.answer)
+
+    def _write(self, notes: Sequence[Note]) -> None:
+        """Add notes; one that is there already moves to the end.
+
+        Raises:
+            BadSetting: If the notebook cannot hold one of them.
+        """
+        largest = max((len(note.line) for note in notes), default=0)
+        if largest > self.config.store_bytes:
+            raise BadSetting(
+                f"store_bytes={self.config.store_bytes}: one note takes {largest} bytes; "
+                f"set store_bytes to {largest} or more"
+            )
+        new = dict.fromkeys(notes)
+        kept = [note for note in self.memory.notes if note not in new]
+        self.memory = Memory(self.config.store_bytes)
+        for note in [*kept, *new]:
+            self.memory.add(note)

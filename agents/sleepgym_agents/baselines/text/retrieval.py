@@ -1,0 +1,83 @@
+"""The agent with a library card."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+from annotated_types import Ge
+
+from sleepgym import Document, Night, Question
+from sleepgym_agents.baselines.base_agent import AnswerSettings, ModelAgent
+from sleepgym_agents.stores.text_store import Memory, Note, passages
+
+
+@dataclass(frozen=True)
+class RetrievalSettings(AnswerSettings):
+    """Settings of :class:`Retrieval`.
+
+    Attributes:
+        max_answer_tokens: Longest free-text answer.
+        store_bytes: Size of the text memory; the oldest notes go first.
+        retrieved: Notes put into the prompt.
+        passage_words: Documents are stored in passages of about this many words.
+    """
+
+    store_bytes: Annotated[int, Ge(0)] = 1_000_000
+    retrieved: Annotated[int, Ge(1)] = 4
+    passage_words: Annotated[int, Ge(1)] = 100
+
+
+class Retrieval(ModelAgent):
+    """Stores everything as text and puts the best BM25 hits before each question.
+
+    Retrieval-augmented generation (Lewis et al. 2020) with BM25 (Robertson and Zaragoza 2009; the
+    bm25s package). Passages and practised questions are stored as they come, in a memory of
+    ``store_bytes``; the best ``retrieved`` of them stand before a question, in the order they came,
+    so that of two facts that contradict each other the newer is read last. The saved state is that
+    text. There is no context besides.
+
+    Departures:
+        1. A fixed, untrained retriever; the model is not trained to use it.
+    """
+
+    Config: ClassVar[type] = RetrievalSettings
+
+    def __init__(self, config: Any = None, *, seed: int = 0, model: str = "embedded") -> None:
+        super().__init__(config, seed=seed, model=model)
+        self.memory = Memory(self.config.store_bytes)
+
+    def study(self, documents: Sequence[Document]) -> None:
+        """Store documents in passages."""
+        for document in documents:
+            for note in passages(document, self.config.passage_words):
+                self.memory.add(note)
+
+    def practice(self, questions: Sequence[Question], answers: Sequence[str]) -> None:
+        """Store questions with their right answers."""
+        for question, answer in zip(questions, answers, strict=True):
+            self.memory.add(Note(question.text, answer=answer))
+
+    def context(self, question: Question) -> Sequence[Sequence[int]]:
+        """The best hits, in the order they came."""
+        notes = self.memory.best(question.text, self.config.retrieved)
+        return [self._ids(note) for note in notes]
+
+    def sleep(self, night: Night) -> Mapping[str, float]:
+        """Nothing to consolidate: the memory is kept as it is."""
+        return {"notes": float(len(self.memory.notes))}
+
+    def save(self, path: Path) -> None:
+        """Write the memory."""
+        self.memory.save(path / "memory.jsonl")
+
+    def load(self, path: Path) -> None:
+        """Read the memory."""
+        self.memory.load(path / "memory.jsonl")
+
+    def _ids(self, note: Note) -> list[int]:
+        if note.answer is None:
+            return self.lm.prompter.document(Document(note.text, note.title))
+        return self.lm.prompter.demonstration(note.text, note.answer)

@@ -1,0 +1,59 @@
+"""Expert memory on disk: unlocked experts and what the router stores, nothing of the model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from sleepgym.core.errors import BadRun
+from sleepgym_agents.experts.expert_memory import ExpertMemory
+from sleepgym_agents.lm.checkpoints import read_tensors
+
+
+def save_memory(memory: ExpertMemory, path: Path) -> None:
+    """Write unlocked experts in bfloat16, and names, keys or gates; nothing before the first night.
+
+    Args:
+        memory: What to write.
+        path: The folder: ``memory.json`` (which experts), ``experts.safetensors``, and one file
+            named after what the router stores.
+    """
+    if not memory.unlocked:
+        return
+    (path / "memory.json").write_text(json.dumps({"unlocked": memory.unlocked}) + "\n")
+    tensors = {
+        f"{level}.{slot}.{layer}.{name}": p.detach().bfloat16().cpu().contiguous()
+        for level, slot in memory.unlocked
+        for layer, expert in enumerate(memory.experts((level, slot)))
+        for name, p in expert.named_parameters()
+    }
+    save_file(tensors, path / "experts.safetensors")
+    stored = {name: t.cpu().contiguous() for name, t in memory.router.tensors().items()}
+    if stored:
+        save_file(stored, path / f"{memory.router.stores}.safetensors")
+
+
+def load_memory(memory: ExpertMemory, path: Path) -> None:
+    """Read what :func:`save_memory` wrote.
+
+    Raises:
+        BadRun: If a file is damaged or of another model.
+    """
+    if not (path / "memory.json").is_file():
+        return
+    try:
+        unlocked = json.loads((path / "memory.json").read_text())["unlocked"]
+        memory.restore([(int(level), int(slot)) for level, slot in unlocked])
+        tensors = read_tensors(path / "experts.safetensors")
+        with torch.no_grad():
+            for level, slot in memory.unlocked:
+                for layer, expert in enumerate(memory.experts((level, slot))):
+                    for name, p in expert.named_parameters():
+                        p.copy_(tensors[f"{level}.{slot}.{layer}.{name}"])
+        if memory.router.stores:
+            memory.router.restore(read_tensors(path / f"{memory.router.stores}.safetensors"))
+    except (ValueError, KeyError, TypeError, IndexError, RuntimeError) as error:
+        raise BadRun(f"{path}: not the expert memory of this model: {error}") from error

@@ -1,0 +1,67 @@
+"""Isolated copies of one expert, side by side in one batch."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sleepgym_agents.experts.expert_memory import ExpertMemory
+from sleepgym_agents.experts.routing import Gates, Place, Router, Trail
+
+
+class Copies(Router):
+    """Another router, in which each row of a batch has its own copy of one expert.
+
+    Attributes:
+        place: The expert.
+        first: Slot of the first copy, in the expert's own level.
+        owners: Which copy speaks in each row, (batch,); set before every pass.
+        parameters: Of each copy.
+    """
+
+    def __init__(self, router: Router, place: Place, first: int) -> None:
+        super().__init__(router.markers)
+        self.router, self.place, self.first = router, place, first
+        self.places, self.each_layer = router.places, router.each_layer
+        self.owners = torch.zeros(0, dtype=torch.long)
+        self.parameters: list[list[nn.Parameter]] = []
+
+    def route(
+        self, ids: Tensor, states: Tensor, trail: Trail | None, layer: int = 0
+    ) -> tuple[Gates, Trail | None]:
+        """The router's gates, the expert's handed to its copies row by row."""
+        gates, trail = self.router.route(ids, states, trail, layer)
+        gate = gates.pop(self.place, None)
+        if gate is not None:
+            owners = self.owners.to(gate.device)
+            for i in owners.unique().tolist():
+                gates[self.place[0], self.first + i] = gate * (owners == i).to(gate.dtype)[:, None]
+        return gates, trail
+
+
+@contextmanager
+def isolated_copies(memory: ExpertMemory, place: Place, count: int) -> Iterator[Copies]:
+    """Within this context copies of one expert take its part, each in rows of its own."""
+    levels: list[Any] = [chain.levels[place[0]] for chain in memory.chains]
+    first = len(levels[0])
+    router = Copies(memory.router, place, first)
+    layers = []
+    for level in levels:
+        layers.append([copy.deepcopy(level[place[1]]) for _ in range(count)])
+        level.extend(layers[-1])
+    router.parameters = [
+        [p.requires_grad_(True) for clones in layers for p in clones[i].parameters()]
+        for i in range(count)
+    ]
+    memory.router = router
+    try:
+        yield router
+    finally:
+        memory.router = router.router
+        for level in levels:
+            del level[first:]

@@ -1,0 +1,103 @@
+"""Low-rank experts beside the feed-forward blocks of a pretrained model.
+
+Parameter expansion of "Language Models Need Sleep" (arXiv:2606.03979, section 3.2): every chosen
+feed-forward block becomes a chain of levels, the fastest first, each a sparse mixture of small
+experts. Experts are allocated up front and do nothing until they are unlocked.
+
+Departures:
+    1. The pretrained block is the slowest level. It reads the block's own input and not what the
+       faster levels make of it: ``y = mlp(x) + chain(x) - x``. So nothing that it computes for old
+       text ever changes, and a level without an active expert is the identity.
+    2. An expert is gated like the blocks of the models it serves (SwiGLU): three matrices, not two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sleepgym.core.errors import BadSetting
+from sleepgym_agents.experts.routing import Gates
+
+PARTS = ("gate_proj", "up_proj", "down_proj")
+
+
+class Expert(nn.Module):
+    """A feed-forward block of low rank that starts as the zero function, in single precision.
+
+    Args:
+        width: Size of the hidden states.
+        rank: Size of the inner layer (``d_low`` in the paper).
+        generator: Draws the first weights.
+    """
+
+    def __init__(self, width: int, rank: int, generator: torch.Generator) -> None:
+        super().__init__()
+        first = [torch.randn(rank, width, generator=generator) * width**-0.5 for _ in range(2)]
+        self.gate, self.up = (nn.Parameter(weight, requires_grad=False) for weight in first)
+        self.down = nn.Parameter(torch.zeros(width, rank), requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """What to add to states (tokens, width)."""
+        gate, up, down = (weight.to(x.dtype) for weight in (self.gate, self.up, self.down))
+        inner = nn.functional.silu(nn.functional.linear(x, gate)) * nn.functional.linear(x, up)
+        return nn.functional.linear(inner, down)
+
+
+class ExpertChain(nn.Module):
+    """A pretrained feed-forward block with levels of experts beside it.
+
+    Attributes:
+        block: The pretrained block, frozen.
+        levels: Experts of each level, fastest level first.
+        gates: From the states that this layer reads to how much each expert counts at each token:
+            a pair of level and slot -> (batch, length); missing pairs are off.
+    """
+
+    def __init__(self, block: nn.Module, levels: int, gates: Callable[[Tensor], Gates]) -> None:
+        super().__init__()
+        self.block = block
+        self.levels = nn.ModuleList(nn.ModuleList() for _ in range(levels))
+        self.gates = gates
+
+    def forward(self, x: Tensor) -> Tensor:
+        """States (batch, length, width) after the block and the active experts."""
+        gates = self.gates(x)
+        if not gates:
+            return self.block(x)
+        z = x
+        for level in range(len(self.levels)):
+            active = [(slot, gate) for (at, slot), gate in gates.items() if at == level]
+            if active:
+                z = z + sum(self._added(level, slot, gate, z) for slot, gate in active)
+        return self.block(x) + (z - x)
+
+    def _added(self, level: int, slot: int, gate: Tensor, z: Tensor) -> Tensor:
+        experts: Any = self.levels[level]
+        where = gate != 0
+        rows = experts[slot](z[where]) * gate[where][:, None].to(z.dtype)
+        return torch.zeros_like(z).index_put((where,), rows)
+
+
+def feed_forward_blocks(model: nn.Module) -> Iterator[tuple[nn.Module, nn.Module]]:
+    """Each layer of a decoder and its feed-forward block, in order.
+
+    Raises:
+        BadSetting: If the model's layers have no gated block named ``mlp``, as those of the Llama,
+            Qwen, Gemma and Mistral families have.
+    """
+    layers = getattr(getattr(model, "model", model), "layers", None)
+    found = [(layer, getattr(layer, "mlp", None)) for layer in layers or ()]
+    odd = [mlp for _, mlp in found if not all(hasattr(mlp, part) for part in PARTS)]
+    if not found or odd:
+        shape = type(odd[0]).__name__ if odd else "no layers"
+        raise BadSetting(
+            f"model={type(model).__name__}: experts need layers with an `mlp` of {', '.join(PARTS)}"
+            f" (Llama, Qwen, Gemma, Mistral); found {shape}"
+        )
+    for layer, mlp in found:
+        assert isinstance(mlp, nn.Module)
+        yield layer, mlp

@@ -1,0 +1,296 @@
+"""Expert memory: a pretrained model with levels of experts that are unlocked night by night.
+
+The continuum memory system of "Language Models Need Sleep" (arXiv:2606.03979, sections 3.1 and
+3.2). Level 1 takes in every night; every ``windows[0]`` nights its experts are consolidated into
+one new expert of level 2 and reset, and so on. Nothing that was learned before is trained again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import torch
+from annotated_types import Ge, Interval
+from torch import Tensor, nn
+
+from sleepgym.core.rng import derive_seed
+from sleepgym_agents.experts.entity_names import Name
+from sleepgym_agents.experts.entity_router import Names
+from sleepgym_agents.experts.expert import Expert, ExpertChain, feed_forward_blocks
+from sleepgym_agents.experts.routing import PAD, Always, Gates, Markers, Place, Router, Trail
+from sleepgym_agents.experts.state_routers import Gate, Keys
+from sleepgym_agents.lm.model import LanguageModel
+
+
+@dataclass(frozen=True)
+class MemorySettings:
+    """Settings of :class:`ExpertMemory`.
+
+    Attributes:
+        rank: Size of an expert's inner layer (``d_low``; 64 in the paper).
+        windows: After how many nights each level but the slowest is consolidated into the next;
+            each a multiple of the one before. Empty is one level; (4,) two; (2, 4, 8) four.
+        router: Which expert speaks: the last whose ``names`` were read, that of the nearest hidden
+            state (``keys``), a learned ``gate``, or ``always`` all of them.
+        key_cosine: Least cosine at which the ``keys`` router takes a state for a stored one.
+        first_layer: The first layer with experts, as a share of the depth. What lies below tells
+            the router what is read.
+        slots: Experts allocated up front in each level; more are allocated when all are unlocked.
+    """
+
+    rank: Annotated[int, Ge(1)] = 64
+    windows: tuple[Annotated[int, Ge(2)], ...] = ()
+    router: Literal["names", "keys", "gate", "always"] = "names"
+    key_cosine: Annotated[float, Interval(gt=0, lt=1)] = 0.9
+    first_layer: Annotated[float, Interval(ge=0, lt=1)] = 0.34
+    slots: Annotated[int, Ge(1)] = 8
+
+    def __post_init__(self) -> None:
+        for fast, slow in zip(self.windows, self.windows[1:], strict=False):
+            if slow % fast:
+                raise ValueError(
+                    f"windows={self.windows}: each must be a multiple of the one before it"
+                )
+
+
+class ExpertMemory:
+    """Experts inside a language model, and the router that lets them speak.
+
+    Attributes:
+        lm: The language model; its own weights are frozen.
+        settings: How the memory grows.
+        router: Chooses experts.
+        unlocked: The experts in use, in the order they were unlocked.
+        mask: Experts that stay silent for now.
+    """
+
+    def __init__(self, lm: LanguageModel, settings: MemorySettings, seed: int) -> None:
+        self.lm, self.settings, self.seed = lm, settings, seed
+        self.mask: set[Place] = set()
+        self._ids = torch.empty(0)
+        self._trail: Trail | None = None
+        self._gates: Gates = {}
+        self._read = torch.empty(0)
+        self._free: Place | None = None
+        lm.model.requires_grad_(False)
+        self._bare_parameters = lm.parameters
+        blocks = list(feed_forward_blocks(lm.model))
+        first = min(len(blocks) - 1, round(settings.first_layer * len(blocks)))
+        levels = len(settings.windows) + 1
+        self.chains: list[ExpertChain] = []
+        for layer, block in blocks[first:]:
+            index = len(self.chains)
+            chain = ExpertChain(block, levels, lambda x, index=index: self._ask(index, x))
+            layer.mlp = chain
+            self.chains.append(chain)
+        self.width = lm.model.config.get_text_config().hidden_size
+        self.router: Router = self._router()
+        for level in range(levels):
+            self._allocate(level, settings.slots)
+        decoder = lm.model.model
+        decoder.register_forward_pre_hook(self._begin, with_kwargs=True)
+        decoder.register_forward_hook(self._end, with_kwargs=True)
+
+    @property
+    def unlocked(self) -> list[Place]:
+        """The experts in use, in the order they were unlocked."""
+        return self.router.places
+
+    @property
+    def expert_parameters(self) -> int:
+        """Parameters of one expert, all layers together."""
+        return len(self.chains) * 3 * self.width * self.settings.rank
+
+    @property
+    def parameters(self) -> int:
+        """Parameters of all unlocked experts."""
+        return len(self.unlocked) * self.expert_parameters
+
+    def unlock(self, level: int = 0) -> Place:
+        """Unlock one more expert of a level; allocate more where none is left."""
+        used = {slot for at, slot in self.unlocked if at == level}
+        slot = next(i for i in range(len(used) + 1) if i not in used)
+        if slot >= self._slots(level):
+            self._allocate(level, 2 * slot)
+        place = (level, slot)
+        self.router.unlock(place)
+        self._count()
+        return place
+
+    def restore(self, unlocked: Sequence[Place]) -> None:
+        """Unlock the experts that a saved state holds, in their order."""
+        for level, slot in unlocked:
+            self._allocate(level, slot + 1)
+            self.router.unlock((level, slot))
+        self._count()
+
+    def introduce(
+        self, place: Place, names: Sequence[Name], texts: Sequence[Sequence[int]]
+    ) -> None:
+        """Let an expert answer for names, or for what the model thinks where they end.
+
+        Args:
+            place: The expert.
+            names: Token ids of the names that it is about.
+            texts: Token ids of questions that hold them.
+        """
+        if isinstance(self.router, Names):
+            self.router.learn(names, place)
+        if isinstance(self.router, Keys):
+            self.router.learn(self._states_after(names, texts), place)
+
+    def reset(self, place: Place) -> None:
+        """Lock an expert again and put it back to its first weights: synaptic pruning."""
+        self.router.forget(place)
+        self._count()
+        for index, expert in enumerate(self.experts(place)):
+            expert.load_state_dict(self._new(index, *place).state_dict())
+
+    def is_blank(self, place: Place) -> bool:
+        """Whether an expert still has nothing to say."""
+        return all(not expert.down.any() for expert in self.experts(place))
+
+    def experts(self, place: Place) -> list[Expert]:
+        """An expert's part in each layer."""
+        level, slot = place
+        return [chain.levels[level][slot] for chain in self.chains]  # type: ignore[index]
+
+    @contextmanager
+    def training(self, place: Place) -> Iterator[list[Tensor]]:
+        """Within this context the parameters of one expert, and what routes to it, are trained."""
+        parameters: list[Any] = [p for e in self.experts(place) for p in e.parameters()]
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+        parameters += self.router.trained(place)
+        try:
+            yield parameters
+        finally:
+            for parameter in parameters:
+                parameter.requires_grad_(False)
+                parameter.data = parameter.data.bfloat16().float()  # as it is saved
+
+    @contextmanager
+    def without(self, *places: Place) -> Iterator[None]:
+        """Within this context some experts are silent."""
+        before = set(self.mask)
+        self.mask |= set(places)
+        try:
+            yield
+        finally:
+            self.mask = before
+
+    @contextmanager
+    def also(self, place: Place) -> Iterator[None]:
+        """Within this context one expert speaks wherever any would, though it may be masked."""
+        self._free = place
+        try:
+            yield
+        finally:
+            self._free = None
+
+    def ledger(self) -> dict[str, float]:
+        """What the memory holds, for a night's log."""
+        log = {
+            "experts_unlocked": float(len(self.unlocked)),
+            "parameters_unlocked": float(self.parameters),
+            "parameters_active": float(self._active()),
+        }
+        for level in range(len(self.settings.windows) + 1):
+            log[f"experts_level_{level + 1}"] = float(sum(at == level for at, _ in self.unlocked))
+        return log
+
+    def _active(self) -> int:
+        """Parameters that speak at a token: all of them only under the control router."""
+        at_once = len(self.unlocked) if self.settings.router in ("always", "gate") else 1
+        return min(at_once, len(self.unlocked)) * self.expert_parameters
+
+    @torch.inference_mode()
+    def _states_after(self, names: Sequence[Name], texts: Sequence[Sequence[int]]) -> Tensor:
+        """What the first layer with experts reads where a name ends, (occurrences, width)."""
+        found = [torch.empty(0, self.width)]
+        with self.without(*self.unlocked):
+            for text in texts:
+                ids = [*self.lm.prompter.start, *text]
+                ends = [
+                    i + len(name) - 1
+                    for name in names
+                    for i in range(len(ids) - len(name) + 1)
+                    if tuple(ids[i : i + len(name)]) == name
+                ]
+                self.lm.model(input_ids=torch.tensor([ids], device=self.lm.device))
+                self.lm.meter.read_tokens += len(ids)
+                found.append(self._read[0, ends].float().cpu())
+        return torch.cat(found)
+
+    def _count(self) -> None:
+        self.lm.parameters = self._bare_parameters + self._active()
+
+    def _router(self) -> Router:
+        ids = Markers.of(self.lm.prompter)
+        if self.settings.router == "names":
+            return Names(ids)
+        if self.settings.router == "keys":
+            return Keys(ids, self.settings.key_cosine, self.width)
+        if self.settings.router == "gate":
+            return Gate(ids, len(self.chains), self.width)
+        return Always(ids)
+
+    def _new(self, index: int, level: int, slot: int) -> Expert:
+        seed = derive_seed(self.seed, "expert", level, slot, index) % 2**63
+        generator = torch.Generator().manual_seed(seed)
+        expert = Expert(self.width, self.settings.rank, generator)
+        return expert.to(self.lm.device)
+
+    def _slots(self, level: int) -> int:
+        experts: Any = self.chains[0].levels[level]
+        return len(experts)
+
+    def _allocate(self, level: int, slots: int) -> None:
+        for index, chain in enumerate(self.chains):
+            experts: Any = chain.levels[level]
+            experts.extend(self._new(index, level, s) for s in range(len(experts), slots))
+
+    def _begin(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        ids = kwargs.get("input_ids")
+        ids = args[0] if ids is None else ids
+        self._ids = _without_padding(ids, kwargs.get("attention_mask"))
+        self._trail = getattr(kwargs.get("past_key_values"), "trail", None)
+        segments = kwargs.get("segments") or ()
+        if self._trail is None and segments:
+            self._trail = segments[-1].trail
+
+    def _end(
+        self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
+    ) -> None:
+        cache = kwargs.get("past_key_values")
+        if cache is None:
+            cache = getattr(output, "past_key_values", None)
+        if cache is not None:
+            cache.trail = self._trail
+
+    def _ask(self, index: int, x: Tensor) -> Gates:
+        if index == 0:
+            self._read = x
+        if not self.unlocked:
+            return {}
+        if index == 0:
+            self._gates, self._trail = self.router.route(self._ids, x, self._trail, 0)
+        elif self.router.each_layer:
+            self._gates, _ = self.router.route(self._ids, x, None, index)
+        gates = {p: gate for p, gate in self._gates.items() if p not in self.mask}
+        if self._free is not None and self._gates:
+            gates[self._free] = torch.stack(list(self._gates.values())).amax(0)
+        return gates
+
+
+def _without_padding(ids: Tensor, mask: Any) -> Tensor:
+    """Token ids, :data:`PAD` for those that may not even see themselves."""
+    if not isinstance(mask, Tensor):
+        return ids
+    length = ids.shape[1]
+    if mask.dim() == 2:
+        return torch.where(mask[:, -length:] > 0, ids, PAD)
+    return torch.where(mask[:, 0].diagonal(mask.shape[-1] - length, 1, 2) >= 0, ids, PAD)

@@ -1,0 +1,197 @@
+"""Routers: which expert speaks at which token.
+
+A router sees token ids and hidden states, never a task, a day or a question's kind. What the
+routers of names and keys find stays in force until the next item: the answer to a question about
+somebody is written by the expert that knows them. The control, :class:`Always`, has every expert
+speak everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sleepgym_agents.lm.prompts import Prompter
+
+Place = tuple[int, int]  # level, slot
+Voice = tuple[Place, ...]  # experts that speak together
+Gates = dict[Place, Tensor]
+
+OFF = -1  # nobody speaks
+SAME = -2  # as at the token before
+PAD = -1  # no token: what a batch is filled up with
+
+
+@dataclass(frozen=True)
+class Trail:
+    """What a router must know of the tokens before, one row a sequence.
+
+    Attributes:
+        speaker: Index of the experts in force at the last token, (batch,).
+        open: Where the last token stands, (batch,): 0 outside items, 1 in a question, 2 in its
+            answer.
+        tail: The last token ids, (batch, some); filled up with :data:`PAD` on the left.
+    """
+
+    speaker: Tensor
+    open: Tensor
+    tail: Tensor
+
+    def rows(self, index: Tensor) -> Trail:
+        """The rows of a batch, in the order of ``index``; one shared row stays as it is."""
+        if len(self.speaker) == 1:
+            return self
+        return Trail(self.speaker[index], self.open[index], self.tail[index])
+
+
+@dataclass(frozen=True)
+class Markers:
+    """Token ids that tell where items lie.
+
+    Attributes:
+        opening: Begin an item.
+        closing: End an item, or begin what is none. Between these and the next opening one nobody
+            speaks: documents are read by the bare model.
+        answering: Begin an answer. Whom it names changes nothing about who speaks.
+    """
+
+    opening: frozenset[int]
+    closing: frozenset[int]
+    answering: frozenset[int] = frozenset()
+
+    @classmethod
+    def of(cls, prompter: Prompter) -> Markers:
+        """What every question begins with opens an item; other markers, and an answer's end, close.
+
+        What stands within a question, such as a line end before "Answer:", closes nothing.
+        """
+        one, other = (prompter.question(text) for text in ("x", "y"))
+        opening = {token for token in one[:1] if token in other[:1]}
+        special = set(prompter.tokenizer.all_special_ids)
+        closing = {*special, *prompter.stop[-1:]} - {*one, *other}
+        answering = {*one[-1:]} & {*other[-1:]} & special
+        return cls(frozenset(opening), frozenset(closing), frozenset(answering))
+
+
+class Router:
+    """Chooses experts; holds what it stores for them.
+
+    Attributes:
+        places: The unlocked experts, in the order they were unlocked.
+        markers: Where items begin and end.
+    """
+
+    stores = ""  # the kind of state it saves: names or keys
+    each_layer = False  # whether every layer asks, or the first one for all
+
+    def __init__(self, markers: Markers) -> None:
+        self.places: list[Place] = []
+        self.markers = markers
+
+    def route(
+        self, ids: Tensor, states: Tensor, trail: Trail | None, layer: int = 0
+    ) -> tuple[Gates, Trail | None]:
+        """How much each expert counts at each token.
+
+        Args:
+            ids: Token ids, (batch, length); :data:`PAD` where there is none.
+            states: What the layer reads, (batch, length, width).
+            trail: What was before these tokens; None at the beginning.
+            layer: Which layer with experts asks, from 0.
+
+        Returns:
+            Gates, (batch, length) each, experts that are off everywhere left out; the new trail.
+        """
+        raise NotImplementedError
+
+    def unlock(self, place: Place) -> None:
+        """Take an expert in."""
+        self.places.append(place)
+
+    def trained(self, place: Place) -> list[Tensor]:
+        """What of the router is trained together with an expert."""
+        return []
+
+    def forget(self, place: Place) -> None:
+        """Drop what is stored for an expert that is reset."""
+        self.places = [p for p in self.places if p != place]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What to save."""
+        return {}
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take what :meth:`tensors` gave."""
+
+
+class Always(Router):
+    """Every expert speaks at every token: the control."""
+
+    def route(
+        self, ids: Tensor, states: Tensor, trail: Trail | None, layer: int = 0
+    ) -> tuple[Gates, Trail | None]:
+        """All on."""
+        return {place: torch.ones(ids.shape, device=ids.device) for place in self.places}, None
+
+
+class Latching(Router):
+    """Experts speak from where they are met to the end of the item, or to where others are met."""
+
+    reach = 0  # how many tokens before one must be known to match it
+
+    @property
+    def voices(self) -> list[Voice]:
+        """The sets of experts that may speak together; by default each one alone."""
+        return [(place,) for place in self.places]
+
+    def match(self, ids: Tensor, states: Tensor) -> Tensor:
+        """Index into ``voices`` of the experts met at each token, :data:`SAME` where none is.
+
+        Args:
+            ids: Token ids, (batch, ``reach`` + length).
+            states: Hidden states of the last ``length`` tokens.
+        """
+        raise NotImplementedError
+
+    def route(
+        self, ids: Tensor, states: Tensor, trail: Trail | None, layer: int = 0
+    ) -> tuple[Gates, Trail | None]:
+        """The last expert met since the item began."""
+        batch = len(ids)
+        everywhere = not self.markers.opening  # items without markers of their own
+        if trail is None:
+            begun = ids.new_full((batch,), int(everywhere))
+            tail = ids.new_full((batch, self.reach), PAD)
+            trail = Trail(ids.new_full((batch,), OFF), begun, tail)
+        known = torch.cat([trail.tail.expand(batch, -1), ids], 1)
+        opening, closing = _are(ids, self.markers.opening), _are(ids, self.markers.closing)
+        answering = _are(ids, self.markers.answering)
+        begins = torch.full_like(opening, everywhere) | opening
+        stands = torch.where(answering, 2, begins.long())
+        opened = _latest(trail.open, stands, opening | closing | answering)
+        met = self.match(known, states)
+        met = torch.where((opened == 1) & (ids != PAD), met, SAME)
+        met = torch.where(opening | closing, torch.full_like(met, OFF), met)
+        spoken = _latest(trail.speaker, met, met != SAME)
+        gates: Gates = {}
+        voices = self.voices
+        for i in (i for i in spoken.unique().tolist() if i >= 0):
+            for place in voices[i]:
+                gates[place] = gates.get(place, 0) + (spoken == i).float()
+        known = known.gather(1, (known != PAD).long().argsort(dim=1, stable=True))
+        tail = known[:, known.shape[1] - self.reach :]
+        return gates, Trail(spoken[:, -1], opened[:, -1], tail)
+
+
+def _are(ids: Tensor, wanted: frozenset[int]) -> Tensor:
+    return torch.isin(ids, torch.tensor(sorted(wanted), dtype=ids.dtype, device=ids.device))
+
+
+def _latest(before: Tensor, values: Tensor, news: Tensor) -> Tensor:
+    """At each token the last of ``values`` that is news, or what was before: (batch, length)."""
+    steps = torch.arange(1, values.shape[1] + 1, device=values.device)
+    last = torch.where(news, steps, 0).cummax(1).values
+    return torch.cat([before.expand(len(values))[:, None], values], 1).gather(1, last)

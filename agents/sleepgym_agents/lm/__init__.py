@@ -1,0 +1,1 @@
+"""The language model: loading, prompts, decoding, scoring, adapters, checkpoints; no agents."""

@@ -1,0 +1,70 @@
+"""Weights on disk, byte for byte the same for the same weights; and LoRA adapters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from sleepgym.core.errors import BadRun
+from sleepgym_agents.lm.model import LanguageModel
+
+
+def named_weights(model: torch.nn.Module, only: str = "") -> dict[str, Tensor]:
+    """Parameters whose name contains ``only``, tied ones once."""
+    return {name: p.detach() for name, p in model.named_parameters() if only in name}
+
+
+def save_weights(model: torch.nn.Module, path: Path, only: str = "") -> None:
+    """Write :func:`named_weights` as safetensors."""
+    tensors = {name: p.contiguous().cpu() for name, p in named_weights(model, only).items()}
+    save_file(tensors, path)
+
+
+def load_weights(model: torch.nn.Module, path: Path, only: str = "") -> None:
+    """Read what :func:`save_weights` wrote into a model of the same shape.
+
+    Raises:
+        BadRun: If the file is not safetensors, or names or shapes differ.
+    """
+    saved = read_tensors(path)
+    own = named_weights(model, only)
+    differing = {name for name in own if name not in saved or own[name].shape != saved[name].shape}
+    if differing or len(own) != len(saved):
+        raise BadRun(f"{path}: weights of another model ({len(saved)} tensors, not {len(own)})")
+    with torch.no_grad():
+        for name, tensor in own.items():
+            tensor.copy_(saved[name])
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file.
+
+    Raises:
+        BadRun: If it is not a readable safetensors file.
+    """
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise BadRun(f"{path}: not a readable safetensors file: {error}") from error
+
+
+def add_lora(lm: LanguageModel, rank: int, alpha: float, seed: int) -> None:
+    """Put LoRA adapters (Hu et al. 2021) into every linear layer, freezing all else.
+
+    The adapters start as the identity; they go into the model itself, which keeps its class.
+    """
+    from peft import LoraConfig, inject_adapter_in_model
+
+    config: Any = LoraConfig(
+        r=rank, lora_alpha=alpha, target_modules="all-linear", task_type="CAUSAL_LM"
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        inject_adapter_in_model(config, lm.model)
+    lm.model.eval()
+    lm.parameters = lm.model.num_parameters()

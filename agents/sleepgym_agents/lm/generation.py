@@ -1,0 +1,163 @@
+"""Batched decoding with a key-value cache; what all prompts begin with is read once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from sleepgym_agents.lm.attention import Segment
+from sleepgym_agents.lm.kv_cache import DecodingCache
+from sleepgym_agents.lm.model import LanguageModel, common_prefix, left_padded
+
+SHARED_TOKENS = 16  # a shorter common prefix is not worth a pass of its own
+ATTENDED_TOKENS = 512  # looking back at so many costs about as much as a token itself
+
+
+@torch.inference_mode()
+def generate(
+    lm: LanguageModel,
+    prompts: Sequence[Sequence[int]],
+    max_new_tokens: int,
+    *,
+    temperature: float = 0.0,
+    top_p: float = 1.0,
+    seed: int = 0,
+    stop_at_answer: bool = True,
+) -> list[list[int]]:
+    """Continue prompts until their stop marker, the end token or ``max_new_tokens``.
+
+    Args:
+        lm: The language model.
+        prompts: Token ids, none empty.
+        max_new_tokens: Longest continuation.
+        temperature: 0 is greedy decoding.
+        top_p: Sample from the fewest tokens whose probabilities reach this sum.
+        seed: Of the sampling. A continuation depends on its prompt and its place in ``prompts``,
+            not on how they are batched.
+        stop_at_answer: Whether the stop marker ends a continuation; else only a new start does.
+
+    Returns:
+        The continuations' token ids, including what stopped them.
+    """
+    draws = None
+    if temperature > 0:
+        generator = torch.Generator().manual_seed(seed)
+        shape = (len(prompts), max_new_tokens)
+        draws = torch.rand(shape, generator=generator, dtype=torch.float64)
+    results: list[list[int]] = [[] for _ in prompts]
+    for batch, segments, start in shared_batches(lm, prompts, max_new_tokens):
+        asked = [prompts[i][start:] for i in batch]
+        cache, real, logits = _read(lm, asked, segments, start, max_new_tokens)
+        rows, stepped = list(batch), 0
+        lengths = torch.tensor([len(prompts[i]) for i in rows], device=lm.device)
+        for step in range(max_new_tokens):
+            picks = None if draws is None else draws[rows, step].to(lm.device)
+            chosen = _choose(logits, temperature, top_p, picks)
+            ended = set()
+            for row, token in enumerate(chosen.tolist()):
+                ids = results[rows[row]]
+                ids.append(token)
+                if lm.prompter.stopped(ids) if stop_at_answer else ids[-1:] == lm.prompter.start:
+                    ended.add(row)
+            lm.meter.generated_tokens += len(rows)
+            if len(ended) == len(rows) or step + 1 == max_new_tokens:
+                break
+            if ended:
+                order = _without(ended, len(rows))
+                kept = torch.tensor(order, device=lm.device)
+                cache.keep(order)
+                segments = [segment.rows(kept) for segment in segments]
+                chosen, real, lengths = chosen[kept], real[kept], lengths[kept]
+                rows = [rows[row] for row in order]
+            real = torch.cat([real, real.new_ones(len(rows), 1)], 1)
+            logits = _step(lm, chosen, lengths + step, real, segments, cache)
+            stepped += len(rows)
+        lm.meter.flops += 2 * lm.parameters * stepped
+    return results
+
+
+def shared_batches(
+    lm: LanguageModel, prompts: Sequence[Sequence[int]], extra: int = 0
+) -> Iterator[tuple[list[int], list[Segment], int]]:
+    """Batches of prompts of similar length, within the model's token budget.
+
+    Args:
+        lm: The language model; it reads the prompts' common prefix once.
+        prompts: Token ids.
+        extra: Tokens that each prompt will be continued by.
+
+    Yields:
+        Indices into ``prompts``; the common prefix as a segment, if it is long enough; its length.
+    """
+    start = common_prefix(prompts)
+    segments = []
+    if start >= SHARED_TOKENS:
+        segments.append(lm.read([prompts[0][:start]])[0])
+    else:
+        start = 0
+    order = sorted(range(len(prompts)), key=lambda i: (-len(prompts[i]), i))
+    while order:
+        cost = (len(prompts[order[0]]) - start + extra) * (1 + start / ATTENDED_TOKENS)
+        size = max(1, int(lm.batch_tokens / cost))
+        yield order[:size], list(segments), start
+        order = order[size:]
+
+
+def _read(
+    lm: LanguageModel,
+    prompts: Sequence[Sequence[int]],
+    segments: Sequence[Segment],
+    start: int,
+    room: int,
+) -> tuple[DecodingCache, Tensor, Tensor]:
+    """Read prompts, equal ones once: their cache, which tokens are real, and the last logits."""
+    place: dict[tuple[int, ...], int] = {}
+    rows = [place.setdefault(tuple(prompt), len(place)) for prompt in prompts]
+    _, cache, logits = lm.read(list(place), segments, start)
+    _, real = left_padded(list(place), lm.device)
+    return DecodingCache(cache, rows, room), real[rows], logits[rows, -1]
+
+
+def _step(
+    lm: LanguageModel,
+    ids: Tensor,
+    positions: Tensor,
+    real: Tensor,
+    segments: Sequence[Segment],
+    cache: DecodingCache,
+) -> Tensor:
+    logits = lm.forward(
+        ids[:, None],
+        positions[:, None],
+        real[:, None, None, :],
+        segments=segments,
+        cache=cache,
+        keep=1,
+        charge=0,  # charged as generated
+    )
+    return logits[:, -1]
+
+
+def _without(ended: set[int], count: int) -> list[int]:
+    """The other rows; the last ones take the places that became free, so that few move."""
+    left = count - len(ended)
+    movers = (row for row in range(left, count) if row not in ended)
+    return [next(movers) if row in ended else row for row in range(left)]
+
+
+def _choose(logits: Tensor, temperature: float, top_p: float, draws: Tensor | None) -> Tensor:
+    """The most likely tokens, or those that uniform ``draws`` pick from the distribution."""
+    if draws is None:
+        return logits.argmax(-1)
+    if top_p >= 1:  # in the vocabulary's order: sorting costs as much as the model
+        sums = (logits / temperature).softmax(-1).cumsum(-1, dtype=torch.float64)
+        places = torch.searchsorted(sums, draws[:, None] * sums[:, -1:], right=True)
+        return places[:, 0].clamp(max=logits.shape[-1] - 1)
+    probabilities, tokens = (logits.double() / temperature).softmax(-1).sort(descending=True)
+    sums = probabilities.cumsum(-1)
+    kept = (sums - probabilities < top_p).sum(-1, keepdim=True)  # at least one
+    reached = sums.gather(-1, kept - 1)
+    places = torch.searchsorted(sums, draws[:, None] * reached, right=True)
+    return tokens.gather(-1, places.minimum(kept - 1))[:, 0]

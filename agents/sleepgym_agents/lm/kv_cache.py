@@ -1,0 +1,78 @@
+"""A key-value cache for decoding: memory that is there from the start, rows that leave."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import Cache
+from transformers.cache_utils import DynamicLayer
+
+from sleepgym_agents.lm.attention import rows_of
+
+
+class DecodingCache(Cache):
+    """Keys and values of a batch that was read, with room for the tokens to come.
+
+    Growing by concatenation copies everything that was ever read in every step; this copies the
+    step's own token. A finished row's place is taken by the last row, so that a batch shrinks by
+    copying one row.
+
+    Attributes:
+        trail: What a router of experts knows of the tokens before, if there is one.
+    """
+
+    def __init__(self, read: Cache, rows: Sequence[int], room: int) -> None:
+        """Take over what was read.
+
+        Args:
+            read: The cache of the batch that was read; its layers must be of full attention.
+            rows: Which of its rows; one may be taken more than once.
+            room: Tokens to come.
+        """
+        index = torch.tensor(rows, device=read.layers[0].keys.device)
+        super().__init__(layers=[_Layer(layer, index, room) for layer in read.layers])
+        self.trail = rows_of(getattr(read, "trail", None), index)
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Go on with some of the rows, in this order; those in their place are not copied."""
+        moved = [(row, place) for place, row in enumerate(rows) if row != place]
+        index = torch.tensor(moved, dtype=torch.long, device=self.layers[0].device).reshape(-1, 2)
+        for layer in self.layers:
+            layer.move(index[:, 0], index[:, 1], len(rows))
+        self.trail = rows_of(self.trail, torch.tensor(rows, device=index.device))
+
+
+class _Layer(DynamicLayer):
+    def __init__(self, read: DynamicLayer, rows: Tensor, room: int) -> None:
+        super().__init__()
+        self.dtype, self.device, self.is_initialized = read.dtype, read.device, True
+        self._room = tuple(_with_room(x, rows, room) for x in (read.keys, read.values))
+        self._view(len(rows), read.keys.shape[2])
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        rows, _, length, _ = self.keys.shape
+        self._view(rows, length + key_states.shape[2])
+        self.keys[:, :, length:] = key_states
+        self.values[:, :, length:] = value_states
+        return self.keys, self.values
+
+    def move(self, sources: Tensor, targets: Tensor, count: int) -> None:
+        if len(sources):
+            for states in (self.keys, self.values):
+                states[targets] = states[sources]
+        self._view(count, self.keys.shape[2])
+
+    def _view(self, rows: int, length: int) -> None:
+        self.keys, self.values = (x[:rows, :, :length] for x in self._room)
+
+
+def _with_room(states: Tensor, rows: Tensor, room: int) -> Tensor:
+    _, heads, length, size = states.shape
+    out = states.new_empty(len(rows), heads, length + room, size)
+    out[:, :, :length] = states[rows]
+    return out

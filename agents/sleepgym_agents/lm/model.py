@@ -1,0 +1,237 @@
+"""One small class over any causal language model of transformers."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from torch import Tensor
+from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache, PreTrainedModel
+
+from sleepgym.core.budget import Meter, Night
+from sleepgym.core.errors import MissingData
+from sleepgym_agents.lm.attention import Segment, hidden_value, segment_attention
+from sleepgym_agents.lm.hub import locate
+from sleepgym_agents.lm.prompts import Prompter, PromptFormat
+from sleepgym_agents.lm.scratch import SCRATCH_FORMAT, byte_tokenizer, scratch_model
+
+CACHED_PARAMETERS = 300_000_000
+FLOAT32_PARAMETERS = 100_000_000  # on a GPU; larger models are in bfloat16
+_pristine: dict[tuple[str, int], tuple[PreTrainedModel, Prompter]] = {}
+
+torch.set_flush_denormal(True)
+
+
+class LanguageModel:
+    """Weights, tokenizer and prompt format, with every token charged to a meter.
+
+    Attributes:
+        model: The transformers model, in evaluation mode except while it is trained.
+        prompter: Turns texts into token ids.
+        meter: What is charged: 2 operations a parameter and token forward, 6 in training. The
+            estimate counts all parameters and leaves out attention over the context, as usual.
+    """
+
+    def __init__(
+        self, model: PreTrainedModel, prompter: Prompter, meter: Meter | None = None
+    ) -> None:
+        self.model = model
+        self.prompter = prompter
+        self.meter = meter or Meter()
+
+    @classmethod
+    def load(cls, name: str, seed: int = 0, meter: Meter | None = None) -> LanguageModel:
+        """Load a model; a copy of its own each time, cheap after the first.
+
+        Args:
+            name: ``"embedded"``, a folder, a hub id (``org/name`` or ``org/name@revision``), or
+                ``"scratch"``: small, random weights derived from ``seed``.
+            seed: Used by ``"scratch"`` only.
+            meter: What to charge.
+
+        Raises:
+            UnknownName: If there is no such folder or name.
+            MissingData: If the model cannot be loaded from safetensors.
+        """
+        key = (name, seed if name == "scratch" else 0)
+        if key not in _pristine:
+            loaded = _load(name, seed)
+            if loaded[0].num_parameters() > CACHED_PARAMETERS:
+                return cls(*loaded, meter)
+            _pristine.clear()  # one base model at a time
+            _pristine[key] = loaded
+        model, prompter = _pristine[key]
+        return cls(copy.deepcopy(model), prompter, meter)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.model.device
+
+    @cached_property
+    def parameters(self) -> int:
+        """Number of parameters that a token passes, tied ones once.
+
+        Counted once; whoever adds some that count, or that do not, sets it anew.
+        """
+        return self.model.num_parameters()
+
+    def affords(self, night: Night, *, read: int = 0, generated: int = 0) -> bool:
+        """Whether the night's budget allows to read and to sample so many more tokens."""
+        flops = 2 * self.parameters * (read + generated)
+        return night.allows(night_generated_tokens=generated, night_flops=flops)
+
+    @property
+    def max_tokens(self) -> int:
+        """Longest sequence: the positions of the model, or its shortest attention window."""
+        config = self.model.config.get_text_config()
+        limits = [getattr(config, "max_position_embeddings", None) or 2**31]
+        if getattr(config, "use_sliding_window", True):
+            limits.append(getattr(config, "sliding_window", None) or 2**31)
+        return min(limits)
+
+    @property
+    def batch_tokens(self) -> int:
+        """Tokens of one forward pass: enough to fill the device, few enough for its memory."""
+        vocabulary = self.model.config.get_text_config().vocab_size
+        return max(1, min(8192 if self.device.type == "cpu" else 65_536, 2**28 // vocabulary))
+
+    @torch.inference_mode()
+    def forward(
+        self,
+        ids: Tensor,
+        positions: Tensor,
+        mask: Tensor,
+        *,
+        segments: Sequence[Segment] = (),
+        cache: DynamicCache | None = None,
+        keep: int = 0,
+        charge: int | None = None,
+    ) -> Tensor:
+        """Logits of a batch of tokens, without gradient.
+
+        Args:
+            ids: Token ids, (batch, length).
+            positions: Position of each token, (batch, length).
+            mask: Which tokens of this batch and its cache each token sees, boolean,
+                (batch or 1, 1, length, cached + length).
+            segments: Earlier tokens, common to the batch or one row each.
+            cache: Holds the tokens of earlier calls and takes those of this one.
+            keep: How many last positions to compute logits for; 0 is all.
+            charge: Tokens to charge as read; None is all of them.
+        """
+        dtype = self.model.dtype
+        bias = torch.zeros(mask.shape, dtype=dtype, device=self.device)
+        bias.masked_fill_(~mask, hidden_value(dtype))
+        tokens = ids.numel() if charge is None else charge
+        self.meter.read_tokens += tokens
+        self.meter.flops += 2 * self.parameters * tokens
+        with segment_attention(self.model):
+            output = self.model(
+                input_ids=ids,
+                position_ids=positions,
+                attention_mask=bias,
+                past_key_values=cache,
+                use_cache=cache is not None,
+                logits_to_keep=keep,
+                segments=tuple(segments),
+            )
+        return output.logits.float()
+
+    def read(
+        self,
+        sequences: Sequence[Sequence[int]],
+        segments: Sequence[Segment] = (),
+        start: int = 0,
+        keep: int = 1,
+    ) -> tuple[Segment, DynamicCache, Tensor]:
+        """Read a batch of token sequences, padded on the left.
+
+        Args:
+            sequences: Token ids, none empty.
+            segments: What was read before.
+            start: Position of the first token.
+            keep: How many last positions to compute logits for.
+
+        Returns:
+            The sequences as a segment, the same as a cache to go on from, and logits,
+            (batch, ``keep`` at most, vocabulary).
+        """
+        ids, real = left_padded(sequences, self.device)
+        length = ids.shape[1]
+        positions = (real.cumsum(1) - 1).clamp(min=0) + start
+        causal = torch.ones(length, length, dtype=torch.bool, device=self.device).tril()
+        mask = causal & real[:, None, None, :]
+        cache = DynamicCache()
+        logits = self.forward(
+            ids,
+            positions,
+            mask,
+            segments=segments,
+            cache=cache,
+            keep=keep,
+            charge=sum(map(len, sequences)),
+        )
+        bias = None
+        if not bool(real.all()):
+            bias = torch.zeros(real.shape, dtype=self.model.dtype, device=self.device)
+            bias = bias.masked_fill_(~real, hidden_value(bias.dtype))[:, None, None, :]
+        layers = tuple((layer.keys, layer.values) for layer in cache.layers)
+        return Segment(layers, bias, getattr(cache, "trail", None)), cache, logits
+
+
+def left_padded(
+    sequences: Sequence[Sequence[int]], device: torch.device | str
+) -> tuple[Tensor, Tensor]:
+    """Token ids aligned on the right, and which of them are real."""
+    length = max(map(len, sequences))
+    ids = torch.tensor([[0] * (length - len(s)) + list(s) for s in sequences], device=device)
+    sizes = torch.tensor([len(s) for s in sequences], device=device)
+    return ids, torch.arange(length, device=device) >= length - sizes[:, None]
+
+
+def common_prefix(sequences: Sequence[Sequence[int]]) -> int:
+    """Length of the prefix that all sequences share, short of the last token of each."""
+    if len(sequences) < 2:
+        return 0
+    first, last = min(sequences), max(sequences)
+    limit = min(map(len, sequences)) - 1
+    same = (i for i in range(limit) if first[i] != last[i])
+    return next(same, limit)
+
+
+def _load(name: str, seed: int) -> tuple[PreTrainedModel, Prompter]:
+    transformers.logging.disable_progress_bar()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "scratch":
+        model = scratch_model(seed)
+        return model.to(device, _dtype(model, device)), Prompter(SCRATCH_FORMAT, byte_tokenizer())
+    source, revision = locate(name)
+    options: dict[str, Any] = {"revision": revision, "trust_remote_code": False}
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            source, dtype="auto", use_safetensors=True, **options
+        )
+        tokenizer = AutoTokenizer.from_pretrained(source, **options)
+    except (OSError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())
+        raise MissingData(
+            f"cannot load model {name!r} (safetensors only): {reason:.300}"
+        ) from error
+    if not tokenizer.encode("word"):  # transformers makes up an empty one where there is none
+        raise MissingData(f"model {name!r} has no tokenizer: put its files beside the weights")
+    if not getattr(model, "_supports_attention_backend", False):
+        raise MissingData(f"model {name!r}: {type(model).__name__} is not supported (no sdpa)")
+    prompter = Prompter(PromptFormat.read(Path(source)), tokenizer)
+    return model.to(device, _dtype(model, device)).eval(), prompter
+
+
+def _dtype(model: PreTrainedModel, device: str) -> torch.dtype:
+    """float32; where that would not fit a GPU, bfloat16. A small model learns alike everywhere."""
+    large = device != "cpu" and model.num_parameters() > FLOAT32_PARAMETERS
+    return torch.bfloat16 if large else torch.float32

@@ -1,0 +1,104 @@
+"""Commands of the agents; ``sleepgym.cli`` finds :func:`add_commands` by its name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sleepgym.cli.options import Data, Model
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    app.command("train-dreamer")(train_dreamer)
+
+
+def train_dreamer(
+    out: Annotated[
+        Path, typer.Option(help="Folder of the dreamer; resumed after its last finished round.")
+    ],
+    env: Annotated[
+        str, typer.Option(help="Environment of the training streams, questions included.")
+    ] = "sleepgym/Almanac-v0",
+    env_set: Annotated[
+        list[str] | None,
+        typer.Option(help="Setting of the environment, repeatable.", metavar="K=V"),
+    ] = None,
+    seeds: Annotated[
+        str, typer.Option(help="Seeds of the streams, below 100: the others are for evaluation.")
+    ] = "0-9",
+    rounds: Annotated[
+        int, typer.Option(help="Rounds in all; a higher number goes on with a dreamer.", min=1)
+    ] = 2,
+    agent_set: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="How dreams are sampled, chosen and tried: a setting of [bold]dreaming[/bold], "
+            "repeatable (here copy_steps=8, copy_learning_rate=0.01).",
+            metavar="K=V",
+        ),
+    ] = None,
+    train_set: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="How the adapter is fine-tuned: learning_rate, epochs, batch_size, rank, alpha; "
+            "repeatable.",
+            metavar="K=V",
+        ),
+    ] = None,
+    model: Model = "embedded",
+    data: Data = None,
+) -> None:
+    """Teach a model to dream what helps: ReST-EM on training streams.
+
+    Every night of every stream the model dreams about its day. Dreams that help a copy of it with
+    the day's real exam are rewarded; an adapter is fine-tuned on them, and dreams in the next
+    round. Load it with --agent-set dreamer=DIR. The share rewarded in round r tells how good the
+    dreamer of round r - 1 is, so that of round 1 is the self's.
+
+    Example: sleepgym train-dreamer --seeds 0-1 --env-set days=2 --rounds 2 --out dreamers/first,
+    then: sleepgym run --env sleepgym/Almanac-v0 --agent sleep --agent-set dreamer=dreamers/first
+    --seed 100 --out runs/dreamer
+    """
+    from sleepgym.cli.running import progress_bar
+    from sleepgym.cli.tables import console
+    from sleepgym.core.settings import build_config, parse_pairs
+    from sleepgym.suite.suite import parse_seeds
+    from sleepgym_agents.outer_loops import dreamer as training
+    from sleepgym_agents.sleep.dreaming import DreamingSettings
+
+    tried = {**training.TRIALS, **parse_pairs(agent_set or ())}
+    course = training.Course(
+        env=env,
+        env_settings=parse_pairs(env_set or ()),
+        seeds=parse_seeds(seeds),
+        model=model,
+        agent=build_config(DreamingSettings, tried, "agent dreaming"),
+        training=build_config(
+            training.DreamerTraining, parse_pairs(train_set or ()), "train-dreamer"
+        ),
+    )
+    with progress_bar() as bar:
+        task = bar.add_task("starting", total=None)
+        log = training.train_dreamer(
+            course,
+            out,
+            rounds,
+            data,
+            lambda done, total, where: bar.update(
+                task, completed=done, total=total, description=where
+            ),
+        )
+    console.print("| round | dreams tried | rewarded | share | mean gain |\n|---|---|---|---|---|")
+    for number, row in enumerate(log, start=1):
+        console.print(
+            f"| {number} | {row['tried']} | {row['rewarded']} | {row['share']:.2f} "
+            f"| {row['gain']:+.3f} |",
+            highlight=False,
+        )
+    if not any(row["rewarded"] for row in log):
+        console.print("No dream was rewarded: there is no dreamer yet.")
+        return
+    console.print(f"Dreamer: --agent-set dreamer={out}", soft_wrap=True, highlight=False)

@@ -1,0 +1,1 @@
+"""The agents of the paper: Knowledge Seeding, Dreaming, and both."""

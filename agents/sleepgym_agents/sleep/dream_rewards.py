@@ -1,0 +1,153 @@
+"""Which dreams are worth learning: importance by gradient, reward by an isolated copy.
+
+"Language Models Need Sleep" (arXiv:2606.03979, section 3.3). Every dream of a batch has its own
+copy of the expert that is to learn. So one backward pass gives each dream's own gradient, and all
+copies learn side by side.
+
+Departures:
+    1. The gradient is that of the expert, not of the whole model (tests show how the two relate).
+    2. In a stream the task's metric may not touch the exam: it is the mean log-likelihood of the
+       answers to a quiz that the evening's self wrote. A dream is not asked what it says itself.
+    3. A copy is a copy of the expert, trained for a few steps, instead of a LoRA adapter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+
+from sleepgym import Night
+from sleepgym_agents.experts.copies import Copies, isolated_copies
+from sleepgym_agents.experts.expert_memory import ExpertMemory
+from sleepgym_agents.experts.routing import Place
+from sleepgym_agents.training.distillation import Lesson, LessonBatch, collator
+
+Dream = list[Lesson]  # the items of one chain
+Measure = Callable[[ExpertMemory, Copies, Sequence[Lesson]], torch.Tensor]
+
+
+def importance(memory: ExpertMemory, place: Place, dreams: Sequence[Dream]) -> list[float]:
+    """Norm of the gradient that each dream sends to an expert, all in one backward pass.
+
+    Each dream has its own copy of the expert, so that the gradients of a batch stay apart.
+    """
+    if not dreams:
+        return []
+    with isolated_copies(memory, place, len(dreams)) as copies:
+        losses = _dream_losses(memory, copies, dreams).sum()
+        if losses.requires_grad:  # the expert speaks in one of them
+            losses.backward()
+        norms = []
+        for parameters in copies.parameters:
+            grads = [p.grad for p in parameters if p.grad is not None]
+            norms.append(float(sum(float(g.float().square().sum()) for g in grads)) ** 0.5)
+    return norms
+
+
+def reward(
+    memory: ExpertMemory,
+    place: Place,
+    dreams: Sequence[Dream],
+    quiz: Sequence[Lesson],
+    *,
+    steps: int,
+    learning_rate: float,
+    night: Night,
+    measure: Measure | None = None,
+) -> list[float]:
+    """How much each dream helps an isolated copy of the expert with the quiz.
+
+    All copies learn side by side in one batch, each from its own dream.
+
+    Args:
+        memory: Holds the expert.
+        place: The expert.
+        dreams: What to try.
+        quiz: Lessons; those that a dream holds do not count for it.
+        steps: Optimiser steps of each copy.
+        learning_rate: Of AdamW.
+        night: Its budget.
+        measure: Of how well each copy answers each question; where None, the mean log-likelihood of
+            an answer's tokens.
+
+    Returns:
+        Mean change of the measure; 0 where no question is left for a dream.
+    """
+    tokens = sum(len(item.ids) for chain in dreams for item in chain)
+    flops = 6 * memory.lm.parameters * tokens
+    with isolated_copies(memory, place, len(dreams)) as copies:
+        measure = measure or _quiz
+        before = measure(memory, copies, quiz)
+        parameters = [p for own in copies.parameters for p in own]
+        optimiser = torch.optim.AdamW(parameters, learning_rate, weight_decay=0.0)
+        for _ in range(steps):
+            if not night.allows(night_train_tokens=tokens, night_flops=flops):
+                break
+            losses = _dream_losses(memory, copies, dreams).sum()
+            if not losses.requires_grad:  # the expert speaks in none of them
+                break
+            losses.backward()
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
+        after = measure(memory, copies, quiz)
+    said = [{item.pair for item in chain} for chain in dreams]
+    counts = torch.tensor([[item.pair not in own for own in said] for item in quiz])
+    counts = counts.to(after).reshape(after.shape)
+    return (((after - before) * counts).sum(0) / counts.sum(0).clamp(min=1)).tolist()
+
+
+def _dream_losses(memory: ExpertMemory, copies: Copies, dreams: Sequence[Dream]) -> torch.Tensor:
+    """Negative log-likelihood a token of each dream under its own copy, (dreams,)."""
+    lm = memory.lm
+    batch = collator(lm, 0.0)(dreams, lm.device)
+    copies.owners = torch.arange(len(dreams))
+    lm.meter.train_tokens += batch.tokens
+    lm.meter.flops += 6 * lm.parameters * batch.tokens
+    return _row_losses(lm.model, batch)
+
+
+def _row_losses(model: torch.nn.Module, batch: LessonBatch) -> torch.Tensor:
+    rows, length = batch.ids.shape
+    logits = model(input_ids=batch.ids, use_cache=False).logits
+    picked = logits.flatten(0, 1)[batch.places].float()
+    wanted = batch.ids.flatten()[batch.places + 1]
+    losses = torch.nn.functional.cross_entropy(picked, wanted, reduction="none") * batch.weights
+    owner = batch.places // length
+    zeros = losses.new_zeros(rows)
+    total = zeros.index_add(0, owner, losses)
+    return total / zeros.index_add(0, owner, batch.weights).clamp(min=1e-8)
+
+
+@torch.no_grad()
+def _quiz(memory: ExpertMemory, copies: Copies, quiz: Sequence[Lesson]) -> torch.Tensor:
+    """Mean log-likelihood of each answer's tokens under each copy, (questions, copies)."""
+    scores = [-_row_losses(memory.lm.model, batch) for batch in _asked(memory, copies, quiz)]
+    return torch.stack(scores)
+
+
+@torch.no_grad()
+def exact_answers(memory: ExpertMemory, copies: Copies, quiz: Sequence[Lesson]) -> torch.Tensor:
+    """Whether each copy answers each question exactly, by forced decoding, (questions, copies)."""
+    lm = memory.lm
+    count = len(copies.parameters)
+    right = []
+    for batch in _asked(memory, copies, quiz):
+        logits = lm.model(input_ids=batch.ids, use_cache=False).logits
+        best = logits.flatten(0, 1)[batch.places].argmax(-1)
+        met = (best == batch.ids.flatten()[batch.places + 1]) | (batch.weights == 0)
+        right.append(met.view(count, -1).all(-1).float())
+    return torch.stack(right)
+
+
+def _asked(memory: ExpertMemory, copies: Copies, quiz: Sequence[Lesson]) -> Iterator[LessonBatch]:
+    """One question a pass for all copies: its rows have equal length."""
+    lm = memory.lm
+    count = len(copies.parameters)
+    collate = collator(lm, 0.0)
+    for item in quiz:
+        batch = collate([[item]] * count, lm.device)
+        copies.owners = torch.arange(count)
+        lm.meter.read_tokens += batch.tokens
+        lm.meter.flops += 2 * lm.parameters * batch.tokens
+        yield batch

@@ -1,0 +1,123 @@
+"""A dreamer: an adapter with which the self dreams, and which learned what is worth dreaming.
+
+Its folder holds ``dreamer.json`` (the base model's digest, on what and how it was trained, and what
+every round gave) and the adapter of the last round. :mod:`sleepgym_agents.outer_loops.dreamer`
+makes it; agents with the setting ``dreamer`` dream with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sleepgym.core.errors import BadRun, BadSetting
+from sleepgym_agents.lm.checkpoints import named_weights, read_tensors
+from sleepgym_agents.lm.lora import temporary_lora
+from sleepgym_agents.lm.model import LanguageModel
+
+CARD = "dreamer.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Dreamer:
+    """A trained dreamer.
+
+    Attributes:
+        folder: Where it was read.
+        rank: Of the adapter in every linear layer.
+        alpha: The adapter's output is scaled by ``alpha / rank``.
+        tensors: The adapter's weights, by their names in the bare model.
+    """
+
+    folder: Path
+    rank: int
+    alpha: float
+    tensors: Mapping[str, Tensor]
+
+    @classmethod
+    def load(cls, folder: str | Path, lm: LanguageModel) -> Dreamer:
+        """Read a dreamer of this very base model.
+
+        Args:
+            folder: What ``sleepgym train-dreamer`` wrote.
+            lm: The bare base model, before anything is added to it.
+
+        Raises:
+            BadSetting: If the folder holds no trained dreamer, or one of another base model.
+        """
+        folder = Path(folder).expanduser()
+        try:
+            card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+            made_for, adapter = str(card["base"]), card["adapter"]
+            rank, alpha = int(card["training"]["rank"]), float(card["training"]["alpha"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise BadSetting(
+                f"dreamer={folder}: must be a folder that `sleepgym train-dreamer` wrote "
+                f"({CARD}: {type(error).__name__})"
+            ) from error
+        if not adapter:
+            raise BadSetting(f"dreamer={folder}: no round of it rewarded a dream; train it further")
+        own = base_digest(lm.model)
+        if made_for != own:
+            raise BadSetting(
+                f"dreamer={folder}: was trained on another base model "
+                f"({card.get('model')}, digest {made_for:.8}, not {own:.8})"
+            )
+        try:
+            return cls(folder, rank, alpha, read_tensors(folder / str(adapter)))
+        except BadRun as error:
+            raise BadSetting(f"dreamer={folder}: {error}") from error
+
+
+def base_digest(model: torch.nn.Module) -> str:
+    """32 hex digits of a bare model's weights, rounded to bfloat16: the same on every device."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name, p in sorted(named_weights(model).items()):
+        digest.update(json.dumps([name, list(p.shape)]).encode())
+        digest.update(p.bfloat16().cpu().contiguous().view(torch.int16).numpy())
+    return digest.hexdigest()
+
+
+@contextmanager
+def dreaming_with(lm: LanguageModel, dreamer: Dreamer | None) -> Iterator[None]:
+    """Within this context the model has the dreamer's adapter, if there is a dreamer.
+
+    Experts beside the model's blocks stay in place, so that a random one can join in.
+    """
+    if dreamer is None:
+        yield
+        return
+    parameters = lm.parameters
+    with temporary_lora(lm, dreamer.rank, dreamer.alpha, seed=0):
+        own = {_bare_name(name): p for name, p in named_weights(lm.model, "lora_").items()}
+        shapes = {name: p.shape for name, p in own.items()}
+        if shapes != {name: t.shape for name, t in dreamer.tensors.items()}:
+            raise BadSetting(f"dreamer={dreamer.folder}: its adapter does not fit the model")
+        for name, p in own.items():
+            p.copy_(dreamer.tensors[name])
+        lm.parameters = parameters + sum(p.numel() for p in own.values())
+        try:
+            yield
+        finally:
+            lm.parameters = parameters
+
+
+def write_card(folder: Path, card: Mapping[str, Any]) -> None:
+    """Write ``dreamer.json``, all of it or nothing."""
+    partial = folder / f"{CARD}.part"
+    partial.write_text(json.dumps({"format": FORMAT, **card}, indent=1) + "\n", encoding="utf-8")
+    partial.replace(folder / CARD)
+
+
+def _bare_name(name: str) -> str:
+    """A parameter's name as it is without experts beside its block."""
+    return name.replace(".mlp.block.", ".mlp.")

@@ -1,0 +1,208 @@
+"""Learning to Imitate: the student continues what the teacher wrote, and is rewarded for likeness.
+
+"Language Models Need Sleep" (arXiv:2606.03979, section 3.2): a sequence of the teacher is cut at a
+random place, the student goes on, and the continuation earns ``gamma * r_sem + (1 - gamma) *
+r_abs``. The policy gradient is relative to the group of continuations of one prefix (GRPO, Shao et
+al. 2024); the samples are fresh, so that no clipping and no importance ratio is needed. Tests hold
+it equal to TRL's GRPO loss.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from rapidfuzz.distance import Levenshtein
+from torch import Tensor
+
+from sleepgym.core.errors import BadSetting
+from sleepgym.core.grading import f1
+from sleepgym_agents.lm.generation import generate, shared_batches
+from sleepgym_agents.lm.model import LanguageModel
+from sleepgym_agents.training.distillation import Lesson
+from sleepgym_agents.training.divergence import Divergence, divergence
+
+Judge = Callable[[str, str], bool]
+
+
+def same_words(written: str, wanted: str) -> bool:
+    """The default judge: the words' F1 exceeds one half, after SQuAD's normalisation."""
+    return f1(written, wanted) > 0.5
+
+
+def load_judge(name: str) -> Judge:
+    """A judge of same meaning by name.
+
+    Args:
+        name: ``words``, ``embeddings`` (extra ``semantic``), or ``module:function`` of your own,
+            from two texts to whether they mean the same.
+
+    Raises:
+        BadSetting: If there is no such judge, or its extra is missing.
+    """
+    if name == "words":
+        return same_words
+    if name == "embeddings":
+        return _embedding_judge()
+    module, _, attribute = name.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise BadSetting(
+            f"judge={name}: must be words, embeddings or module:function ({error})"
+        ) from error
+
+
+def _embedding_judge() -> Judge:
+    try:
+        from sentence_transformers import SentenceTransformer  # type: ignore[import-not-found]
+    except ImportError as error:
+        raise BadSetting("judge=embeddings: pip install 'sleepgym[semantic]'") from error
+    encoder = SentenceTransformer("sentence-transformers/all-MiniLM-L6-v2")
+
+    def judge(written: str, wanted: str) -> bool:
+        one, two = encoder.encode([written, wanted], normalize_embeddings=True)
+        return float(one @ two) > 0.8
+
+    return judge
+
+
+def likeness(written: Sequence[int], wanted: Sequence[int], farthest: int) -> float:
+    """``r_abs``: 1 - edit distance / longer length, over tokens; 0 beyond ``farthest``."""
+    distance = Levenshtein.distance(written, wanted, score_cutoff=farthest)
+    if distance > farthest:
+        return 0.0
+    return 1 - distance / max(len(written), len(wanted), 1)
+
+
+@dataclass(frozen=True)
+class Rollouts:
+    """Continuations of cut lessons by the student, a group a lesson.
+
+    Attributes:
+        prefixes: Token ids before each continuation.
+        written: Token ids of each continuation.
+        lessons: The lesson of each.
+        rewards: Of each continuation, (groups, size).
+    """
+
+    prefixes: list[list[int]]
+    written: list[list[int]]
+    lessons: list[Lesson]
+    rewards: Tensor
+
+    @property
+    def advantages(self) -> Tensor:
+        """Reward minus the group's mean, over its standard deviation, (groups * size,)."""
+        mean = self.rewards.mean(1, keepdim=True)
+        spread = self.rewards.std(1, keepdim=True)
+        return ((self.rewards - mean) / (spread + 1e-4)).flatten()
+
+
+def roll_out(
+    lm: LanguageModel,
+    lessons: Sequence[Lesson],
+    *,
+    size: int,
+    gamma: float,
+    farthest: int,
+    judge: Judge,
+    rng: np.random.Generator,
+) -> Rollouts:
+    """Cut lessons at random places, let the student go on, and reward it.
+
+    Args:
+        lm: The student.
+        lessons: What the teacher wrote.
+        size: Continuations of each.
+        gamma: Weight of meaning beside likeness.
+        farthest: Largest edit distance, in tokens, that earns anything for likeness.
+        judge: Of same meaning.
+        rng: Decides the cuts and seeds the sampling.
+    """
+    tokenizer = lm.prompter.tokenizer
+    prefixes, wanted = [], []
+    for lesson in lessons:
+        cut = int(rng.integers(1, len(lesson.ids)))
+        prefixes.extend([[*lm.prompter.start, *lesson.ids[:cut]]] * size)
+        wanted.extend([list(lesson.ids[cut:])] * size)
+    longest = max(map(len, wanted)) + 8
+    seed = int(rng.integers(2**31))
+    written = generate(lm, prefixes, longest, temperature=1.0, seed=seed)
+    rewards = [
+        gamma * judge(tokenizer.decode(ids), tokenizer.decode(gold))
+        + (1 - gamma) * likeness(ids, gold, farthest)
+        for ids, gold in zip(written, wanted, strict=True)
+    ]
+    groups = torch.tensor(rewards).view(len(lessons), size)
+    return Rollouts(prefixes, written, [x for x in lessons for _ in range(size)], groups)
+
+
+def policy_loss(log_likelihoods: Tensor, mask: Tensor, advantages: Tensor) -> Tensor:
+    """Group-relative policy gradient of fresh samples; its value is minus the mean advantage.
+
+    Args:
+        log_likelihoods: Of each sampled token under the student, (samples, length).
+        mask: Which of them are real, (samples, length).
+        advantages: Of each sample, (samples,).
+    """
+    ratio = (log_likelihoods - log_likelihoods.detach()).exp()
+    per_sample = (ratio * mask).sum(1) / mask.sum(1).clamp(min=1)
+    return -(per_sample * advantages).mean()
+
+
+def student_logits(lm: LanguageModel, rollouts: Rollouts) -> tuple[Tensor, Tensor, Tensor]:
+    """The student's log-probabilities at each continuation, with gradient.
+
+    Returns:
+        Log-probabilities (samples, length, vocabulary), sampled ids and mask (samples, length).
+    """
+    sequences = [[*p, *w] for p, w in zip(rollouts.prefixes, rollouts.written, strict=True)]
+    length, width = max(map(len, sequences)), max(map(len, rollouts.written))
+    ids = torch.tensor([s + [0] * (length - len(s)) for s in sequences], device=lm.device)
+    logits = lm.model(input_ids=ids, use_cache=False).logits.float()
+    starts = torch.tensor([len(p) - 1 for p in rollouts.prefixes], device=lm.device)
+    steps = torch.arange(width, device=lm.device)
+    where = (starts[:, None] + steps).clamp(max=length - 2)
+    picked = logits.gather(1, where[..., None].expand(-1, -1, logits.shape[-1])).log_softmax(-1)
+    sizes = torch.tensor([len(w) for w in rollouts.written], device=lm.device)
+    return picked, ids.gather(1, where + 1), (steps < sizes[:, None]).float()
+
+
+def teacher_logits(lm: LanguageModel, rollouts: Rollouts) -> Tensor:
+    """The teacher's log-probabilities at each continuation: as it is now, with its context.
+
+    Returns:
+        (samples, length, vocabulary), aligned with :func:`student_logits`; zeros beyond the end.
+    """
+    width = max(map(len, rollouts.written))
+    start = lm.prompter.start
+    contexts = {lesson.context for lesson in rollouts.lessons}
+    table: dict[int, Tensor] = {}
+    for context in sorted(contexts):
+        mine = [i for i, lesson in enumerate(rollouts.lessons) if lesson.context == context]
+        full = [
+            [*start, *context, *rollouts.prefixes[i][len(start) :], *rollouts.written[i]]
+            for i in mine
+        ]
+        heads = [[*start, *context, -1]] * len(full)  # no continuation is shared
+        for batch, segments, begin in shared_batches(
+            lm, heads, max(map(len, full)) - len(heads[0])
+        ):
+            sequences = [full[k][begin:-1] for k in batch]
+            *_, logits = lm.read(sequences, segments, begin, keep=width)
+            for row, k in enumerate(batch):
+                table[mine[k]] = logits[row, -len(rollouts.written[mine[k]]) :].log_softmax(-1)
+    rows = [table[i] for i in range(len(table))]
+    return torch.stack([torch.nn.functional.pad(r, (0, 0, 0, width - len(r))) for r in rows])
+
+
+def on_policy_divergence(
+    teacher: Tensor, student: Tensor, mask: Tensor, kind: Divergence, beta: float = 0.5
+) -> Tensor:
+    """Mean divergence over the student's own tokens."""
+    values = divergence(teacher.flatten(0, 1), student.flatten(0, 1), kind, beta).view(mask.shape)
+    return (values * mask).sum() / mask.sum().clamp(min=1)

@@ -1,0 +1,1 @@
+"""What agents keep besides weights: text, samples of old material, class statistics."""

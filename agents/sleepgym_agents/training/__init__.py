@@ -1,0 +1,1 @@
+"""Training at night: optimiser loop, distillation, rehearsal, generated questions and answers."""

@@ -1,0 +1,202 @@
+"""Lessons: questions with answers, and a teacher's distribution over their every token."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sleepgym_agents.lm.generation import shared_batches
+from sleepgym_agents.lm.model import LanguageModel
+from sleepgym_agents.training.divergence import Divergence, divergence
+from sleepgym_agents.training.qa_generation import Pair
+
+IMPOSSIBLE = -1e4  # a log-probability that is 0 as a probability, and yet finite
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A question with its answer, as the student reads it, and what the teacher expects.
+
+    Attributes:
+        pair: The texts.
+        ids: Token ids of question, answer and stop marker.
+        asked: How many of them are the question's.
+        targets: The teacher's log-probabilities of every token but the first, (tokens - 1,
+            vocabulary).
+        likelihoods: The teacher's log-likelihood of every token but the first, (tokens - 1,).
+        context: Token ids that the teacher read before, and the student does not.
+    """
+
+    pair: Pair
+    ids: tuple[int, ...]
+    asked: int
+    targets: Tensor
+    likelihoods: Tensor
+    context: tuple[int, ...] = ()
+
+    @property
+    def confidence(self) -> float:
+        """The teacher's probability of exactly this answer."""
+        return float(self.likelihoods[self.asked - 1 :].sum().exp())
+
+    def hardened(self) -> Lesson:
+        """The lesson with the text itself as its target: supervised fine-tuning."""
+        ids = torch.tensor(self.ids[1:], device=self.targets.device)
+        hard = torch.full_like(self.targets, IMPOSSIBLE)
+        return replace(self, targets=hard.scatter(-1, ids[:, None], 0.0))
+
+
+def teach(lm: LanguageModel, pairs: Sequence[Pair], context: Sequence[int] = ()) -> list[Lesson]:
+    """Let the model, as it is now, be the teacher of given questions and answers.
+
+    Args:
+        lm: The teacher.
+        pairs: Questions and answers.
+        context: Token ids that the teacher reads before each of them: privileged information.
+    """
+    prompter = lm.prompter
+    questions = [prompter.question(question) for question, _ in pairs]
+    items = [
+        [*asked, *prompter.answer(answer)]
+        for asked, (_, answer) in zip(questions, pairs, strict=True)
+    ]
+    before = [*prompter.start, *context]
+    found: dict[int, Lesson] = {}
+    order = sorted(range(len(items)), key=lambda i: -len(items[i]))
+    prompts = [[*before, *items[i][:1]] for i in order]  # so that no item is shared
+    for rows, segments, begin in shared_batches(lm, prompts, max(map(len, items), default=0)):
+        batch = [order[row] for row in rows]
+        sequences = [[*before, *items[i]][begin:-1] for i in batch]
+        keep = max(len(items[i]) for i in batch) - 1
+        *_, logits = lm.read(sequences, segments, begin, keep=keep)
+        logits = logits.log_softmax(-1)
+        for row, i in enumerate(batch):
+            reply = torch.tensor(items[i][1:], device=lm.device)
+            targets = logits[row, -len(reply) :].clone()
+            likelihoods = targets.gather(-1, reply[:, None])[:, 0]
+            found[i] = Lesson(
+                pairs[i], tuple(items[i]), len(questions[i]), targets, likelihoods, tuple(context)
+            )
+    return [found[i] for i in range(len(pairs))]
+
+
+def recital(lm: LanguageModel, pair: Pair) -> Lesson:
+    """A lesson to learn word for word: its target is its own text."""
+    asked = lm.prompter.question(pair[0])
+    ids = (*asked, *lm.prompter.answer(pair[1]))
+    return Lesson(pair, ids, len(asked), *_nothing(lm, len(ids) - 1)).hardened()
+
+
+def text_lessons(lm: LanguageModel, parts: Sequence[Sequence[int]], tokens: int) -> list[Lesson]:
+    """The text itself as lessons, every token counting: what a teacher's absence leaves.
+
+    Args:
+        lm: Knows the size of the vocabulary.
+        parts: Token ids of documents and demonstrations.
+        tokens: Longest lesson; longer texts are cut into pieces.
+    """
+    lessons = []
+    for ids in (part[at : at + tokens] for part in parts for at in range(0, len(part), tokens)):
+        if len(ids) > 1:
+            nothing = _nothing(lm, len(ids) - 1)
+            lessons.append(Lesson(("", ""), tuple(ids), 1, *nothing).hardened())
+    return lessons
+
+
+def _nothing(lm: LanguageModel, tokens: int) -> tuple[Tensor, Tensor]:
+    """Targets and likelihoods of a teacher that was not asked."""
+    vocabulary = lm.model.get_output_embeddings().weight.shape[0]
+    likelihoods = torch.zeros(tokens, device=lm.device)
+    return likelihoods.new_zeros(tokens, vocabulary), likelihoods
+
+
+@dataclass(frozen=True)
+class LessonBatch:
+    """Chained lessons, padded on the right.
+
+    Attributes:
+        lessons: All of them, in order.
+        ids: Token ids, (sequences, length).
+        places: Where a token is predicted: its index into the flattened ``ids``.
+        targets: Teacher's log-probabilities there, (places, vocabulary).
+        weights: How much each place counts.
+        tokens: Real tokens.
+    """
+
+    lessons: tuple[Lesson, ...]
+    ids: Tensor
+    places: Tensor
+    targets: Tensor
+    weights: Tensor
+    tokens: int
+
+
+def chain_lessons(
+    lessons: Sequence[Lesson], rng: np.random.Generator, items: int, tokens: int
+) -> list[list[Lesson]]:
+    """Lessons in a new order, several in one sequence.
+
+    Args:
+        lessons: What to chain.
+        rng: Decides the order.
+        items: Most lessons in a sequence.
+        tokens: Most tokens in a sequence; a single longer lesson is a sequence of its own.
+    """
+    chains: list[list[Lesson]] = []
+    room = 0
+    for i in rng.permutation(len(lessons)):
+        lesson = lessons[i]
+        if not chains or len(chains[-1]) == items or len(lesson.ids) > room:
+            chains.append([])
+            room = tokens
+        chains[-1].append(lesson)
+        room -= len(lesson.ids)
+    return chains
+
+
+def collator(
+    lm: LanguageModel, question_weight: float
+) -> Callable[[Sequence[Sequence[Lesson]], torch.device], LessonBatch]:
+    """What makes one batch of chains.
+
+    Args:
+        lm: Knows what opens a sequence.
+        question_weight: How much predicting a question's tokens counts; an answer's count 1.
+    """
+
+    def collate_lessons(chains: Sequence[Sequence[Lesson]], device: torch.device) -> LessonBatch:
+        rows: list[list[int]] = []
+        places: list[tuple[int, int]] = []
+        weights: list[float] = []
+        for row, lessons in enumerate(chains):
+            ids = list(lm.prompter.start)
+            for lesson in lessons:
+                size = len(lesson.ids) - 1
+                places.extend((row, len(ids) + k) for k in range(size))
+                weights.extend([question_weight] * (lesson.asked - 1))
+                weights.extend([1.0] * (size - lesson.asked + 1))
+                ids.extend(lesson.ids)
+            rows.append(ids)
+        length = max(map(len, rows))
+        padded = torch.tensor([ids + [0] * (length - len(ids)) for ids in rows], device=device)
+        flat = torch.tensor([row * length + at for row, at in places], device=device)
+        lessons = tuple(lesson for chain in chains for lesson in chain)
+        targets = torch.cat([lesson.targets for lesson in lessons])
+        counted = torch.tensor(weights, device=device)
+        return LessonBatch(lessons, padded, flat, targets, counted, sum(map(len, rows)))
+
+    return collate_lessons
+
+
+def distillation(
+    model: torch.nn.Module, batch: LessonBatch, kind: Divergence, beta: float = 0.5
+) -> Tensor:
+    """Weighted mean divergence of the student from the teacher over the tokens of a batch."""
+    logits = model(input_ids=batch.ids, use_cache=False).logits
+    student = logits.flatten(0, 1)[batch.places].float().log_softmax(-1)
+    values = divergence(batch.targets, student, kind, beta)
+    return (values * batch.weights).sum() / batch.weights.sum().clamp(min=1e-8)

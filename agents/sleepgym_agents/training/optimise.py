@@ -1,0 +1,221 @@
+"""Supervised training at night: examples, chains, and one loop that keeps to its budget."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from annotated_types import Ge, Gt
+from torch import Tensor
+from transformers import get_linear_schedule_with_warmup
+
+from sleepgym.core.budget import Night
+from sleepgym_agents.lm.model import LanguageModel
+
+
+@dataclass(frozen=True)
+class Example:
+    """A token sequence to learn.
+
+    Attributes:
+        ids: Token ids.
+        weights: How much predicting each token counts; 0 leaves it out of the loss.
+    """
+
+    ids: tuple[int, ...]
+    weights: tuple[float, ...]
+
+    @classmethod
+    def joined(cls, *parts: tuple[Sequence[int], float]) -> Example:
+        """One example from (token ids, weight of each) pairs."""
+        ids = tuple(i for part, _ in parts for i in part)
+        return cls(ids, tuple(weight for part, weight in parts for _ in part))
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How a night's training runs.
+
+    Attributes:
+        learning_rate: Of AdamW, at its highest.
+        epochs: Passes over the night's examples.
+        batch_size: Sequences of one optimiser step.
+        items_per_sequence: Examples chained into one sequence; one alone would teach the model to
+            stop after its first answer.
+        sequence_tokens: Longest sequence; longer documents are cut into pieces.
+        warmup_share: Share of the steps in which the learning rate rises; then it falls linearly.
+        weight_decay: Of AdamW.
+        max_gradient_norm: Longer gradients are scaled down to it.
+    """
+
+    learning_rate: Annotated[float, Gt(0)] = 1e-3
+    epochs: Annotated[int, Ge(1)] = 10
+    batch_size: Annotated[int, Ge(1)] = 4
+    items_per_sequence: Annotated[int, Ge(1)] = 6
+    sequence_tokens: Annotated[int, Ge(16)] = 512
+    warmup_share: Annotated[float, Ge(0)] = 0.1
+    weight_decay: Annotated[float, Ge(0)] = 0.0
+    max_gradient_norm: Annotated[float, Gt(0)] = 1.0
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Examples padded on the right.
+
+    Attributes:
+        ids: Token ids, (sequences, length).
+        weights: Weight of predicting each token, (sequences, length); 0 on padding.
+        tokens: Real tokens.
+    """
+
+    ids: Tensor
+    weights: Tensor
+    tokens: int
+
+
+def chain(
+    examples: Sequence[Example],
+    start: Sequence[int],
+    rng: np.random.Generator,
+    items: int,
+    tokens: int,
+) -> list[Example]:
+    """Examples in a new order, several in one sequence.
+
+    Args:
+        examples: What to chain; those longer than ``tokens`` are cut into pieces.
+        start: Token ids that open every sequence; never predicted.
+        rng: Decides the order.
+        items: Most examples in a sequence.
+        tokens: Most tokens in a sequence, ``start`` aside.
+    """
+    pieces = [
+        Example(e.ids[at : at + tokens], e.weights[at : at + tokens])
+        for e in examples
+        for at in range(0, len(e.ids), tokens)
+    ]
+    chains: list[list[Example]] = []
+    room = count = 0
+    for i in rng.permutation(len(pieces)):
+        piece = pieces[i]
+        if count == 0 or len(piece.ids) > room:
+            chains.append([])
+            room, count = tokens, items
+        chains[-1].append(piece)
+        room, count = room - len(piece.ids), count - 1
+    return [Example.joined((start, 0.0), *_parts(group)) for group in chains]
+
+
+def _parts(group: Sequence[Example]) -> list[tuple[Sequence[int], float]]:
+    return [((i,), w) for e in group for i, w in zip(e.ids, e.weights, strict=True)]
+
+
+def plan(
+    lm: LanguageModel,
+    examples: Sequence[Example],
+    settings: TrainingSettings,
+    rng: np.random.Generator,
+) -> list[list[Example]]:
+    """The batches of a night: every epoch chains and shuffles anew."""
+    tokens = min(settings.sequence_tokens, lm.max_tokens - len(lm.prompter.start))
+    steps: list[list[Example]] = []
+    for _ in range(settings.epochs):
+        chains = chain(examples, lm.prompter.start, rng, settings.items_per_sequence, tokens)
+        size = settings.batch_size
+        steps.extend(chains[at : at + size] for at in range(0, len(chains), size))
+    return steps
+
+
+def collate(examples: Sequence[Example], device: torch.device | str) -> Batch:
+    """Pad examples on the right to the longest."""
+    length = max(len(e.ids) for e in examples)
+    ids = torch.tensor([[*e.ids, *[0] * (length - len(e.ids))] for e in examples])
+    weights = torch.tensor([[*e.weights, *[0.0] * (length - len(e.ids))] for e in examples])
+    return Batch(ids.to(device), weights.to(device), sum(len(e.ids) for e in examples))
+
+
+def cross_entropy(model: torch.nn.Module, batch: Batch) -> Tensor:
+    """Weighted mean of the negative log-likelihood of each token.
+
+    Padding stands on the right of causal sequences, so that no real token sees it: no mask needed.
+    """
+    logits = model(input_ids=batch.ids, use_cache=False).logits[:, :-1].float()
+    weights = batch.weights[:, 1:]
+    losses = torch.nn.functional.cross_entropy(
+        logits.transpose(1, 2), batch.ids[:, 1:], reduction="none"
+    )
+    return (losses * weights).sum() / weights.sum().clamp(min=1e-8)
+
+
+def optimise(
+    lm: LanguageModel,
+    steps: Sequence[Sequence[Any]],
+    settings: TrainingSettings,
+    night: Night,
+    loss: Callable[[torch.nn.Module, Any], Tensor] = cross_entropy,
+    collate: Callable[[Any, torch.device], Any] = collate,
+    parameters: Sequence[Tensor] | None = None,
+) -> dict[str, float]:
+    """Train what requires a gradient, one optimiser step a batch, within the night's budget.
+
+    A loss or gradient that is not finite ends the night and restores the evening's weights. A step
+    that the budget does not allow is not taken, nor any after it.
+
+    Args:
+        lm: Its parameters that require a gradient are trained.
+        steps: The batches, in order.
+        settings: Learning rate and so on; epochs and chaining are :func:`plan`'s.
+        night: Its budget is asked before every step.
+        loss: From model and batch to a scalar.
+        collate: From one of ``steps`` to a batch that knows its number of ``tokens``.
+        parameters: What to train; None is all of the model that requires a gradient.
+
+    Returns:
+        What to log: ``steps``, ``loss`` (mean over the last tenth of the steps), and 1.0 under
+        ``stopped_by_budget`` or ``nan_loss`` where that happened.
+    """
+    if parameters is None:
+        parameters = [p for p in lm.model.parameters() if p.requires_grad]
+    evening = [p.detach().clone() for p in parameters]
+    optimiser = torch.optim.AdamW(
+        parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay
+    )
+    warmup = int(settings.warmup_share * len(steps))
+    schedule = get_linear_schedule_with_warmup(optimiser, warmup, len(steps))
+    losses: list[float] = []
+    log: dict[str, float] = {}
+    lm.model.train()
+    try:
+        for examples in steps:
+            batch = collate(examples, lm.device)
+            flops = 6 * lm.parameters * batch.tokens
+            if not night.allows(night_train_tokens=batch.tokens, night_flops=flops):
+                log["stopped_by_budget"] = 1.0
+                break
+            value = loss(lm.model, batch)
+            if value.requires_grad:  # nothing that is trained speaks in some batches
+                value.backward()
+            lm.meter.train_tokens += batch.tokens
+            lm.meter.flops += flops
+            norm = torch.nn.utils.clip_grad_norm_(parameters, settings.max_gradient_norm)
+            if not math.isfinite(value.item() + norm.item()):
+                log["nan_loss"] = 1.0
+                with torch.no_grad():
+                    for parameter, before in zip(parameters, evening, strict=True):
+                        parameter.copy_(before)
+                break
+            optimiser.step()
+            schedule.step()
+            optimiser.zero_grad(set_to_none=True)
+            losses.append(value.item())
+    finally:
+        optimiser.zero_grad(set_to_none=True)
+        lm.model.eval()
+    tail = losses[-max(1, len(losses) // 10) :]
+    if tail:
+        log["loss"] = sum(tail) / len(tail)
+    return {"steps": float(len(losses)), **log}

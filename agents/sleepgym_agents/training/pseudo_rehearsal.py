@@ -1,0 +1,217 @@
+"""Rehearsal of the self: what a model says from nothing and believes, and what it expected there.
+
+Generative rehearsal (Robins 1995, "Catastrophic forgetting, rehearsal and pseudorehearsal"): a
+model that is about to be trained first samples what it would say, unasked. In training, the
+divergence of its distribution over these sequences from that of the evening holds what it knew.
+Most of what a model says unasked it makes up; its own probability of an answer, asked alone, tells
+what it knows, and that is what is rehearsed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+import torch
+from annotated_types import Ge, Gt
+from torch import Tensor
+
+from sleepgym.core.budget import Night
+from sleepgym.core.rng import derive_rng
+from sleepgym_agents.lm.generation import generate
+from sleepgym_agents.lm.model import LanguageModel
+from sleepgym_agents.lm.prompts import Prompter
+from sleepgym_agents.lm.scoring import score_continuations
+from sleepgym_agents.training.divergence import divergence
+from sleepgym_agents.training.optimise import Batch, Example, chain, collate, cross_entropy
+from sleepgym_agents.training.qa_generation import parse_items
+
+BELIEF = 0.5  # least probability of an answer that a model believes
+
+
+@dataclass(frozen=True)
+class RehearsalSettings:
+    """How much of itself a model rehearses.
+
+    Attributes:
+        rehearsed: Sequences sampled a night.
+        rehearsed_tokens: Longest of them.
+        rehearsed_batch: How many sequences of what is believed go into an optimiser step.
+        rehearsal_weight: Weight of their divergence beside the loss on new material.
+    """
+
+    rehearsed: Annotated[int, Ge(1)] = 128
+    rehearsed_tokens: Annotated[int, Ge(2)] = 128
+    rehearsed_batch: Annotated[int, Ge(1)] = 6
+    rehearsal_weight: Annotated[float, Gt(0)] = 4.0
+
+
+@dataclass(frozen=True)
+class Recital:
+    """A sequence that the model wrote, and what it expected there.
+
+    Attributes:
+        example: Token ids; weight 1 on what was written, 0 on what it was given to begin with.
+        targets: Log-probabilities of every token but the first, (tokens - 1, vocabulary).
+    """
+
+    example: Example
+    targets: Tensor
+
+
+@dataclass(frozen=True)
+class MixedBatch:
+    """New material and recitals.
+
+    Attributes:
+        new: What is to be learned.
+        recited: What is to be kept.
+        targets: The evening's log-probabilities, (recitals, length - 1, vocabulary).
+        tokens: Real tokens of both.
+    """
+
+    new: Batch
+    recited: Batch
+    targets: Tensor
+    tokens: int
+
+
+def openings(prompter: Prompter) -> list[list[int]]:
+    """What a model is given to begin with: a question after a dream's marker, and a document.
+
+    A bare start is not enough: what a model writes first is then ruled by what is hardest to
+    predict in its training data, and questions about what it knows hardly come up.
+    """
+    form = prompter.format
+    question = form.question.partition("{text}")[0]
+    document = form.document.partition("{title}")[0]
+    dream = form.dream if form.dream.startswith(question) else form.dream + question
+    found = [[*prompter.start, *prompter.encode(text)] for text in (dream, document)]
+    return [ids for ids in found if ids]
+
+
+def improvise(
+    lm: LanguageModel, begun: Sequence[list[int]], count: int, tokens: int, night: Night
+) -> list[Example]:
+    """Let the model write unasked, at temperature 1.
+
+    Args:
+        lm: The model as it is now.
+        begun: What it is given to begin with, in turn (see :func:`openings`).
+        count: Sequences.
+        tokens: Longest of them, what they are begun with aside.
+        night: Its budget is asked first.
+
+    Returns:
+        The sequences, weight 1 on what was written; none where the budget does not allow all.
+    """
+    prompts = [begun[i % len(begun)] for i in range(count)]
+    length = min(tokens, lm.max_tokens - max(map(len, begun)))
+    read = sum(map(len, prompts))
+    if not lm.affords(night, read=read, generated=count * length):
+        return []
+    seed = night.derive_seed("rehearsal")
+    texts = generate(lm, prompts, length, temperature=1.0, seed=seed, stop_at_answer=False)
+    pairs = zip(prompts, texts, strict=True)
+    return [Example.joined((prompt, 0.0), (text, 1.0)) for prompt, text in pairs]
+
+
+def recite(lm: LanguageModel, settings: RehearsalSettings, night: Night) -> list[Recital]:
+    """Let the model ask and answer itself, unasked, and note what it expected where it was sure.
+
+    Args:
+        lm: The model as it is now: before the night's training.
+        settings: How much.
+        night: Its budget is asked first.
+
+    Returns:
+        Chains of what the model believes; the sequences as they are where it believes nothing that
+        it said; none where the budget does not allow all of them.
+    """
+    asking = openings(lm.prompter)[:1]
+    said = improvise(lm, asking, settings.rehearsed, settings.rehearsed_tokens, night)
+    if not lm.affords(night, read=2 * sum(len(example.ids) for example in said)):
+        return []
+    rng = derive_rng(night.derive_seed("believed"))
+    recited = believed(lm, said, rng, settings.rehearsed_tokens) or said
+    return [Recital(example, _expected(lm, example)) for example in recited]
+
+
+def believed(
+    lm: LanguageModel, said: Sequence[Example], rng: np.random.Generator, tokens: int
+) -> list[Example]:
+    """What the model would say again: items in ``said`` whose answers it believes, chained anew.
+
+    Args:
+        lm: The model that said it.
+        said: Sequences that begin with an opened question.
+        rng: Decides the order.
+        tokens: Longest chain.
+
+    Returns:
+        Chains of questions with answers of a probability of at least ``BELIEF`` to the bare
+        question; weight 1 on all but the opening.
+    """
+    prompter = lm.prompter
+    skipped = len(prompter.start)
+    said_pairs = {pair for e in said for pair in parse_items(prompter, e.ids[skipped:])}
+    pairs = sorted(said_pairs)
+    asked = [prompter.question(question) for question, _ in pairs]
+    answers = [prompter.answer(answer) for _, answer in pairs]
+    scored = score_continuations(lm, [[*prompter.start, *ids] for ids in asked], answers)
+    items = [
+        Example.joined((question, 1.0), (answer, 1.0))
+        for question, answer, score in zip(asked, answers, scored, strict=True)
+        if math.exp(sum(score.log_probabilities)) >= BELIEF
+    ]
+    return chain(items, prompter.start, rng, len(items), tokens)
+
+
+def _expected(lm: LanguageModel, example: Example) -> Tensor:
+    *_, logits = lm.read([example.ids[:-1]], keep=len(example.ids) - 1)
+    return logits[0].log_softmax(-1).clone()
+
+
+def mix(
+    steps: Sequence[Sequence[Example]],
+    recitals: Sequence[Recital],
+    count: int,
+    rng: np.random.Generator,
+) -> list[tuple[Sequence[Example], list[Recital]]]:
+    """Give every step its share of recitals; all are used before one is used again."""
+    wanted = count * len(steps)
+    rounds = -(-wanted // len(recitals))
+    order = [i for _ in range(rounds) for i in rng.permutation(len(recitals))]
+    return [
+        (step, [recitals[i] for i in order[k * count : (k + 1) * count]])
+        for k, step in enumerate(steps)
+    ]
+
+
+def collate_mixed(
+    step: tuple[Sequence[Example], Sequence[Recital]], device: torch.device | str
+) -> MixedBatch:
+    """One batch of a step that :func:`mix` made."""
+    examples, recitals = step
+    new = collate(examples, device)
+    recited = collate([recital.example for recital in recitals], device)
+    targets = torch.nn.utils.rnn.pad_sequence([r.targets for r in recitals], batch_first=True)
+    return MixedBatch(new, recited, targets, new.tokens + recited.tokens)
+
+
+def rehearsing(
+    weight: float, loss: Callable[[torch.nn.Module, Batch], Tensor] = cross_entropy
+) -> Callable[[torch.nn.Module, MixedBatch], Tensor]:
+    """The loss on new material plus ``weight`` times the recitals' mean KL to the evening."""
+
+    def mixed(model: torch.nn.Module, batch: MixedBatch) -> Tensor:
+        logits = model(input_ids=batch.recited.ids, use_cache=False).logits[:, :-1]
+        counted = batch.recited.weights[:, 1:] > 0
+        student = logits[counted].float().log_softmax(-1)
+        kept = divergence(batch.targets[counted], student, "forward").mean()
+        return loss(model, batch.new) + weight * kept
+
+    return mixed

@@ -1,0 +1,69 @@
+"""Dreams: questions and answers that a model writes about what it has in context."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from sleepgym_agents.lm.generation import generate
+from sleepgym_agents.lm.model import LanguageModel
+from sleepgym_agents.lm.prompts import Prompter
+
+Pair = tuple[str, str]
+
+
+def dream(
+    lm: LanguageModel,
+    contexts: Sequence[Sequence[Sequence[int]]],
+    *,
+    tokens: int,
+    temperature: float = 1.0,
+    seed: int,
+) -> list[list[Pair]]:
+    """Let the model write one chain of items a context.
+
+    Args:
+        lm: The dreamer.
+        contexts: Token ids of the documents and demonstrations that each chain is about.
+        tokens: Longest chain.
+        temperature: Of sampling.
+        seed: Of sampling.
+
+    Returns:
+        The (question, answer) items of each chain; what is not of that form is left out.
+    """
+    prompter = lm.prompter
+    prompts = [
+        [*prompter.start, *(i for part in parts for i in part), *prompter.dream]
+        for parts in contexts
+    ]
+    if not prompts:
+        return []
+    written = generate(
+        lm, prompts, tokens, temperature=temperature, seed=seed, stop_at_answer=False
+    )
+    return [parse_items(prompter, ids) for ids in written]
+
+
+def alone_and_together(parts: Sequence[Sequence[int]], count: int) -> list[list[Sequence[int]]]:
+    """Contexts for so many chains: half of them one text each, in turn, the others all texts."""
+    alone = [[parts[i % len(parts)]] for i in range(count // 2)]
+    return [*alone, *[list(parts)] * (count - len(alone))]
+
+
+def parse_items(prompter: Prompter, ids: Sequence[int]) -> list[Pair]:
+    """The (question, answer) items in what was written after the dream marker."""
+    form = prompter.format
+    text = prompter.tokenizer.decode(ids, clean_up_tokenization_spaces=False)
+    if form.question.startswith(form.dream):
+        text = form.dream + text
+    if prompter.tokenizer.bos_token:
+        text = text.partition(prompter.tokenizer.bos_token)[0]  # the model moved on
+    pattern = _once(form.question, "text") + _once(form.answer, "answer") + re.escape(form.stop)
+    pairs = re.findall(pattern, text, flags=re.DOTALL)
+    return [(question.strip(), answer.strip()) for question, answer in pairs if answer.strip()]
+
+
+def _once(template: str, name: str) -> str:
+    before, _, after = template.partition(f"{{{name}}}")
+    return f"{re.escape(before)}(.*?){re.escape(after)}"

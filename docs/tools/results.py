@@ -1,0 +1,148 @@
+"""Write ``docs/results.md`` and its figure from the committed submissions.
+
+Every number is a verdict's (:mod:`sleepgym_boards.verification.verifier`), made from the run
+records in the submission; nothing is run here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from sleepgym.reports import drawing
+from sleepgym.reports.figures import draw_frontier, to_png
+from sleepgym.scoring.statistics import paired_difference
+from sleepgym_boards.board import load_board
+from sleepgym_boards.catalogue.entries import load_entries
+from sleepgym_boards.verification.verdict import Results
+
+DOCS = Path(__file__).parents[1]
+SUBMISSIONS = DOCS.parent / "leaderboards" / "submissions"
+PAGE, FIGURE = DOCS / "results.md", DOCS / "images" / "results.png"
+# Title of a track -> the boards that ask it; the first that has a method tells.
+TRACKS = {
+    "Almanac": ("almanac-8", "open"),
+    "Codebook": ("codebook-8",),
+    "CLINC150": ("class-incremental-5",),
+}
+UNTUNED = "-untuned"  # ends the label of an agent that ran with its defaults
+HEAD = (
+    "agent | final accuracy | against `sleep` | evening | morning | BWT | base kept "
+    "| against `naive` | s a night | GFLOP a night | GFLOP awake | state, kB"
+)
+INTRO = """# Results
+
+Written by `python docs/tools/results.py` from the submissions under `leaderboards/submissions`,
+which anyone can verify again (`sleepgym verify`). Seeds 100-104, the embedded model. Settings are
+those of one search on seeds below 100, the same number of trials for every agent
+([tuned.toml](../agents/sleepgym_agents/tuned.toml)): on Almanac, or where it has nothing for an
+agent, on Codebook (`grpo`, `ttt`, `nearest`) and on invented classes (`inca`); over as many days as
+that file says. What is called untuned runs with its defaults, and stands against `naive-untuned`.
+Brackets are 95 % intervals over streams (percentile bootstrap; five streams cover about 84 %);
+"against" is the mean difference over the same streams. What the columns mean:
+[metrics](reference/metrics.md); what each agent is: [reference](reference/README.md). `joint`
+keeps everything, outside any budget; `ttt` trains when it is asked, so that its operations are
+those awake (of a whole stream, exams included). The figure counts all nights and all days.
+
+![Final accuracy against the operations of a whole stream](images/results.png)
+"""
+
+
+def results() -> dict[str, dict[str, Results]]:
+    """Track -> agent -> the numbers of its verified submission, the best first."""
+    entries = [entry for entry in load_entries(SUBMISSIONS) if entry.verified]
+    tracks: dict[str, dict[str, Results]] = {}
+    for title, boards in TRACKS.items():
+        found: dict[str, Results] = {}
+        for entry in (e for board in boards for e in entries if e.board == board):
+            if entry.verdict and entry.verdict.results:
+                found.setdefault(entry.slug, entry.verdict.results)
+        order = sorted(found, key=lambda slug: -(found[slug].mean["average_accuracy"] or 0.0))
+        tracks[title] = {slug: found[slug] for slug in order}
+    return tracks
+
+
+def page(tracks: dict[str, dict[str, Results]]) -> str:
+    """The page, as Markdown."""
+    lines = [INTRO]
+    for title, agents in tracks.items():
+        board = load_board(TRACKS[title][0])
+        lines += [f"## {title}", "", f"Board `{board.name}`: {board.summary}.", ""]
+        lines += [f"| {HEAD} |", "|" + "---|" * HEAD.count("|") + "---|"]
+        lines += [f"| {' | '.join(_row(slug, agents))} |" for slug in agents]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def figure(tracks: dict[str, dict[str, Results]]) -> bytes:
+    """Final accuracy against the operations of a stream, a panel a track, as a PNG."""
+    drawn = {title: agents for title, agents in tracks.items() if agents}
+    made = Figure(figsize=(4.6 * len(drawn), 5.2), layout="constrained")
+    panels = made.subplots(1, len(drawn), squeeze=False)[0]
+    for axes, (title, agents) in zip(panels, drawn.items(), strict=True):
+        nights = load_board(TRACKS[title][0]).environment.settings["days"]
+        points = {
+            slug: (_stream_gflop(r.mean, nights), r.mean["average_accuracy"] or 0.0)
+            for slug, r in agents.items()
+        }
+        for index, point in enumerate(points.values()):
+            axes.plot(*point, **drawing.style(index) | {"linestyle": ""})
+        draw_frontier(axes, list(points.values()))
+        axes.set_xscale("symlog", linthresh=100.0)
+        axes.set(ylim=(-0.03, 1.03), xlabel="GFLOP a stream", ylabel="final accuracy", title=title)
+        drawing.names(axes, points, list(points))
+        drawing.plain(axes)
+    return to_png(made)
+
+
+def _stream_gflop(mean: Mapping[str, float | None], nights: int) -> float:
+    return ((mean["night_flops"] or 0.0) * nights + (mean["awake_flops"] or 0.0)) / 1e9
+
+
+def _row(slug: str, agents: dict[str, Results]) -> Sequence[str]:
+    own = agents[slug]
+    mean = own.mean
+    naive = "naive-untuned" if slug.endswith(UNTUNED) else "naive"
+    return [
+        f"`{slug}`",
+        f"{_share(mean['average_accuracy'])} {_ends(own.interval['average_accuracy'])}",
+        _against(slug, "sleep", "average_accuracy", agents),
+        _share(mean["evening_accuracy"]),
+        _share(mean["morning_accuracy"]),
+        _share(mean["backward_transfer"]),
+        _share(mean["base_retention"]),
+        _against(slug, naive, "base_retention", agents),
+        f"{mean['night_seconds']:.1f}",
+        f"{(mean['night_flops'] or 0.0) / 1e9:,.0f}",
+        f"{(mean['awake_flops'] or 0.0) / 1e9:,.0f}",
+        f"{(mean['state_bytes'] or 0.0) / 1e3:,.0f}",
+    ]
+
+
+def _against(slug: str, other: str, metric: str, agents: dict[str, Results]) -> str:
+    if other not in agents or slug == other:
+        return ""
+    sides = [{s.seed: s.metrics[metric] for s in agents[name].seeds} for name in (slug, other)]
+    values = [{k: v for k, v in side.items() if v is not None} for side in sides]
+    if not all(values) or values[0].keys() != values[1].keys():
+        return ""
+    found = paired_difference(*values)
+    ends = found.interval and (found.interval.low, found.interval.high)
+    return f"{found.mean:+.3f} {_ends(ends)}"
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
+
+
+def _ends(ends: Sequence[float] | None) -> str:
+    return "" if ends is None else f"[{ends[0]:.3f}, {ends[1]:.3f}]"
+
+
+if __name__ == "__main__":
+    found = results()
+    PAGE.write_text(page(found))
+    FIGURE.write_bytes(figure(found))
+    print(PAGE, FIGURE, sep="\n")

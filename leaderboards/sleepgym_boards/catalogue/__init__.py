@@ -1,0 +1,1 @@
+"""Submissions and verdicts on disk."""

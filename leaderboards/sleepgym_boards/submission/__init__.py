@@ -1,0 +1,1 @@
+"""The submission file: its schema, its fields, reading and writing it."""

@@ -1,0 +1,234 @@
+"""What a submission file holds: the runs of one method on one board, and who made them how.
+
+Nothing that the submitter computed is in it but the score of each answer, which is graded again:
+metrics, intervals and ranks come from :mod:`sleepgym_boards.verification.verifier`. A file is this
+schema as JSON in UTF-8, compressed by gzip; :mod:`sleepgym_boards.submission.files` reads and
+writes it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, FailFast, Field, StringConstraints
+
+from sleepgym_boards.submission.fields import (
+    Address,
+    Amount,
+    Checkout,
+    Commit,
+    Count,
+    Day,
+    Hex64,
+    Id,
+    Line,
+    Name,
+    Seeds,
+    Settings,
+    Words,
+)
+
+SCHEMA = 1
+MAX_ANSWER_CHARACTERS = 2_000
+
+Limits = dict[
+    Literal[
+        "night_seconds",
+        "night_train_tokens",
+        "night_generated_tokens",
+        "night_flops",
+        "added_parameters",
+        "state_bytes",
+    ],
+    int | float | None,
+]
+
+
+class Model(BaseModel):
+    """Strict types, no unknown field, no NaN, nothing assigned later."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class MethodCard(Model):
+    """What a reader must know of a method; written by its authors, checked by nobody.
+
+    Attributes:
+        name: Its name on the board.
+        summary: What it does, in a sentence or two.
+        authors: Who made it.
+        code: https address of the code.
+        commit: The commit of that code that made the runs, hexadecimal.
+        data: Data used beyond the streams; "none".
+        pretraining: Training beyond the base model, before day 1; "none".
+        tuning_seeds: Seeds on which settings were chosen, for example ``"0-99"``; "none".
+        departures: Known departures from the method's source; "none".
+    """
+
+    name: Name
+    summary: Words
+    authors: Annotated[list[Line], Field(min_length=1, max_length=100), FailFast()]
+    code: Address
+    commit: Commit
+    data: Words
+    pretraining: Words
+    tuning_seeds: Seeds
+    departures: Words
+
+
+class Method(Model):
+    """What was run: the same in every run of a submission.
+
+    Attributes:
+        agent: Registered name or ``module:Class``.
+        settings: Every setting of the agent.
+        model: ``"embedded"``, a hub id or a folder; None for agents without one.
+        model_digest: SHA-256 of the model's files (:mod:`sleepgym.runs.base_model`) when the run
+            began; None where there is no model or its files were not at hand.
+        audit: ``"instance"``, ``"process"`` or ``"off"``.
+    """
+
+    agent: Id
+    settings: Settings
+    model: Line | None
+    model_digest: Hex64 | None
+    audit: Literal["instance", "process", "off"]
+
+
+class Environment(Model):
+    """What it was run on: an environment id with its version, every setting, and the exams."""
+
+    id: Id
+    settings: Settings
+    exams: Literal["full", "spaced"]
+
+
+class Answer(Model):
+    """An answer to a question.
+
+    Attributes:
+        id: The item.
+        prompt: Hash of the text and choices that were shown
+            (:func:`sleepgym.core.types.question_hash`).
+        text: The answer; of an answer longer than ``MAX_ANSWER_CHARACTERS`` that many, which are
+            what is graded.
+        score: The grade of ``text`` by the submitter; graded again when verified.
+        sha256: Hash of the whole answer where ``text`` is only its beginning.
+    """
+
+    id: Id
+    prompt: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
+    text: Annotated[str, StringConstraints(max_length=MAX_ANSWER_CHARACTERS)]
+    score: Annotated[float, Field(ge=0, le=1)]
+    sha256: Hex64 | None = None
+
+
+class Ledger(Model):
+    """What the agent had kept after a night.
+
+    Attributes:
+        added_parameters: Parameters beyond those of the base model.
+        state_bytes: Size of the saved state.
+        state_weights_bytes: Of these in tensors.
+        state_keys_bytes: Of these in tensors of files named ``keys*.safetensors``.
+        state_text_bytes: All the others.
+        state_digest: SHA-256 over names and bytes of the saved state.
+        log: What the agent logged.
+    """
+
+    added_parameters: Count
+    state_bytes: Count
+    state_weights_bytes: Count
+    state_keys_bytes: Count
+    state_text_bytes: Count
+    state_digest: Hex64
+    log: Annotated[dict[Line, float | None], Field(max_length=200)]
+
+
+class PhaseRecord(Model):
+    """A phase of a run, in order.
+
+    Attributes:
+        phase: Which.
+        day: Day it belongs to; 0 for the exam at birth.
+        night: Nights slept before it.
+        seconds: Wall-clock seconds.
+        read_tokens: Prompt tokens processed without gradient.
+        generated_tokens: Tokens sampled.
+        train_tokens: Tokens trained on.
+        flops: Estimated operations.
+        answers: One a question, in the order asked.
+        ledger: Of a night, what was kept; None elsewhere.
+    """
+
+    phase: Literal["study", "practice", "evening", "sleep", "morning"]
+    day: Count
+    night: Count
+    seconds: Amount
+    read_tokens: Count
+    generated_tokens: Count
+    train_tokens: Count
+    flops: Amount
+    answers: Annotated[list[Answer], Field(max_length=1_000_000), FailFast()]
+    ledger: Ledger | None = None
+
+
+class Run(Model):
+    """One finished run.
+
+    Attributes:
+        seed: Seed of the stream.
+        stream_hash: Hash of the stream's content.
+        environment: What it ran on.
+        limits: Budget that the run itself set; the board's limits are checked whatever these are.
+        method: What ran.
+        platform: Python, system and machine.
+        packages: Package -> version.
+        commit: Commit of SleepGym, where it ran from a checkout.
+        phases: Every phase.
+        digest: SHA-256 of the others (:func:`run_digest`).
+    """
+
+    seed: Count
+    stream_hash: Hex64
+    environment: Environment
+    limits: Limits
+    method: Method
+    platform: Annotated[dict[Id, Line], Field(max_length=20)]
+    packages: Annotated[dict[Id, Line], Field(max_length=100)]
+    commit: Checkout | None
+    phases: Annotated[list[PhaseRecord], Field(max_length=100_000), FailFast()]
+    digest: Hex64
+
+
+class Submission(Model):
+    """One file.
+
+    Attributes:
+        format: Always ``"sleepgym-submission"``.
+        schema_version: 1.
+        board: Name of the board.
+        board_version: Its version.
+        date: Day of submission, ``YYYY-MM-DD``.
+        card: The method card.
+        runs: One a seed, in ascending order.
+    """
+
+    format: Literal["sleepgym-submission"]
+    schema_version: Literal[1]
+    board: Annotated[str, StringConstraints(max_length=80, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+    board_version: Count
+    date: Day
+    card: MethodCard
+    runs: Annotated[list[Run], Field(min_length=1, max_length=1_000), FailFast()]
+
+
+def run_digest(run: Run) -> str:
+    """SHA-256 (hex) of a run without its own ``digest``."""
+    return hashlib.sha256(run.model_dump_json(exclude={"digest"}).encode()).hexdigest()
+
+
+def kept_text(answer: str) -> str:
+    """The part of an answer that a submission holds, and that is graded."""
+    return answer.encode("utf-8", "replace").decode()[:MAX_ANSWER_CHARACTERS]

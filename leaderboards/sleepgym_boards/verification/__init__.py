@@ -1,0 +1,1 @@
+"""Verifying a submission, rule by rule."""

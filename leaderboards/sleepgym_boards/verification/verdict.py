@@ -1,0 +1,160 @@
+"""What verification says of a submission: a verdict a rule, and every number recomputed.
+
+A verdict is a function of the submission, the board and the data alone (no clock, no machine), so
+that anyone who verifies the same file gets the same bytes. It is what the site is made from.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from sleepgym_boards.submission.schema import MethodCard
+
+Metrics = dict[str, float | None]
+Row = list[float | None]
+
+
+class RuleVerdict(BaseModel):
+    """A rule and what it found.
+
+    Attributes:
+        rule: Its name (:data:`sleepgym_boards.verification.rules.RULES`).
+        ok: Whether it holds; None where it was not reached because an earlier one failed.
+        problems: What is wrong, a line each, at most ten.
+        note: What was checked, where that is a matter of chance.
+    """
+
+    rule: str
+    ok: bool | None
+    problems: list[str] = []
+    note: str = ""
+
+
+class SeedResult(BaseModel):
+    """The scores of one stream.
+
+    Attributes:
+        seed: The stream's seed.
+        metrics: Every metric by its full name (:func:`sleepgym.scoring.scores.score_run`).
+        matrix: Accuracy matrix, ``matrix[k][j]`` after night k on day j (column 0: base); None
+            where nothing was asked.
+    """
+
+    seed: int
+    metrics: Metrics
+    matrix: list[Row]
+
+
+class NightResult(BaseModel):
+    """What a night did and cost, mean over seeds.
+
+    Attributes:
+        night: From 1.
+        evening: Accuracy on the day's questions, the context still open.
+        morning: Accuracy on the same questions after the night.
+        seconds: Wall-clock seconds.
+        train_tokens: Tokens trained on.
+        generated_tokens: Tokens sampled.
+        flops: Estimated operations.
+        added_parameters: Parameters beyond the base model, so far.
+        state_bytes: Size of the saved state; the three others are its parts.
+        state_weights_bytes: In tensors.
+        state_keys_bytes: In keys.
+        state_text_bytes: The rest.
+    """
+
+    night: int
+    evening: float | None
+    morning: float | None
+    seconds: float
+    train_tokens: float
+    generated_tokens: float
+    flops: float
+    added_parameters: float
+    state_bytes: float
+    state_weights_bytes: float
+    state_keys_bytes: float
+    state_text_bytes: float
+
+
+class Results(BaseModel):
+    """Every number of a submission, recomputed from its answers.
+
+    Attributes:
+        budget_class: Name of the first budget class of the board that it keeps to.
+        seeds: By seed, ascending.
+        mean: Metric -> mean over seeds; None where undefined in all.
+        iqm: Metric -> interquartile mean.
+        interval: Metric -> 95% interval of the mean over seeds, ``[low, high]``.
+        n: Metric -> seeds in which it is defined.
+        matrix: Mean of the seeds' matrices.
+        retention_curve: Share left of a day's first accuracy at ages 0, 1, ...; mean over seeds.
+        accuracy_by_age: Accuracy at ages 0, 1, ...; mean over seeds.
+        nights: By night.
+    """
+
+    budget_class: str
+    seeds: list[SeedResult]
+    mean: Metrics
+    iqm: Metrics
+    interval: dict[str, tuple[float, float] | None]
+    n: dict[str, int]
+    matrix: list[Row]
+    retention_curve: Row
+    accuracy_by_age: Row
+    nights: list[NightResult]
+
+
+class Header(BaseModel):
+    """The parts of a submission that a page about it shows.
+
+    Attributes:
+        board: The board's name.
+        board_version: Its version.
+        date: Day of submission.
+        card: The method card: written by the submitter; show it as text.
+        agent: Agent.
+        settings: Its settings.
+        model: Its model.
+        platform: Where the first run was made.
+        packages: Versions there.
+        commands: The command that repeats each run, by seed.
+    """
+
+    board: str
+    board_version: int
+    date: str
+    card: MethodCard
+    agent: str
+    settings: dict
+    model: str | None
+    platform: dict[str, str]
+    packages: dict[str, str]
+    commands: dict[int, str]
+
+
+class Verdict(BaseModel):
+    """The outcome of verifying one file.
+
+    Attributes:
+        schema_version: 1.
+        sha256: Hash of the file, as it is on disk.
+        rules: Every rule in order.
+        header: None where the file could not be read.
+        results: None where a rule that they rest on failed.
+    """
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    schema_version: Literal[1] = 1
+    sha256: str
+    rules: list[RuleVerdict]
+    header: Header | None = None
+    results: Results | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether every rule holds."""
+        return all(rule.ok for rule in self.rules)

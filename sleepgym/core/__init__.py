@@ -1,0 +1,1 @@
+"""Streams, environments, agents, budgets and the registry: what every other part stands on."""

@@ -1,0 +1,115 @@
+"""The contract of an agent."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from sleepgym.core.budget import BUDGET_NAMES, Budget, Meter, Night
+from sleepgym.core.types import Document, Phase, Question
+
+
+@dataclass(frozen=True)
+class NoSettings:
+    """The configuration of an agent that has nothing to set."""
+
+
+class Agent(ABC):
+    """Reads and answers while awake, consolidates while asleep, and forgets what it does not save.
+
+    Subclasses name a frozen dataclass ``Config`` and implement the abstract methods. Whatever is
+    random is derived from ``self.seed`` (see :mod:`sleepgym.core.rng`), never drawn from a
+    generator that lives on: a run resumed after a crash must make the same choices.
+
+    Attributes:
+        Config: Frozen dataclass of the agent's settings; its docstring documents each field.
+        uses_model: Whether the agent loads the language model it is given.
+        config: This agent's settings.
+        seed: Seed of this run.
+        model: ``"embedded"``, a path, a hub id or ``"scratch"``.
+        meter: Counts tokens and operations; the substrate charges it.
+        night_log: What the last ``sleep`` returned.
+    """
+
+    Config: ClassVar[type] = NoSettings
+    uses_model: ClassVar[bool] = False
+
+    def __init__(self, config: Any = None, *, seed: int = 0, model: str = "embedded") -> None:
+        self.config = self.Config() if config is None else config
+        self.seed = seed
+        self.model = model
+        self.meter = Meter()
+        self.night_log: dict[str, float] = {}
+        self._practised: tuple[Question, ...] = ()
+
+    @abstractmethod
+    def answer(self, questions: Sequence[Question]) -> list[str]:
+        """One answer a question, in order. Must not change what ``save`` would write."""
+
+    @abstractmethod
+    def save(self, path: Path) -> None:
+        """Write everything that will be remembered, and nothing else, into the folder ``path``."""
+
+    @abstractmethod
+    def load(self, path: Path) -> None:
+        """Become the agent that wrote ``path``; called on a fresh instance."""
+
+    def study(self, documents: Sequence[Document]) -> None:
+        """Wake: read. Does nothing unless overridden."""
+
+    def practice(self, questions: Sequence[Question], answers: Sequence[str]) -> None:
+        """Wake: the right answers to a round of practice. Does nothing unless overridden."""
+
+    def sleep(self, night: Night) -> Mapping[str, float]:
+        """Consolidate within the budget, wipe the context, return what to log."""
+        return {}
+
+    @property
+    def added_parameters(self) -> int:
+        """Parameters kept beyond those of the base model."""
+        return 0
+
+    def hear(self, observation: Mapping[str, Any]) -> None:
+        """Take the feedback of an observation, once; :meth:`act` does it where nobody did."""
+        if self._practised and observation["feedback"]:
+            questions, self._practised = self._practised, ()
+            self.practice(questions, observation["feedback"])
+
+    def act(
+        self, observation: Mapping[str, Any], recorded: Sequence[str] | None = None
+    ) -> tuple[str, ...]:
+        """Act in any Gymnasium loop: dispatch an observation on its phase.
+
+        Args:
+            observation: An observation of :class:`sleepgym.ContinualEnv`.
+            recorded: The answers this agent gave to it before a crash, so that a resumed run
+                reads and practises again what it must, and is asked nothing twice.
+
+        Returns:
+            The action: one answer a question; empty in STUDY and SLEEP.
+        """
+        self.hear(observation)
+        phase = Phase(int(observation["phase"]))
+        if phase is Phase.STUDY:
+            pairs = zip(observation["documents"], observation["titles"], strict=True)
+            self.study(tuple(Document(text, title) for text, title in pairs))
+            return ()
+        if phase is Phase.SLEEP:
+            limits = dict(zip(BUDGET_NAMES, observation["budget"].tolist(), strict=True))
+            budget = Budget(**{k: v for k, v in limits.items() if v >= 0})
+            night = Night(int(observation["day"]), budget, self.seed, self.meter)
+            self.night_log = dict(self.sleep(night) or {})
+            return ()
+        questions = observed_questions(observation)
+        if phase is Phase.PRACTICE:
+            self._practised = questions
+        return tuple(self.answer(questions) if recorded is None else recorded)
+
+
+def observed_questions(observation: Mapping[str, Any]) -> tuple[Question, ...]:
+    """The questions of an observation as an agent sees them."""
+    pairs = zip(observation["questions"], observation["choices"], strict=True)
+    return tuple(Question(text, choices) for text, choices in pairs)

@@ -1,0 +1,174 @@
+"""The environment: a stream of days behind Gymnasium's interface."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, fields
+from pathlib import Path
+from typing import Any, get_args
+
+import gymnasium
+import numpy as np
+
+from sleepgym.core import registry
+from sleepgym.core.budget import BUDGET_NAMES, Budget
+from sleepgym.core.errors import BadSetting, SleepGymError, unknown_name
+from sleepgym.core.family import TaskFamily
+from sleepgym.core.schedule import Exams, Step, schedule
+from sleepgym.core.settings import build_config
+from sleepgym.core.spaces import action_space, observation_space
+from sleepgym.core.types import Phase, Stream
+
+Observation = dict[str, Any]
+
+
+class ContinualEnv(gymnasium.Env[Observation, tuple[str, ...]]):
+    """Days of study, practice, exams and sleep; one step is one phase.
+
+    The observation is a dictionary (:func:`sleepgym.core.spaces.observation_space`): ``phase`` (0
+    STUDY, 1 PRACTICE, 2 EXAM, 3 SLEEP), ``day``, ``closed_book``, ``documents`` and ``titles`` to
+    read, ``questions`` with their ``choices``, ``feedback`` (the right answers to the round of
+    practice just answered) and ``budget``. The action is one answer a question, else empty.
+
+    The reward of an EXAM step is the mean score in [0, 1]; other phases give 0. ``info`` of a step
+    that asked questions holds ``ids``, ``kinds``, ``days``, ``answers``, ``scores`` (float64, one a
+    question), ``missing`` (answers not given; they score 0) and ``extra``.
+
+    Attributes:
+        family: The task family.
+        exams: ``"full"`` or ``"spaced"`` (:func:`sleepgym.core.schedule.schedule`).
+        budget: Limits of each night.
+        stream: The stream of the last ``reset``.
+        steps: Its phases.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012
+
+    def __init__(self, family: TaskFamily, exams: Exams = "full", budget: Budget | None = None):
+        if exams not in get_args(Exams):
+            raise BadSetting(f"exams={exams}: must be one of {', '.join(get_args(Exams))}")
+        self.family = family
+        self.exams: Exams = exams
+        self.budget = budget or Budget()
+        self.observation_space = observation_space()
+        self.action_space = action_space()
+        self.stream: Stream | None = None
+        self.steps: tuple[Step, ...] = ()
+        self._position = 0
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Make the stream of ``seed`` and return its first observation (the baseline exam).
+
+        Args:
+            seed: Seed of the stream; drawn from the environment's own generator where None.
+            options: ``{"start_step": n}`` starts at phase n, to resume a run.
+        """
+        super().reset(seed=seed)
+        stream_seed = seed if seed is not None else int(self.np_random.integers(2**31))
+        if self.stream is None or self.stream.seed != stream_seed:
+            self.stream = self.family.stream(stream_seed)
+            self.steps = tuple(schedule(self.stream, self.exams))
+        self._position = (options or {}).get("start_step", 0)
+        return self._observe(), {"stream_hash": self.stream.content_hash}
+
+    def step(self, action: Sequence[str]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """Grade the answers to the current observation and move to the next phase.
+
+        Raises:
+            SleepGymError: If the action is not a sequence of strings, or the stream has ended.
+        """
+        if self._position >= len(self.steps):
+            raise SleepGymError("the stream has ended: call reset() before step()")
+        current = self.steps[self._position]
+        info = self._grade(current, action)
+        reward = float(np.mean(info["scores"])) if current.phase is Phase.EXAM and info else 0.0
+        feedback = ()
+        if current.phase is Phase.PRACTICE:
+            assert self.stream is not None
+            feedback = tuple(self.stream.key[item.id][0] for item in current.items)
+        self._position += 1
+        ended = self._position == len(self.steps)
+        return self._observe(feedback), reward, ended, False, info
+
+    def _grade(self, step: Step, action: Sequence[str]) -> dict[str, Any]:
+        if isinstance(action, str) or not all(isinstance(answer, str) for answer in action):
+            raise SleepGymError(f"an action is a sequence of strings, not {action!r:.80}")
+        if not step.items:
+            return {}
+        assert self.stream is not None
+        given = list(action[: len(step.items)])
+        missing = len(step.items) - len(given)
+        given += [""] * missing
+        scores = [
+            max(self.family.score(answer, target) for target in self.stream.key[item.id])
+            for answer, item in zip(given, step.items, strict=True)
+        ]
+        if missing:
+            scores[-missing:] = [0.0] * missing
+        return {
+            "ids": [item.id for item in step.items],
+            "kinds": [item.kind for item in step.items],
+            "days": [item.day for item in step.items],
+            "answers": given,
+            "scores": np.asarray(scores, dtype=np.float64),
+            "missing": missing,
+            "extra": max(0, len(action) - len(step.items)),
+        }
+
+    def _observe(self, feedback: tuple[str, ...] = ()) -> Observation:
+        ended = self._position >= len(self.steps)
+        step = Step(Phase.EXAM, 0, 0) if ended else self.steps[self._position]
+        limits = [-1.0 if limit is None else float(limit) for limit in astuple(self.budget)]
+        return {
+            "phase": np.int64(step.phase),
+            "day": np.int64(step.day),
+            "closed_book": np.int64(step.closed_book),
+            "documents": tuple(document.text for document in step.documents),
+            "titles": tuple(document.title for document in step.documents),
+            "questions": tuple(question.text for question in step.questions),
+            "choices": tuple(question.choices for question in step.questions),
+            "feedback": feedback,
+            "budget": np.asarray(limits),
+        }
+
+
+def make_env(
+    env_id: str, preset: str | None = None, data: str | Path | None = None, **settings: Any
+) -> ContinualEnv:
+    """Build a registered environment; what ``gymnasium.make`` calls.
+
+    Args:
+        env_id: A registered id, or ``module:Class`` of a task family of your own.
+        preset: One of the family's named protocols; further settings override it.
+        data: Folder of original data files.
+        **settings: Fields of the family's ``Config``, ``exams``, or fields of ``Budget``.
+
+    Raises:
+        UnknownName: If the id, the preset or a setting does not exist.
+        BadSetting: If a value breaks its type or range.
+    """
+    cls = registry.family_class(env_id)
+    if preset is not None:
+        if preset not in cls.presets:
+            raise unknown_name(f"preset of {env_id}", preset, cls.presets)
+        settings = {**cls.presets[preset], **settings}
+    return assemble(cls, env_id, settings, None if data is None else Path(data))
+
+
+def assemble(
+    cls: type, env_id: str, settings: Mapping[str, Any], data: Path | None
+) -> ContinualEnv:
+    """The environment of a family class with checked settings; see :func:`make_env`."""
+    allowed = [f.name for f in fields(cls.Config)] + ["exams", *BUDGET_NAMES]
+    for name in settings:
+        if name not in allowed:
+            raise unknown_name(f"setting of {env_id}", name, allowed)
+    limits = {k: v for k, v in settings.items() if k in BUDGET_NAMES}
+    own = {k: v for k, v in settings.items() if k not in BUDGET_NAMES and k != "exams"}
+    return ContinualEnv(
+        cls(build_config(cls.Config, own, env_id), data=data),
+        exams=settings.get("exams", "full"),
+        budget=build_config(Budget, limits, env_id),
+    )

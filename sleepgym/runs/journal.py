@@ -1,0 +1,192 @@
+"""Writing a run so that a crash at any instant loses at most the phase under way.
+
+A phase is committed by one line in ``phases.jsonl``, written after its answers, its night and its
+state are safely on disk. Opening a directory again rolls everything else back to that line.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from sleepgym.core.errors import AgentError, BadRun
+from sleepgym.runs.records import read_lines, read_meta, state_folder
+
+_OWN = {".lock", "run.json.tmp"}
+# What a run consists of, beside `state`. `run.json` goes last: a directory without it and with the
+# others would be refused as no run's.
+_FILES = ("error.log", "answers.jsonl", "nights.jsonl", "phases.jsonl", "run.json", ".lock")
+
+
+class Journal:
+    """The writing side of a run directory.
+
+    Attributes:
+        path: The run directory.
+        phases: Committed phases.
+        answers: Committed answers.
+    """
+
+    def __init__(self, path: Path, meta: dict[str, Any]) -> None:
+        """Create the directory, or reopen it and roll back what was not committed.
+
+        Raises:
+            BadRun: If the directory holds a run of another configuration, or other files.
+        """
+        self.path = path
+        self._create_or_check(meta)
+        self.phases = read_lines(path / "phases.jsonl")
+        self._cut("phases.jsonl", len(self.phases))
+        self._cut("answers.jsonl", sum(line["questions"] for line in self.phases))
+        self._cut("nights.jsonl", self.nights)
+        self.answers = read_lines(path / "answers.jsonl")
+        self._sweep_states()
+
+    @property
+    def nights(self) -> int:
+        """Committed nights."""
+        return sum(line["phase"] == "sleep" for line in self.phases)
+
+    @property
+    def state(self) -> Path:
+        """Where the state after the last committed night is."""
+        return state_folder(self.path, self.nights)
+
+    def answers_of(self, index: int) -> tuple[str, ...]:
+        """The committed answers of phase ``index``."""
+        return tuple(line["answer"] for line in self.answers if line["step"] == index)
+
+    def commit(self, phase: dict[str, Any], answers: Iterable[dict[str, Any]] = ()) -> None:
+        """Append a finished phase and its answers."""
+        lines = list(answers)
+        if lines:
+            self._append("answers.jsonl", lines)
+            self.answers.extend(lines)
+        self._append("phases.jsonl", [phase])
+        self.phases.append(phase)
+
+    def commit_night(self, phase: dict[str, Any], night: dict[str, Any], state: Path) -> None:
+        """Append a finished night and adopt ``state``, a folder made by :meth:`scratch`."""
+        previous = self.state
+        for file in sorted(state.rglob("*")):
+            if file.is_file():
+                _sync(file)
+        os.replace(state, state_folder(self.path, self.nights + 1))
+        self._append("nights.jsonl", [night])
+        self.commit(phase)
+        shutil.rmtree(previous, ignore_errors=True)
+
+    def discard(self) -> None:
+        """Delete the run, as if it had never begun; files of others in its directory stay."""
+        shutil.rmtree(self.path / "state", ignore_errors=True)
+        for name in _FILES:
+            (self.path / name).unlink(missing_ok=True)
+        with suppress(OSError):  # not empty
+            self.path.rmdir()
+
+    @contextmanager
+    def scratch(self):
+        """An empty folder on the run's disk; removed unless it was adopted."""
+        folder = self.path / "state" / "scratch"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _create_or_check(self, meta: dict[str, Any]) -> None:
+        if (self.path / "run.json").exists():
+            saved = read_meta(self.path)
+            saved.setdefault("model_digest", meta["model_digest"])  # an older record says nothing
+            names = ("spec", "stream_hash", "model_digest")
+            change = next((name for name in names if saved[name] != meta[name]), None)
+            if change is None:
+                return
+            if read_lines(self.path / "phases.jsonl"):
+                raise BadRun(
+                    f"{self.path} holds another run ({_difference(saved, meta, change)}): "
+                    "choose another --out, or delete it"
+                )
+            # nothing of that run happened: it failed at its start
+        elif self.path.is_dir() and any(p.name not in _OWN for p in self.path.iterdir()):
+            raise BadRun(f"{self.path} is not empty and is no run directory: choose another --out")
+        self.path.mkdir(parents=True, exist_ok=True)
+        draft = self.path / "run.json.tmp"
+        draft.write_text(json.dumps(meta, indent=1, sort_keys=True) + "\n")
+        _sync(draft)
+        os.replace(draft, self.path / "run.json")
+
+    def _append(self, name: str, rows: list[dict[str, Any]]) -> None:
+        text = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
+        with open(self.path / name, "ab") as file:
+            file.write(text.encode("ascii"))
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _cut(self, name: str, count: int) -> None:
+        """Keep the first ``count`` lines of a file."""
+        file = self.path / name
+        if not file.exists():
+            return
+        lines = file.read_bytes().split(b"\n")[:-1]
+        if len(lines) < count:
+            raise BadRun(f"{file} holds {len(lines)} lines where the journal says {count}")
+        with open(file, "r+b") as handle:
+            handle.truncate(sum(len(line) + 1 for line in lines[:count]))
+
+    def _sweep_states(self) -> None:
+        folder = self.path / "state"
+        for state in folder.glob("*"):
+            if state != self.state:
+                shutil.rmtree(state, ignore_errors=True)
+        if self.nights and not self.state.is_dir():
+            raise BadRun(f"{self.state} is missing: the run cannot be resumed")
+
+
+def state_digest(folder: Path) -> tuple[str, int]:
+    """SHA-256 (hex) over the names and bytes of a saved state, and its size in bytes.
+
+    Raises:
+        AgentError: If the state holds a link or anything else that is no plain file.
+    """
+    digest, size = hashlib.sha256(), 0
+    for file in sorted(folder.rglob("*"), key=lambda p: p.relative_to(folder).as_posix()):
+        if file.is_symlink() or not (file.is_dir() or file.is_file()):
+            raise AgentError(f"the saved state holds {file.name!r}, which is no plain file")
+        if file.is_file():
+            content = file.read_bytes()
+            name = file.relative_to(folder).as_posix()
+            digest.update(f"{name}\0{len(content)}\0".encode())
+            digest.update(content)
+            size += len(content)
+    return digest.hexdigest(), size
+
+
+def _sync(file: Path) -> None:
+    with open(file, "rb") as handle:
+        os.fsync(handle.fileno())
+
+
+def _difference(saved: dict[str, Any], meta: dict[str, Any], name: str) -> str:
+    """The first field in which two specifications differ, in words."""
+    old, new = saved[name], meta[name]
+    if name == "model_digest":
+        model = saved["spec"]["model"]
+        return (
+            f"the files of model {model!r} are others: SHA-256 {old!s:.12} there, {new!s:.12} here"
+        )
+    if not isinstance(old, dict):
+        return f"{name}: its data differ"
+    for key in sorted({*old, *new}):
+        if old.get(key) != new.get(key):
+            if isinstance(old.get(key), dict) and isinstance(new.get(key), dict):
+                return _difference(old, new, key)
+            return f"{key} is {old.get(key)!r} there and {new.get(key)!r} here"
+    return name

@@ -1,0 +1,148 @@
+"""What a run is: environment, agent, model and seed, resolved to the last setting."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from sleepgym.core import registry
+from sleepgym.core.agent import Agent
+from sleepgym.runs.base_model import model_digest
+from sleepgym.core.env import ContinualEnv, make_env
+from sleepgym.core.errors import BadSetting
+from sleepgym.runs.records import SCHEMA
+from sleepgym.core.rng import derive_seed
+from sleepgym.core.settings import build_config, plain
+
+Audit = Literal["instance", "process", "off"]
+_PACKAGES = ("gymnasium", "numpy", "torch", "transformers", "trl", "peft", "bm25s")
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One run.
+
+    Attributes:
+        env: Environment id.
+        agent: Registered name or ``module:Class``.
+        env_settings: ``preset``, family settings, ``exams`` and budgets, as text or values.
+        agent_settings: Fields of the agent's ``Config``.
+        seed: Seed of the stream. The agent's is derived from it and does not give it away.
+        model: ``"embedded"``, a path, a hub id or ``"scratch"``; ignored by agents without one.
+        data: Folder of original data files.
+        audit: What sits the morning exam: a fresh instance loaded from the saved state
+            (``"instance"``), the same in a fresh process (``"process"``), or the living agent,
+            unproven (``"off"``).
+        label: Name in tables and figures; the agent's name where empty.
+    """
+
+    env: str
+    agent: str
+    env_settings: Mapping[str, Any] = field(default_factory=dict)
+    agent_settings: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    model: str = "embedded"
+    data: Path | None = None
+    audit: Audit = "instance"
+    label: str = ""
+
+    def __post_init__(self) -> None:
+        if self.audit not in get_args(Audit):
+            raise BadSetting(f"audit={self.audit}: must be one of {', '.join(get_args(Audit))}")
+        if self.seed < 0:
+            raise BadSetting(f"seed={self.seed}: must be 0 or more")
+
+    def make_env(self) -> ContinualEnv:
+        """The environment, not yet reset."""
+        settings = {name.replace("-", "_"): value for name, value in self.env_settings.items()}
+        return make_env(self.env, data=self.data, **settings)
+
+    def make_agent(self) -> Agent:
+        """A fresh agent, as it is at birth."""
+        cls = registry.agent_class(self.agent)
+        return cls(self.agent_config(), seed=derive_seed(self.seed, "agent"), model=self.model)
+
+    def agent_config(self) -> Any:
+        """The agent's configuration with every default filled in."""
+        cls = registry.agent_class(self.agent)
+        settings = {name.replace("-", "_"): value for name, value in self.agent_settings.items()}
+        return build_config(cls.Config, settings, f"agent {self.agent}")
+
+
+def describe(spec: RunSpec, env: ContinualEnv) -> dict[str, Any]:
+    """The contents of ``run.json``: ``spec`` identifies the run, the rest says where it ran."""
+    assert env.stream is not None
+    uses_model = registry.agent_class(spec.agent).uses_model
+    return {
+        "schema": SCHEMA,
+        "spec": {
+            "env": spec.env,
+            "env_settings": plain(env.family.config),
+            "exams": env.exams,
+            "budget": plain(env.budget),
+            "agent": spec.agent,
+            "agent_settings": plain(spec.agent_config()),
+            "seed": spec.seed,
+            "model": spec.model if uses_model else None,
+            "audit": spec.audit,
+        },
+        "model_digest": model_digest(spec.model) if uses_model else None,
+        "label": spec.label or spec.agent,
+        "stream_hash": env.stream.content_hash,
+        "days": len(env.stream.days),
+        "steps": len(env.steps),
+        "data": None if spec.data is None else str(spec.data),
+        "platform": {
+            "python": platform.python_version(),
+            "system": platform.system(),
+            "machine": platform.machine(),
+        },
+        "packages": _versions(),
+        "commit": _commit(),
+    }
+
+
+def spec_from_meta(meta: Mapping[str, Any], data: Path | None = None) -> RunSpec:
+    """The specification that ``run.json`` describes, to resume or repeat it."""
+    saved = meta["spec"]
+    budget = {k: v for k, v in saved["budget"].items() if v is not None}
+    return RunSpec(
+        env=saved["env"],
+        agent=saved["agent"],
+        env_settings={**saved["env_settings"], "exams": saved["exams"], **budget},
+        agent_settings=saved["agent_settings"],
+        seed=saved["seed"],
+        model=saved["model"] or "embedded",
+        data=data or (Path(meta["data"]) if meta.get("data") else None),
+        audit=saved["audit"],
+        label=meta.get("label", ""),
+    )
+
+
+def _versions() -> dict[str, str]:
+    versions = {}
+    for name in ("sleepgym", *_PACKAGES):
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def _commit() -> str | None:
+    """The commit of the checkout this package is imported from, if it is one.
+
+    A wheel does not know its commit: where it is installed, ``SLEEPGYM_COMMIT`` says it.
+    """
+    here = Path(__file__).parents[1]
+    if not (here.parent / ".git").exists():
+        return os.environ.get("SLEEPGYM_COMMIT") or None
+    command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=40"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    return result.stdout.strip() or None

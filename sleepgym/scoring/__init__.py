@@ -1,0 +1,1 @@
+"""Metrics, statistics and comparisons as pure functions of records."""

@@ -1,0 +1,1 @@
+"""Suites: many runs of several agents on the same streams."""

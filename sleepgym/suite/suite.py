@@ -1,0 +1,248 @@
+"""Suites: the same streams and questions for every agent, resumable as a whole.
+
+A suite is a TOML file: ``summary``, ``seeds`` (``"100-104"``), ``model``, ``[[envs]]`` and
+``[[agents]]``. Adding one is adding a file to ``sleepgym/suite/catalogue/``. With ``tuned = true``
+agents run with their tuned settings (:mod:`sleepgym.suite.tuned`), a suite's own laid over them. An
+agent may name the environments it meets (``envs``, their labels), and an environment the
+``data_files`` without which ``sleepgym suite`` leaves it out. For ``--dry-run`` a suite may say
+how large the model is (``parameters``), what is fetched (``[[downloads]]``: ``what``,
+``gigabytes``), and of which size the streams are (``scale`` of an environment, the fields of
+:class:`sleepgym.suite.estimates.Scale`), where they cannot be made without their data.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import as_completed
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from sleepgym.core.errors import BadSetting, MissingData, SleepGymError, unknown_name
+from sleepgym.runs.spec import Audit, RunSpec
+from sleepgym.runs.workers import make_pool
+from sleepgym.suite.estimates import Scale
+from sleepgym.suite.tuned import with_tuned
+
+FOLDER = Path(__file__).parent / "catalogue"
+
+
+@dataclass(frozen=True)
+class Part:
+    """An environment or an agent of a suite.
+
+    Attributes:
+        id: Environment id or agent name.
+        label: Folder and table name; unique within the suite.
+        settings: Its settings.
+        scale: Of an environment: the size of its streams, for estimates without the data.
+        data_files: Of an environment: files of the data folder it is left out without.
+        envs: Of an agent: labels of the environments it meets; all where empty.
+    """
+
+    id: str
+    label: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    scale: Scale | None = None
+    data_files: tuple[str, ...] = ()
+    envs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A comparison.
+
+    Attributes:
+        name: The file's name.
+        summary: One line.
+        envs: Environments.
+        agents: Agents; the first is the reference of paired differences.
+        seeds: Seeds; every agent meets the same streams.
+        model: Language model of the agents that use one.
+        parameters: Of that model; None where the file does not say.
+        downloads: What is fetched where it is not at hand, and its gigabytes.
+        tuned: Whether agents run with their tuned settings.
+    """
+
+    name: str
+    summary: str
+    envs: tuple[Part, ...]
+    agents: tuple[Part, ...]
+    seeds: tuple[int, ...]
+    model: str = "embedded"
+    parameters: float | None = None
+    downloads: tuple[tuple[str, float], ...] = ()
+    tuned: bool = False
+
+    def runs(
+        self, out: Path, data: Path | None = None, audit: Audit = "instance"
+    ) -> list[tuple[RunSpec, Path]]:
+        """Every run of the suite and its directory, one seed after the other.
+
+        Raises:
+            SleepGymError: If tuned settings are wanted and cannot be read.
+        """
+        settings = {agent.label: self.settings(agent) for agent in self.agents}
+        return [
+            (
+                RunSpec(
+                    env=env.id,
+                    agent=agent.id,
+                    env_settings=env.settings,
+                    agent_settings=settings[agent.label],
+                    seed=seed,
+                    model=self.model,
+                    data=data,
+                    audit=audit,
+                    label=agent.label,
+                ),
+                out / env.label / agent.label / f"seed-{seed}",
+            )
+            for env in self.envs
+            for seed in self.seeds
+            for agent in self.agents
+            if env.label in (agent.envs or (env.label,))
+        ]
+
+    def settings(self, agent: Part) -> Mapping[str, Any]:
+        """What an agent of the suite runs with, beside its defaults."""
+        return with_tuned(agent.id, agent.settings) if self.tuned else agent.settings
+
+    def only(self, agents: Sequence[str]) -> Suite:
+        """The suite with some of its agents, by label.
+
+        Raises:
+            UnknownName: If a label is not in the suite.
+        """
+        labels = [agent.label for agent in self.agents]
+        for name in agents:
+            if name not in labels:
+                raise unknown_name(f"agent of suite {self.name}", name, labels)
+        return replace(self, agents=tuple(a for a in self.agents if a.label in agents))
+
+    def at_hand(self, data: Path | None) -> tuple[Suite, list[str]]:
+        """The suite without the environments whose data files are missing, and a line about each.
+
+        An agent that meets none of the others is left out with them.
+
+        Raises:
+            MissingData: If nothing is left.
+        """
+        lines, kept = [], []
+        for env in self.envs:
+            missing = [f for f in env.data_files if data is None or not (data / f).is_file()]
+            if missing:
+                wanted = " and ".join(f"DIR/{file}" for file in missing)
+                how = "pass --data DIR or set SLEEPGYM_DATA=DIR"
+                lines.append(f"{env.label} is left out: put {wanted}, and {how}")
+            else:
+                kept.append(env)
+        labels = {env.label for env in kept}
+        agents = tuple(a for a in self.agents if labels & set(a.envs or labels))
+        alone = [agent for agent in self.agents if agent not in agents]
+        lines += [f"{a.label} is left out: it meets {', '.join(a.envs)} alone" for a in alone]
+        if not agents:
+            raise MissingData(f"suite {self.name}: nothing to run: {'; '.join(lines)}")
+        return replace(self, envs=tuple(kept), agents=agents), lines
+
+
+def suite_names() -> list[str]:
+    """The suites that ship with the package."""
+    return sorted(file.stem for file in FOLDER.glob("*.toml"))
+
+
+def load_suite(name: str) -> Suite:
+    """A suite by name, or from a TOML file of your own.
+
+    Raises:
+        UnknownName: If there is no such suite.
+        SleepGymError: If the file is malformed, or an agent names an unknown environment.
+    """
+    file = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
+    if not file.is_file():
+        raise unknown_name("suite", name, suite_names())
+    try:
+        content = tomllib.loads(file.read_text())
+        suite = Suite(
+            name=file.stem,
+            summary=content["summary"],
+            envs=tuple(_part(row) for row in content["envs"]),
+            agents=tuple(_part(row) for row in content["agents"]),
+            seeds=parse_seeds(str(content["seeds"])),
+            model=content.get("model", "embedded"),
+            parameters=content.get("parameters"),
+            downloads=tuple((d["what"], d["gigabytes"]) for d in content.get("downloads", ())),
+            tuned=content.get("tuned", False),
+        )
+    except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
+        raise SleepGymError(f"suite file {file} is malformed: {error!r}") from error
+    labels = [env.label for env in suite.envs]
+    for agent in suite.agents:
+        for label in agent.envs:
+            if label not in labels:
+                raise unknown_name(f"environment of {agent.label} in {file.name}", label, labels)
+    return suite
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """``"0-2,7"`` -> ``(0, 1, 2, 7)``.
+
+    Raises:
+        BadSetting: If the text is not of that form.
+    """
+    seeds: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
+        if not match or (match[2] and int(match[2]) < int(match[1])):
+            raise BadSetting(f"seeds={text}: must be numbers and ranges, for example 0-4 or 1,3,8")
+        seeds.extend(range(int(match[1]), int(match[2] or match[1]) + 1))
+    return tuple(dict.fromkeys(seeds))
+
+
+def run_suite(
+    runs: Sequence[tuple[RunSpec, Path]],
+    workers: int = 1,
+    progress: Callable[[int, int, RunSpec], None] | None = None,
+) -> None:
+    """Run what is not finished, in ``workers`` processes of equal shares of the cores.
+
+    Args:
+        runs: What :meth:`Suite.runs` returned.
+        workers: Processes; results do not depend on it.
+        progress: Called after every run with (runs done, runs in all, specification).
+
+    Raises:
+        SleepGymError: The first error of a run, after the others under way have ended.
+    """
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    with make_pool(workers) as pool:
+        jobs = {pool.submit(_run_one, spec, out): spec for spec, out in runs}
+        try:
+            for done, job in enumerate(as_completed(jobs), start=1):
+                job.result()
+                if progress:
+                    progress(done, len(jobs), jobs[job])
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _run_one(spec: RunSpec, out: Path) -> None:
+    from sleepgym.runs.runner import run
+
+    run(spec, out)
+
+
+def _part(row: Mapping[str, Any]) -> Part:
+    return Part(
+        id=row["id"],
+        label=row.get("label", row["id"]),
+        settings=row.get("settings", {}),
+        scale=Scale(**row["scale"]) if "scale" in row else None,
+        data_files=tuple(row.get("data_files", ())),
+        envs=tuple(row.get("envs", ())),
+    )

@@ -1,0 +1,1 @@
+"""Where data files come from, and parsing them safely."""

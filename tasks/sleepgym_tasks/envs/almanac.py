@@ -1,0 +1,108 @@
+"""Almanac: days of passages about invented people, companies and towns.
+
+Every name is made up from the seed, so no model can have met it; the base world that some passages
+return to is the one the embedded model was born with. Because a third of the passages return to
+entities of earlier days, change facts, or call somebody by a nickname, a table of names in front of
+frozen adapters does not answer everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal, get_args
+
+from annotated_types import Ge, Interval
+
+from sleepgym.core import grading
+from sleepgym.core.family import TaskFamily
+from sleepgym.core.types import Stream
+from sleepgym_tasks.worlds.almanac_writer import Writer
+
+Share = Annotated[float, Interval(ge=0, le=1)]
+Kind = Literal[
+    "direct",
+    "paraphrase",
+    "unseen",
+    "reversed",
+    "two-hop",
+    "two-hop-days",
+    "alias",
+    "updated",
+    "override",
+]
+
+
+@dataclass(frozen=True)
+class AlmanacConfig:
+    """Settings of :class:`Almanac`.
+
+    Attributes:
+        days: Days of the stream.
+        passages: Passages a day.
+        facts_min: Fewest facts of a passage.
+        facts_max: Most facts of a passage.
+        questions: Questions a day, shared evenly among the kinds that the day allows.
+        kinds: Kinds that a day asks, in turn; one that is named twice gets two shares.
+        base_questions: Questions about the base world, asked every morning.
+        returns: Share of passages about an entity met before, or of the base world.
+        from_base: Share of the returns that go to the base world.
+        updates: Share of facts about a returning entity that change an older fact.
+        ties: Share of linked values (home, mentor, ...) that name an entity met before.
+        aliases: Share of passages that give a nickname to their entity, or use the one it has.
+        descriptions: Share of passages that name a linked entity only by the link.
+        unseen_passages: Share of sentences in phrasings that pretraining never used.
+    """
+
+    days: Annotated[int, Ge(1)] = 8
+    passages: Annotated[int, Ge(1)] = 4
+    facts_min: Annotated[int, Ge(1)] = 4
+    facts_max: Annotated[int, Ge(1)] = 6
+    questions: Annotated[int, Ge(1)] = 24
+    kinds: tuple[Kind, ...] = get_args(Kind)
+    base_questions: Annotated[int, Ge(0)] = 50
+    returns: Share = 0.35
+    from_base: Share = 0.35
+    updates: Share = 0.4
+    ties: Share = 0.4
+    aliases: Share = 0.2
+    descriptions: Share = 0.1
+    unseen_passages: Share = 0.1
+
+    def __post_init__(self) -> None:
+        if self.facts_max < self.facts_min:
+            raise ValueError(f"facts_max={self.facts_max} is below facts_min={self.facts_min}")
+
+
+class Almanac(TaskFamily):
+    """Read a few passages a day; answer questions about them, in the evening and ever after.
+
+    Question kinds: ``direct``; ``paraphrase`` (another wording); ``unseen`` (a wording that
+    pretraining never used); ``reversed`` (given the value, who?); ``two-hop`` (both facts told the
+    same day); ``two-hop-days`` (the facts were told on different days: no single day answers it);
+    ``alias`` (the entity under its other name); ``updated`` (the newest fact wins); ``override``
+    (today's fact contradicts the base world); ``locality`` (old facts of an entity that a later
+    passage changes in another respect; told facts count to their day, base facts to day 0);
+    ``base`` (the world the embedded model was born with).
+
+    An item is asked only while its answer is true and its question unambiguous. The answer is
+    graded by exact match. The preset ``disjoint`` is the easy stream where every entity lives on
+    one day; ``long`` is 64 days with spaced exams.
+    """
+
+    Config = AlmanacConfig
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "default": {},
+        "disjoint": {"returns": 0.0, "ties": 0.0, "aliases": 0.0, "descriptions": 0.0},
+        "long": {"days": 64, "exams": "spaced"},
+    }
+
+    config: AlmanacConfig
+
+    def stream(self, seed: int) -> Stream:
+        """The stream of this configuration and seed."""
+        return Writer(self.config, seed).stream()
+
+    def score(self, answer: str, target: str) -> float:
+        """Exact match after SQuAD's normalisation."""
+        return grading.exact_match(answer, target)

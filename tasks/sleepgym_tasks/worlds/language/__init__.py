@@ -1,0 +1,1 @@
+"""Words, names, phrases and values of the invented worlds."""

@@ -1,0 +1,1 @@
+"""Invented rules, intents and extracts."""

@@ -1,0 +1,119 @@
+import pytest
+import torch
+
+from sleepgym import Document, Question
+from sleepgym.core.settings import build_config
+from sleepgym_agents.baselines.other import ttt
+from sleepgym_agents.baselines.other.ttt import Ttt
+from sleepgym_agents.lm.checkpoints import named_weights
+from sleepgym_agents.stores.text_store import Note
+
+LABELS = ("warm", "cold", "mild")
+PRACTICE = [
+    (Question("ab red"), "warm"),
+    (Question("ab blue"), "cold"),
+    (Question("ab pink"), "warm"),
+    (Question("cd one"), "odd"),
+    (Question("cd two"), "even"),
+]
+ASKED = [Question("ab crimson", LABELS), Question("cd three"), Question("ab navy", LABELS)]
+QUICK = {"rank": 4, "max_answer_tokens": 8}
+
+
+def make(**values):
+    return Ttt(build_config(Ttt.Config, {**QUICK, **values}, "test"), seed=1, model="scratch")
+
+
+def wake(agent):
+    agent.practice([q for q, _ in PRACTICE], [a for _, a in PRACTICE])
+
+
+def weights(agent):
+    return {name: p.clone() for name, p in named_weights(agent.lm.model).items()}
+
+
+def same(agent, before):
+    after = named_weights(agent.lm.model)
+    return list(after) == list(before) and all(torch.equal(p, before[n]) for n, p in after.items())
+
+
+def test_weights_are_restored_after_each_task(monkeypatch):
+    agent = make()
+    wake(agent)
+    before = weights(agent)
+    at_start = []
+    real = ttt.temporary_lora
+
+    def spy(*args, **options):
+        at_start.append(same(agent, before))
+        return real(*args, **options)
+
+    monkeypatch.setattr(ttt, "temporary_lora", spy)
+    answers = agent.answer(ASKED)
+    assert at_start == [True, True]  # two tasks: what "ab" and what "cd" questions retrieve
+    assert same(agent, before)
+    assert answers[0] in LABELS
+    assert [agent.answer([q])[0] for q in ASKED] == answers
+
+
+def test_weights_are_restored_when_an_answer_fails(monkeypatch):
+    agent = make()
+    wake(agent)
+    before = weights(agent)
+    monkeypatch.setattr(
+        "sleepgym_agents.baselines.base_agent.choose",
+        lambda *_: (_ for _ in ()).throw(KeyError("x")),
+    )
+    with pytest.raises(KeyError):
+        agent.answer(ASKED)
+    assert same(agent, before)
+
+
+def test_answering_changes_no_state(tmp_path):
+    agent = make()
+    wake(agent)
+    agent.save(tmp_path)
+    before = (tmp_path / "memory.jsonl").read_bytes()
+    agent.answer(ASKED)
+    agent.save(tmp_path)
+    assert (tmp_path / "memory.jsonl").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["memory.jsonl"]
+
+
+def test_leave_one_out_by_hand():
+    agent = make(orders=2, max_examples=5)
+    notes = [Note(text, answer=answer) for text, answer in (("p", "1"), ("q", "2"), ("r", "3"))]
+    examples = agent.leave_one_out(notes, 7)
+    assert len(examples) == 5  # of the six
+    prompter = agent.lm.prompter
+    for number, example in enumerate(examples[:3]):
+        left_out = prompter.demonstration(notes[number].text, notes[number].answer)
+        assert list(example.ids[-len(left_out) :]) == left_out
+        weighted = [i for i, w in zip(example.ids, example.weights, strict=True) if w]
+        assert weighted[-len(prompter.answer("1")) :] == prompter.answer(notes[number].answer)
+        assert len(weighted) == 2 * len(prompter.answer("1"))  # the first one's is left out
+        for note in notes:
+            one = prompter.demonstration(note.text, note.answer)
+            starts = range(len(example.ids) - len(one) + 1)
+            assert sum(list(example.ids[i : i + len(one)]) == one for i in starts) == 1
+
+
+def test_training_for_the_task_changes_answers_and_is_charged():
+    taught = make(epochs=60, learning_rate=5e-3, rank=16)
+    still = make(epochs=1, learning_rate=1e-12)
+    demonstrations = [(Question(f"say it {i}"), "yes") for i in range(4)]
+    for agent in (taught, still):
+        agent.practice([q for q, _ in demonstrations], [a for _, a in demonstrations])
+    before = taught.meter.copy()
+    asked = [Question("say it now")]
+    assert taught.answer(asked) == ["yes"]
+    assert still.answer(asked) != ["yes"]
+    assert taught.meter.since(before)["train_tokens"] > 0
+
+
+def test_without_two_demonstrations_nothing_is_trained():
+    agent = make()
+    agent.study([Document("Mira was born in Oslo.", "Mira")])
+    agent.practice([Question("where is Mira")], ["Oslo"])
+    agent.answer([Question("Where was Mira born?")])
+    assert agent.meter.train_tokens == 0

@@ -1,0 +1,64 @@
+import json
+
+import pytest
+import torch
+
+from expert_models import asked, logits, make_memory, speaking
+from sleepgym.core.errors import BadRun
+from sleepgym_agents.experts.checkpoint import load_memory, save_memory
+
+
+def saved(memory, folder):
+    folder.mkdir()
+    save_memory(memory, folder)
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+@pytest.mark.parametrize("router", ["names", "keys", "gate", "always"])
+def test_what_is_saved_comes_back(router, tmp_path):
+    memory = speaking(router)
+    if router == "names":
+        memory.router.learn([tuple(range(5, 205)) * 2], (0, 0))
+    before = saved(memory, tmp_path / "a")
+    extra = {"always": [], "names": ["names"], "keys": ["keys"], "gate": ["keys"]}[router]
+    kinds = {"memory.json", "experts.safetensors", *(f"{name}.safetensors" for name in extra)}
+    assert set(before) == kinds
+    assert len(before["experts.safetensors"]) - 2 * memory.parameters in range(1500)
+    fresh = make_memory(router=router, key_cosine=0.9, slots=1)
+    load_memory(fresh, tmp_path / "a")
+    assert fresh.unlocked == memory.unlocked
+    assert fresh.lm.parameters == memory.lm.parameters
+    assert saved(fresh, tmp_path / "b") == before
+    for ids in asked(memory.lm):
+        assert torch.equal(logits(fresh.lm, ids), logits(memory.lm, ids))
+    empty = make_memory(router=router)
+    assert saved(empty, tmp_path / "c") == {}
+    load_memory(empty, tmp_path / "c")
+    assert empty.unlocked == []
+
+
+@pytest.mark.parametrize("router", ["names", "keys", "gate"])
+def test_damaged_files_are_told(router, tmp_path):
+    files = saved(speaking(router), tmp_path / "whole")
+    table = "names.safetensors" if router == "names" else "keys.safetensors"
+    no_level = json.dumps({"unlocked": [[7, 0]]}).encode()
+    damaged = [
+        {"memory.json": b"{"},
+        {"memory.json": b"{}"},
+        {"memory.json": no_level},
+        {"experts.safetensors": files["experts.safetensors"][:-9]},
+        {"experts.safetensors": files[table]},
+        {table: files[table][:-1]},
+        {table: files["experts.safetensors"]},
+        {table: None},
+    ]
+    for i, change in enumerate(damaged):
+        folder = tmp_path / str(i)
+        folder.mkdir()
+        for name, content in (files | change).items():
+            if content is not None:
+                (folder / name).write_bytes(content)
+        with pytest.raises(BadRun):
+            load_memory(make_memory(router=router), folder)
+    with pytest.raises(BadRun, match="not the expert memory of this model"):
+        load_memory(make_memory(router=router, rank=5), tmp_path / "whole")

@@ -1,0 +1,70 @@
+import pytest
+import torch
+
+from sleepers import a_night, make, night, nothing, replace_what_is_written, state
+from sleepgym.core.errors import BadSetting
+from sleepgym_agents.sleep.expert_distillation import distil
+
+
+@pytest.fixture(autouse=True)
+def _dreamt(monkeypatch):
+    replace_what_is_written(monkeypatch)
+    story = {"Mira Tolwen": "Mira Tolwen was born in Oslo."}
+    monkeypatch.setattr("sleepgym_agents.sleep.seeding.tell_stories", lambda *_: story)
+
+
+def test_levels_are_consolidated_before_they_are_reset(monkeypatch):
+    agent = make("seeding", windows=(2, 4), on_policy_every=0)
+    calls = []
+    reset = agent.memory.reset
+    monkeypatch.setattr(
+        agent.memory, "reset", lambda place: (calls.append(("reset", place)), reset(place))
+    )
+
+    def watched(memory, place, *args):
+        calls.append(("learn", place))
+        calls.append(("silent", set(memory.mask)))
+        return distil(memory, place, *args)
+
+    monkeypatch.setattr("sleepgym_agents.sleep.seeding.distil", watched)
+    logs = [a_night(agent, number) for number in (1, 2, 3, 4)]
+    counts = [[log[f"experts_level_{level}"] for level in (1, 2, 3)] for log in logs]
+    assert counts == [[1, 0, 0], [0, 1, 0], [1, 1, 0], [0, 0, 1]]
+    assert logs[1]["merged"] == 2
+    assert "merged" not in logs[0]
+    at = calls.index(("learn", (1, 0)))
+    fast = {(0, 0), (0, 1)}
+    assert calls[at + 1] == ("silent", fast)
+    assert calls[at + 2 : at + 4] == [("reset", place) for place in sorted(fast)]
+    assert calls[-5:] == [
+        ("reset", (0, 1)),
+        ("learn", (2, 0)),
+        ("silent", {(1, 0), (1, 1)}),
+        ("reset", (1, 0)),
+        ("reset", (1, 1)),
+    ]
+    assert agent.memory.unlocked == [(2, 0)]
+    assert set(agent.memory.router.table.values()) == {((2, 0),)}
+    assert not agent.memory.is_blank((2, 0))
+    assert all(agent.memory.is_blank(place) for place in fast)
+
+
+@pytest.mark.parametrize("spoilt", ["nan", "budget", "nothing to say"])
+def test_a_level_that_cannot_be_consolidated_stays(spoilt, tmp_path, monkeypatch):
+    agent = make("seeding", windows=(2,))
+    a_night(agent)
+    evening = state(agent, tmp_path / "a")
+    if spoilt == "nan":
+        monkeypatch.setattr("torch.nn.utils.clip_grad_norm_", lambda *_: torch.tensor(float("nan")))
+    if spoilt == "nothing to say":
+        monkeypatch.setattr("sleepgym_agents.sleep.seeding.tell_stories", lambda *_: {})
+    limits = {"night_train_tokens": 60} if spoilt == "budget" else {}
+    log = agent.sleep(night(agent, 2, **limits))
+    assert nothing(agent, log) == {"nothing_merged": 1.0}
+    assert state(agent, tmp_path / "b") == evening
+
+
+def test_windows_are_multiples():
+    for windows in ((2, 3), (4, 2)):
+        with pytest.raises(BadSetting, match="each must be a multiple of the one before"):
+            make("seeding", windows=windows)

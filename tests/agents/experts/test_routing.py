@@ -1,0 +1,231 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from expert_models import asked, logits, make_memory, speaking
+from sleepgym import Document
+from sleepgym_agents.experts.entity_router import Names
+from sleepgym_agents.experts.routing import PAD, SAME, Always, Markers
+from sleepgym_agents.experts.state_routers import Gate, Keys
+from sleepgym_agents.lm.generation import generate
+from sleepgym_agents.lm.model import LanguageModel, left_padded
+from sleepgym_agents.lm.prompts import Prompter, PromptFormat
+from sleepgym_agents.lm.scratch import byte_tokenizer
+
+A, B, C = (0, 0), (0, 1), (1, 0)
+MARKERS = Markers(frozenset({1}), frozenset({2, 3}), frozenset({4}))
+TABLE = {(5, 6): (A,), (6,): (B,), (5, 6, 7): (A, C), (8,): (C,)}
+
+
+def names_router(table=None, markers=MARKERS):
+    router = Names(markers)
+    for place in (A, B, C):
+        router.unlock(place)
+    for name, voice in (TABLE if table is None else table).items():
+        for place in voice:
+            router.learn([name], place)
+    return router
+
+
+def dense(gates, shape):
+    return {place: gates.get(place, torch.zeros(shape)).tolist() for place in (A, B, C)}
+
+
+def by_hand(row, table=TABLE):
+    """Who speaks at each token of one row, as the docstrings tell it."""
+    is_open, voice, out = False, (), []
+    for at, token in enumerate(row):
+        if token in (1, 2, 3):
+            is_open, voice = token == 1, ()
+        elif token == 4:  # an answer begins: whoever is named in it, the voice stays
+            is_open = False
+        else:
+            ends = [n for n in table if tuple(row[max(0, at + 1 - len(n)) : at + 1]) == n]
+            if is_open and ends:
+                voice = table[max(ends, key=len)]
+        out.append(voice)
+    return {place: [float(place in voice) for voice in out] for place in (A, B, C)}
+
+
+rows = st.lists(st.lists(st.integers(1, 9), min_size=12, max_size=12), min_size=1, max_size=3)
+
+
+@settings(deadline=None, max_examples=60)
+@given(rows, st.lists(st.integers(1, 5), min_size=1, max_size=12))
+def test_names_in_one_pass_and_in_pieces_by_hand(found, sizes):
+    router, ids = names_router(), torch.tensor(found)
+    states = torch.zeros(*ids.shape, 1)
+    whole, end = router.route(ids, states, None)
+    wanted = [by_hand(row) for row in found]
+    whole = dense(whole, ids.shape)
+    assert whole == {place: [row[place] for row in wanted] for place in (A, B, C)}
+    trail, at, pieces = None, 0, {place: [[] for _ in found] for place in (A, B, C)}
+    for size in [*sizes, 12]:
+        piece = ids[:, at : at + size]
+        if piece.shape[1]:
+            gates, trail = router.route(piece, states[:, at : at + size], trail)
+            for place, values in dense(gates, piece.shape).items():
+                for row, more in zip(pieces[place], values, strict=True):
+                    row.extend(more)
+        at += size
+    assert pieces == whole
+    assert torch.equal(trail.speaker, end.speaker)
+    assert torch.equal(trail.open, end.open)
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    st.lists(st.integers(1, 9), min_size=1, max_size=12),
+    st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=9), min_size=1, max_size=3),
+    st.lists(st.integers(0, 2), min_size=1, max_size=4),
+)
+def test_padded_rows_leave_and_share_a_beginning(begun, others, order):
+    router = names_router()
+    ids = torch.tensor([begun])
+    _, trail = router.route(ids, torch.zeros(*ids.shape, 1), None)  # shared by the batch
+    length = max(map(len, others))
+    more = torch.tensor([[PAD] * (length - len(row)) + row for row in others])
+    gates, trail = router.route(more, torch.zeros(*more.shape, 1), trail)
+    for i, row in enumerate(others):
+        for place, spoken in by_hand(begun + row).items():
+            found = dense(gates, more.shape)[place][i]
+            assert found[length - len(row) :] == spoken[len(begun) :]
+    kept = [i % len(others) for i in order]
+    last = torch.tensor([[9]] * len(kept))
+    gates, _ = router.route(last, torch.zeros(*last.shape, 1), trail.rows(torch.tensor(kept)))
+    wanted = [by_hand([*begun, *others[i], 9]) for i in kept]
+    assert dense(gates, last.shape) == {p: [row[p][-1:] for row in wanted] for p in (A, B, C)}
+
+
+def test_without_opening_markers_items_are_everywhere():
+    router = names_router(markers=Markers(frozenset(), frozenset({2})))
+    gates, _ = router.route(torch.tensor([[8, 9, 2, 9, 8, 9]]), torch.zeros(1, 6, 1), None)
+    assert gates[C].tolist() == [[1, 1, 0, 0, 1, 1]]
+
+
+def test_who_knows_a_name():
+    router = names_router()
+    assert router.table[5, 6, 7] == (A, C)
+    router.learn([(5, 6), (5, 6)], C)
+    assert router.table[5, 6] == (A, C)
+    assert router.names_of([A]) == [(5, 6), (5, 6, 7)]
+    assert router.names_of([B, C]) == [(5, 6), (5, 6, 7), (6,), (8,)]
+    assert router.mentioned([1, 5, 6, 9, 8]) == [(5, 6), (6,), (8,)]
+    router.forget(C)
+    assert router.table == {(5, 6): (A,), (6,): (B,), (5, 6, 7): (A,)}
+    assert router.places == [A, B]
+
+
+def test_always_and_nobody():
+    router = Always(MARKERS)
+    assert router.route(torch.zeros(1, 2), torch.zeros(1, 2, 1), None) == ({}, None)
+    router.unlock(A)
+    assert router.route(torch.zeros(1, 2), torch.zeros(1, 2, 1), None)[0][A].tolist() == [[1, 1]]
+    empty, _ = names_router({}).route(torch.tensor([[1, 5, 6]]), torch.zeros(1, 3, 1), None)
+    assert empty == {}
+
+
+def test_keys_threshold_and_forgetting():
+    router = Keys(MARKERS, 0.9, 2)
+    for place in (A, B, C):
+        router.unlock(place)
+    ids = torch.tensor([[1, 9, 9, 9]])
+    states = torch.tensor([[[1.0, 0.0], [2.0, 0.0], [1.0, 0.8], [0.0, 1.0]]])
+    assert router.match(ids, states).tolist() == [[SAME] * 4]
+    router.learn(torch.tensor([[3.0, 0.0], [3.0, 0.3], [0.0, -1.0]]), A)
+    assert router.keys.tolist() == [[1, 0], [0, -1]]  # near-equal keys are kept once
+    assert router.match(ids, states).tolist() == [[0, 0, SAME, SAME]]  # cosine .78 is too far
+    router.learn(torch.tensor([[0.0, 5.0]]), B)
+    assert router.match(ids, states).tolist() == [[0, 0, SAME, 1]]
+    gates, _ = router.route(torch.tensor([[9, 1, 9, 9]]), states, None)
+    assert {p: g.tolist() for p, g in gates.items()} == {B: [[0, 0, 0, 1]]}
+    router.learn(torch.tensor([[1.0, 0.1]]), C)  # nearly A's first key: the newer expert has it
+    assert router.owners.tolist() == [0, 1, 2]
+    router.forget(A)
+    assert (router.places, router.owners.tolist()) == ([B, C], [0, 1])
+    assert router.match(ids, states).tolist() == [[1, 1, SAME, 0]]
+    router.learn(torch.empty(0, 2), B)
+    assert len(router.keys) == 2
+
+
+def test_a_gate_opens_and_shuts():
+    router = Gate(MARKERS, layers=2, width=2)
+    router.unlock(A)
+    states = torch.tensor([[[3.0, 0.0], [0.0, 3.0]]])
+    assert router.route(torch.zeros(1, 2), states, None)[0][A].tolist() == [[0.5, 0.5]]
+    router.weights[A][1] = torch.tensor([2.0, -2.0, 1.0])
+    gates, _ = router.route(torch.zeros(1, 2), states, None, layer=1)
+    unit = 2**0.5  # root mean square 1
+    wanted = torch.sigmoid(torch.tensor([[2 * unit + 1, 1 - 2 * unit]]))
+    torch.testing.assert_close(gates[A], wanted)
+    assert router.trained(A)[0].requires_grad
+    router.forget(A)
+    assert router.route(torch.zeros(1, 2), states, None)[0] == {}
+
+
+@pytest.mark.parametrize("router", ["names", "keys", "gate", "always"])
+def test_decoding_equals_one_pass(router):
+    memory = speaking(router)
+    lm = memory.lm
+    prompts = asked(lm)
+    for group in (prompts, [ids[40:] for ids in prompts]):  # with a shared beginning, and without
+        written = generate(lm, group, 12, stop_at_answer=False)
+        for ids, more in zip(group, written, strict=True):
+            steps = logits(lm, [*ids, *more])[len(ids) - 1 : -1]
+            assert steps.argmax(-1).tolist() == more
+        with memory.without(*memory.unlocked):
+            assert generate(lm, group, 12, stop_at_answer=False) != written
+        padded, real = left_padded(group, "cpu")
+        theirs = lm.model.generate(
+            padded,
+            attention_mask=real.long(),
+            max_new_tokens=12,
+            do_sample=False,
+            pad_token_id=0,
+            eos_token_id=1,
+        )
+        for row, more in zip(theirs[:, padded.shape[1] :].tolist(), written, strict=True):
+            assert row[: len(more)] == more
+
+
+def test_rows_that_end_leave_the_others_as_they_are(monkeypatch):
+    memory = speaking("names")
+    lm = memory.lm
+    prompts = asked(lm)
+    alone = [generate(lm, [ids], 12, stop_at_answer=False)[0] for ids in prompts]
+    marker = next(t for t in alone[0][3:] if t not in alone[0][:3])
+    cut = [ids[: ids.index(marker) + 1] if marker in ids else ids for ids in alone]
+    assert len(set(map(len, cut))) > 1
+    monkeypatch.setattr(lm.prompter, "start", [marker])
+    assert generate(lm, prompts, 12, stop_at_answer=False) == cut
+
+
+def test_silence_outside_of_items():
+    memory = speaking("names")
+    lm, prompter = memory.lm, memory.lm.prompter
+    memory_free = LanguageModel.load("scratch", seed=3)
+    ids = asked(lm)[1]  # the question itself holds no name
+    shown = len(prompter.demonstration("Who is Ada?", "Bo"))
+    document = ids[: len(ids) - shown - len(prompter.question("what"))]
+    assert torch.equal(logits(lm, document), logits(memory_free, document))
+    seen = memory.router.route(torch.tensor([ids]), torch.zeros(1, len(ids), 1), None)[0]
+    at = len(document) + 1 + len("Who is Ad")
+    where = torch.arange(len(ids))
+    spoken = (where >= at) & (where < len(document) + shown - 1)  # to the answer's end
+    assert torch.equal(seen[A][0] > 0, spoken)
+    assert torch.equal(seen[B][0] > 0, spoken)  # whom the answer names changes nothing
+
+
+def test_plain_prompts_have_items_too():
+    prompter = Prompter(PromptFormat(), byte_tokenizer())  # no markers: "Question: ...\nAnswer:"
+    memory = make_memory(LanguageModel(LanguageModel.load("scratch").model, prompter))
+    memory.introduce(memory.unlock(), [tuple(prompter.encode("Ada"))], [])
+    document = prompter.document(Document("Ada met Bo.", "Ada"))
+    ids = [*prompter.start, *document, *prompter.demonstration("Is Ada in?", "no")]
+    known = len(ids)
+    ids += prompter.question("who is it?")
+    gates, _ = memory.router.route(torch.tensor([ids]), torch.zeros(1, len(ids), 1), None)
+    begun = len(prompter.start) + len(document) + len("Question: Is Ad")
+    where = torch.arange(len(ids))
+    assert torch.equal(gates[A][0] > 0, (where >= begun) & (where < known))

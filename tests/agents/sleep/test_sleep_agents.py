@@ -1,0 +1,183 @@
+import json
+from unittest.mock import Mock
+
+import pytest
+import torch
+
+from sleepers import (
+    DREAMS,
+    NAMES,
+    PRACTICE,
+    QUICK,
+    a_night,
+    make,
+    night,
+    nothing,
+    replace_what_is_written,
+    state,
+)
+from sleepgym.core.errors import BadSetting
+from sleepgym.runs.records import TIMES, read_run
+from sleepgym.runs.runner import run
+from sleepgym.runs.spec import RunSpec
+from sleepgym_agents.lm.model import LanguageModel
+from sleepgym_agents.lm.prompts import Prompter
+from sleepgym_agents.lm.scoring import score_continuations
+from sleepgym_agents.lm.scratch import SCRATCH_FORMAT, byte_tokenizer
+
+
+@pytest.fixture(autouse=True)
+def _dreamt(monkeypatch):
+    replace_what_is_written(monkeypatch)
+
+
+def likelihood(agent):
+    prompter = agent.lm.prompter
+    asked = [prompter.prompt(q) for q, _ in PRACTICE]
+    found = score_continuations(agent.lm, asked, [prompter.answer(a) for _, a in PRACTICE])
+    return sum(sum(scored.log_probabilities) for scored in found)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nights_teach_and_their_state_is_small(name, tmp_path):
+    agent = make(name, epochs=20, on_policy_every=0)
+    before, base = likelihood(agent), {n: p.clone() for n, p in agent.lm.model.named_parameters()}
+    log = a_night(agent)
+    assert log["experts_unlocked"] == 1
+    assert log["names"] > 0
+    assert agent.added_parameters == log["parameters_unlocked"] == 3 * 96 * 4
+    if name != "dreaming":
+        assert log["steps"] > 0
+        assert likelihood(agent) > before + 1  # the day's text is gone
+    if name != "seeding":
+        assert 0 < log["dreams_rewarded"] <= log["dreams_tried"] <= 4
+        assert log["dream_steps"] > 0
+    assert agent.parts == []
+    assert agent.practised == []
+    files = state(agent, tmp_path / "a")
+    assert set(files) == {"memory.json", "experts.safetensors", "names.safetensors"}
+    assert json.loads(files["memory.json"]) == {"unlocked": [[0, 0]]}
+    assert len(files["experts.safetensors"]) < 2 * agent.added_parameters + 500
+    assert sum(map(len, files.values())) < 2 * agent.added_parameters + 1500
+    assert not any(b"Oslo" in content or b"clocks" in content for content in files.values())
+    for n, p in agent.lm.model.named_parameters():
+        assert ".levels." in n or torch.equal(p, base[n])
+    if name != "dreaming":
+        log = a_night(agent, 2)
+        assert (log["experts_unlocked"], log["experts_level_1"]) == (2, 2)
+        assert agent.added_parameters == 2 * log["parameters_active"]
+
+
+@pytest.mark.parametrize("name", ["dreaming", "sleep"])
+def test_an_interrupted_run_gives_the_same_record(name, tmp_path):
+    config = {**QUICK, **(DREAMS if name != "seeding" else {}), "windows": (2,), "epochs": 2}
+    if name == "dreaming":  # what is replaced is not about the names of this stream
+        config["router"] = "always"
+    spec = RunSpec(
+        "sleepgym/ClassIncremental-v0",
+        name,
+        {"dataset": "invented", "days": 2, "classes_per_day": 2, "train_per_class": 2}
+        | {"tests_per_class": 1},
+        agent_settings=config,
+        seed=6,
+        model="scratch",
+    )
+
+    class Interrupted(BaseException):
+        pass
+
+    def stop(done, *_):
+        if done == 6:
+            raise Interrupted
+
+    run(spec, tmp_path / "whole")
+    with pytest.raises(Interrupted):
+        run(spec, tmp_path / "cut", progress=stop)
+    run(spec, tmp_path / "cut")
+    records = [read_run(tmp_path / folder) for folder in ("whole", "cut")]
+    rows = [
+        [{k: v for k, v in row.items() if k not in TIMES} for row in [*r.nights, *r.phases]]
+        for r in records
+    ]
+    assert rows[0] == rows[1]
+    answers = [(tmp_path / f / "answers.jsonl").read_bytes() for f in ("whole", "cut")]
+    assert answers[0] == answers[1]
+    assert any(night["log"]["experts_unlocked"] for night in records[0].nights)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nights_that_change_nothing_say_so(name, tmp_path, monkeypatch):
+    agent = make(name)
+    a_night(agent)
+    evening = state(agent, tmp_path / "evening")
+    assert nothing(agent, agent.sleep(night(agent, 2))) == {}  # an empty day
+    budgets = ({"night_generated_tokens": 3}, {"night_flops": 1}, {"added_parameters": 2000})
+    for limits in budgets:
+        assert nothing(agent, a_night(agent, 2, **limits)) == {"stopped_by_budget": 1.0}
+    log = a_night(agent, 2, night_train_tokens=1)
+    assert log["nothing_learned"] == 1.0
+    assert log["experts_unlocked"] == 1
+    with monkeypatch.context() as patch:
+        patch.setattr("torch.nn.utils.clip_grad_norm_", lambda *_: torch.tensor(float("nan")))
+        patch.setattr("sleepgym_agents.sleep.dreaming.reward", lambda *a, **_: [1.0] * len(a[2]))
+        log = a_night(agent, 2)
+    assert log["nothing_learned"] == 1.0
+    assert log.get("nan_loss", log.get("dream_nan_loss")) == 1.0
+    assert state(agent, tmp_path / "morning") == evening
+    assert agent.parts == []
+    sceptic = make(name, confidence=1.0)
+    sceptic.load(tmp_path / "evening")
+    log = a_night(sceptic, 2)
+    assert (log["dreams_kept"], log["nothing_learned"]) == (0, 1)
+    assert state(sceptic, tmp_path / "sceptic") == evening
+
+
+def test_teachers_share_the_vocabulary(tmp_path):
+    agent = make("seeding")
+    a_night(agent)
+    evening = state(agent, tmp_path / "a")
+    tokenizer = byte_tokenizer()
+    tokenizer.add_tokens(["zzz"])
+    agent.teachers = [LanguageModel(agent.lm.model, Prompter(SCRATCH_FORMAT, tokenizer))]
+    with pytest.raises(BadSetting, match="same vocabulary, not 262 and 261 tokens"):
+        a_night(agent, 2)
+    assert state(agent, tmp_path / "b") == evening
+    assert agent.memory.mask == set()
+    two = make("seeding", teachers=("scratch",))
+    assert two.teachers[0].meter is two.meter
+    one = make("seeding")
+    logs = [a_night(agent) for agent in (one, two)]
+    assert logs[1]["dreams_kept"] > logs[0]["dreams_kept"]
+
+
+def test_without_expansion_one_expert_learns_on():
+    agent = make("seeding", expansion=False)
+    a_night(agent)
+    first = [p.clone() for p in agent.memory.experts((0, 0))[0].parameters()]
+    assert a_night(agent, 2)["experts_unlocked"] == 1
+    after = agent.memory.experts((0, 0))[0].parameters()
+    assert not any(torch.equal(p, q) for p, q in zip(first, after, strict=True))
+
+
+def test_switches(monkeypatch):
+    both = a_night(make("sleep"))
+    assert both["steps"] > 0
+    assert both["dreams_sampled"] > 0
+    assert "dreams_sampled" not in a_night(make("sleep", dreaming=False))
+    assert "steps" not in a_night(make("sleep", seeding=False))
+    assert a_night(make("sleep", seeding=False, dreaming=False))["nothing_learned"] == 1
+    monkeypatch.setattr("sleepgym_agents.sleep.dreaming.reward", lambda *a, **_: [0.0] * len(a[2]))
+    log = a_night(make("dreaming"))
+    assert (log["dreams_rewarded"], log["nothing_learned"]) == (0, 1)
+    assert log["experts_unlocked"] == 0
+
+
+def test_a_random_expert_speaks_while_dreaming(monkeypatch):
+    for wanted in (True, False):
+        agent = make("dreaming", random_expert=wanted)
+        also = Mock(wraps=agent.memory.also)
+        monkeypatch.setattr(agent.memory, "also", also)
+        a_night(agent)
+        spoken = [call.args[0] for call in also.call_args_list]
+        assert len(spoken) == (2 if wanted else 0)  # one a scene
+        assert set(spoken) <= {(0, 0)}

@@ -1,0 +1,246 @@
+"""The site as files: complete, harmless, light, and equal to the verdicts."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from urllib.parse import urljoin
+
+import pytest
+
+from sleepgym.cli import run_command
+from sleepgym.core.errors import SleepGymError
+from sleepgym_boards.board import load_board, load_boards
+from sleepgym_boards.catalogue.entries import load_entries
+from sleepgym_boards.site.building import MARKER, build_site
+from sleepgym_boards.site.formatting import share
+from sleepgym_boards.site.methods import order_methods
+from synthetic_verdicts import HOSTILE, make_verdict, write_submission
+
+VOID = {"meta", "link", "img", "br", "input", "col"}
+HANDLERS = re.compile(r"on[a-z]+|style")
+
+
+class Page(HTMLParser):
+    """Tags and rows of tables; every tag must be closed."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags, self.rows, self.words = [], [], [], []
+        self.feed(text)
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag, (tag, self.getpos())
+
+    def handle_data(self, data):
+        self.words.append(data)
+        if self.rows and {"td", "th"} & set(self.open):
+            self.rows[-1][-1] += data.strip()
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("submissions")
+    write_submission(folder, "sleep", make_verdict("Sleep", skill=0.9, rerun=True))
+    write_submission(folder, "naive", make_verdict("Naive", skill=0.6, decay=0.6, seed=1))
+    write_submission(folder, "notes", make_verdict("Notes", skill=0.8, seed=2, budget=1))
+    write_submission(folder, "copied", make_verdict("Copied", broken="grades"))
+    write_submission(folder, "pending", None)
+    write_submission(folder, "old", make_verdict("Old", board_version=0))
+    write_submission(folder, "edited", make_verdict("Edited")).write_bytes(b"other")
+    words = dict.fromkeys(("name", "summary", "data", "departures", "agent", "model"), HOSTILE)
+    card = {"authors": [HOSTILE], "settings": {HOSTILE: HOSTILE}, "packages": {HOSTILE: HOSTILE}}
+    name = words.pop("name")
+    hostile = make_verdict(name, skill=0.3, **words, **card, commands={100: HOSTILE})
+    write_submission(folder, "hostile", make_verdict("x"))
+    for board in ("open", "almanac-64"):
+        write_submission(folder, "sleep", make_verdict("Sleep", board), board)
+    out = tmp_path_factory.mktemp("site") / "made"
+    entries = [
+        type(e)(e.board, e.slug, e.file, hostile.model_copy(update={"sha256": e.verdict.sha256}))
+        if e.slug == "hostile"
+        else e
+        for e in load_entries(folder)
+    ]
+    build_site(out, entries)
+    return folder, out
+
+
+def pages(out):
+    return {
+        str(f.relative_to(out)): Page(f.read_text("utf-8")) for f in sorted(out.rglob("*.html"))
+    }
+
+
+def test_every_link_leads_to_a_file_of_the_site(made):
+    _, out = made
+    for name, page in pages(out).items():
+        for _tag, attributes in page.tags:
+            for key in ("href", "src"):
+                address = (attributes.get(key) or "#").partition("#")[0]
+                if address.startswith("https://"):
+                    assert attributes["rel"] == "noopener noreferrer nofollow ugc"
+                elif address:
+                    target = urljoin(name, address)
+                    assert (out / target).is_file(), (name, address)
+
+
+def test_a_board_names_the_leader_of_every_class_the_best_first(tmp_path):
+    folder = tmp_path / "submissions"
+    for slug, skill, kept in (("light", 0.2, "weights"), ("heavy", 0.6, "memory")):
+        verdict = make_verdict(slug.title(), skill=skill)
+        results = verdict.results.model_copy(update={"budget_class": kept})
+        verdict = verdict.model_copy(update={"results": results})
+        write_submission(folder, slug, verdict)
+    build_site(tmp_path / "site", load_entries(folder))
+    text = (tmp_path / "site" / "almanac-8" / "index.html").read_text("utf-8")
+    said = re.sub("<[^>]*>", "", text.partition('class="lead"')[2].partition("<section>")[0])
+    assert re.search(r"Heavy leads class memory with .*; Light leads class weights with", said)
+
+
+def test_nothing_that_was_submitted_becomes_markup(made):
+    _, out = made
+    seen = 0
+    for name, page in pages(out).items():
+        scripts = [attributes.get("src") for tag, attributes in page.tags if tag == "script"]
+        assert all(re.fullmatch(r"(\.\./)*(site|resamples-5)\.js", src) for src in scripts), name
+        assert not [tag for tag, _ in page.tags if tag in ("img", "iframe", "object", "style")]
+        assert not [a for _, attrs in page.tags for a in attrs if HANDLERS.fullmatch(a)], name
+        metas = [attributes for tag, attributes in page.tags if tag == "meta"]
+        (policy,) = [
+            m["content"] for m in metas if m.get("http-equiv") == "Content-Security-Policy"
+        ]
+        assert "default-src 'none'; script-src 'self'; style-src 'self'" in policy
+        seen += HOSTILE in "".join(page.words)
+    assert seen >= 4  # its own page, the board's, the comparison, the front page
+
+
+def test_a_row_shows_the_verdict(made):
+    folder, out = made
+    page = Page((out / "almanac-8" / "index.html").read_text("utf-8"))
+    entry = next(e for e in load_entries(folder) if e.slug == "naive")
+    mean = entry.verdict.results.mean
+    (row,) = [row for row in page.rows if "Naive" in row]
+    assert row[1] == "3"  # after sleep and the hostile one
+    assert row[3] == "weights"
+    assert row[4].startswith(share(mean["average_accuracy"]) + "[")
+    assert row[5:10] == [
+        share(mean[name])
+        for name in (
+            "backward_transfer",
+            "forgetting_max",
+            "consolidation",
+            "base_retention",
+            "gain",
+        )
+    ]
+    assert row[10:17] == ["12", "300G", "120k", "496k", "480k", "16k", "96"]
+    assert row[17:] == ["✓", "2026-11-23"]
+    (notes,) = [row for row in page.rows if "Notes" in row]
+    assert notes[1:4] == ["1", "Notes", "memory"]
+
+
+def test_what_is_not_verified_shows_no_number_and_says_why(made):
+    folder, out = made
+    reasons = {
+        "copied": "refused by rule grades",
+        "pending": "not verified yet",
+        "old": "run on version 0 of this board",
+        "edited": "changed since it was verified",
+    }
+    page = Page((out / "almanac-8" / "index.html").read_text("utf-8"))
+    for slug, reason in reasons.items():
+        text = (out / "almanac-8" / "methods" / f"{slug}.html").read_text("utf-8")
+        assert f"No numbers: {reason}" in text
+        assert not (out / "almanac-8" / "methods" / f"{slug}.js").exists()
+        name = slug if slug == "pending" else slug.capitalize()
+        (row,) = [row for row in page.rows if name in row]
+        assert row[1] == "–"
+        assert set(row[3:17]) == {"–"}
+        assert reason in row[17]
+    methods = order_methods(
+        load_board("almanac-8"), [e for e in load_entries(folder) if e.board == "almanac-8"]
+    )
+    assert [m.results is None for m in methods] == [False] * 4 + [True] * 4
+
+
+def test_the_method_page_shows_every_metric_and_the_commands(made):
+    folder, out = made
+    entry = next(e for e in load_entries(folder) if e.slug == "sleep" and e.board == "almanac-8")
+    text = (out / "almanac-8" / "methods" / "sleep.html").read_text("utf-8")
+    page = Page(text)
+    rows = {row[0]: row[1:] for row in page.rows if row}
+    results = entry.verdict.results
+    for name, value in results.mean.items():
+        assert rows[name.replace("_", " ").replace("flops", "FLOPs")], name
+        if name.endswith("accuracy"):
+            assert rows[name.replace("_", " ")][0] == share(value)
+    for command in entry.verdict.header.commands.values():
+        assert command in text
+    assert (out / "almanac-8" / "files" / "sleep.json.gz").read_bytes() == entry.file.read_bytes()
+    heat = [row for row in page.rows if row[0] == "birth"]
+    assert len(heat[0]) == 10
+
+
+def test_pages_are_light(made):
+    _, out = made
+    shared = sum((out / name).stat().st_size for name in ("site.css", "site.js", "resamples-5.js"))
+    for file in out.rglob("*.html"):
+        text = re.sub(r"<svg.*?</svg>", "", file.read_text("utf-8"), flags=re.DOTALL)
+        assert len(text.encode()) + shared < 300_000, file
+
+
+def test_building_again_gives_the_same_bytes_and_leaves_nothing_behind(made, tmp_path):
+    folder, _ = made
+    entries = load_entries(folder)
+    out = tmp_path / "site"
+    build_site(out, entries)
+    first = {f.relative_to(out): f.read_bytes() for f in out.rglob("*") if f.is_file()}
+    build_site(out, entries)
+    assert {f.relative_to(out): f.read_bytes() for f in out.rglob("*") if f.is_file()} == first
+    build_site(out, [])
+    assert not list(out.rglob("sleep.html"))
+    assert [path.name for path in tmp_path.iterdir()] == ["site"]
+    assert {f"{board.name}/index.html" for board in load_boards()} <= pages(out).keys()
+
+
+def test_a_folder_with_something_else_is_left_alone(tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(SleepGymError, match="something else than a site"):
+        build_site(tmp_path, [])
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_a_failed_build_leaves_the_earlier_site(tmp_path):
+    out = tmp_path / "site"
+    build_site(out, [])
+    write_submission(tmp_path / "in", "bad name'", make_verdict())
+    with pytest.raises(SleepGymError, match="its name must begin"):
+        build_site(out, load_entries(tmp_path / "in"))
+    assert (out / MARKER).exists()
+
+
+def test_commands(tmp_path, capsys):
+    write_submission(tmp_path / "in", "sleep", make_verdict())
+    out = str(tmp_path / "site")
+    assert run_command(["site", "--out", out, "--submissions", str(tmp_path / "in")]) == 0
+    assert "pages. Next: sleepgym serve" in capsys.readouterr().out
+    for arguments, says in (
+        (["site", "--out", out, "--submissions", str(tmp_path / "nowhere")], "not a folder"),
+        (["site", "--out", str(tmp_path / "in"), "--submissions", str(tmp_path / "in")], "else"),
+        (["serve", str(tmp_path)], "is no site"),
+    ):
+        assert run_command(arguments) == 2
+        error = capsys.readouterr().err
+        assert says in error
+        assert error.count("\n") == 1

@@ -1,0 +1,115 @@
+"""Seeding or dreaming: the answer follows from paired differences."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from sleepgym_boards.board import load_board
+from sleepgym_boards.catalogue.entries import load_entries
+from sleepgym_boards.site.ablation import ablate
+from sleepgym_boards.site.building import build_site
+from sleepgym_boards.site.methods import order_methods
+from synthetic_verdicts import make_verdict, write_submission
+
+
+def ablation(**skills):
+    board = load_board("ablation")
+    entries = []
+    for place, (slug, skill) in enumerate(skills.items()):
+        settings = {"imitation": slug != "without"}
+        agent = "sleep" if slug == "without" else slug
+        verdict = make_verdict(slug, board, skill, 1.0, seed=place, agent=agent, settings=settings)
+        entries.append((slug, verdict))
+    return board, entries
+
+
+@pytest.mark.parametrize(
+    ("skills", "answer"),
+    [
+        ({"sleep": 0.9, "seeding": 0.7, "dreaming": 0.3}, "Both"),
+        ({"sleep": 0.9, "seeding": 0.9, "dreaming": 0.3}, "Seeding: dreaming .* adds nothing"),
+        ({"sleep": 0.6, "seeding": 0.8, "dreaming": 0.3}, "Seeding: dreaming .* takes something"),
+        ({"sleep": 0.9, "seeding": 0.3, "dreaming": 0.9}, "Dreaming: seeding"),
+        ({"sleep": 0.5, "seeding": 0.5, "dreaming": 0.5}, "Undecided"),
+        ({"sleep": 0.9, "seeding": 0.7}, "Not answered yet"),
+    ],
+)
+def test_the_ablation_answers_from_paired_differences(tmp_path, skills, answer):
+    board, made = ablation(**skills, without=0.5)
+    for slug, verdict in made:
+        write_submission(tmp_path, slug, verdict, board.name)
+    result = ablate(board, order_methods(board, load_entries(tmp_path)))
+    assert re.match(answer, result.answer), result.answer
+    (variant,) = result.groups["parts and controls"]
+    assert variant.changed == "imitation=false"
+    if not result.missing:
+        assert result.adds["seeding"].mean == pytest.approx(
+            skills["sleep"] - skills["dreaming"], abs=0.03
+        )
+        assert variant.difference.mean == pytest.approx(0.5 - skills["sleep"], abs=0.03)
+        assert variant.significant == (skills["sleep"] != 0.5)
+
+
+def ablated(tmp_path, *variants):
+    """The ablation of (slug, name, skill) rows."""
+    board = load_board("ablation")
+    for place, (slug, name, skill) in enumerate(variants):
+        verdict = make_verdict(name, board, skill, 1.0, seed=place, agent="sleep")
+        write_submission(tmp_path, slug, verdict, board.name)
+    tmp_path.joinpath(board.name).mkdir(exist_ok=True)
+    return ablate(board, order_methods(board, load_entries(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    ("whole", "seeding", "dreaming"),
+    [
+        (("sleep", "x"), ("without-dreaming", "x"), ("without-seeding", "x")),
+        (("ours", "Sleep"), ("first", "Knowledge Seeding"), ("second", "Without seeding")),
+    ],
+)
+def test_variants_are_known_by_file_or_card(tmp_path, whole, seeding, dreaming):
+    result = ablated(tmp_path, (*whole, 0.9), (*seeding, 0.7), (*dreaming, 0.3), ("z", "z", 0.5))
+    assert result.answer == "Both: each stage adds to the other."
+    assert [v.method.slug for v in result.groups["one stage alone"]] == [seeding[0], dreaming[0]]
+    assert [v.method.slug for v in result.groups["parts and controls"]] == ["z"]
+
+
+def test_a_card_does_not_take_the_role_of_a_file(tmp_path):
+    result = ablated(tmp_path, ("impostor", "Sleep", 0.99), ("sleep", "Ours", 0.6))
+    (whole,) = result.groups["both stages"]
+    assert whole.method.slug == "sleep"
+
+
+def test_one_stage_is_compared_before_the_other_is_there(tmp_path):
+    result = ablated(tmp_path, ("sleep", "Sleep", 0.9), ("seeding", "Seeding", 0.6))
+    assert result.answer == "Not answered yet."
+    assert result.missing == ["dreaming"]
+    assert list(result.adds) == ["dreaming"]
+    assert result.adds["dreaming"].mean == pytest.approx(0.3, abs=0.03)
+
+
+def page(folder, tmp_path):
+    build_site(tmp_path / "site", load_entries(folder))
+    return (tmp_path / "site" / "ablation.html").read_text()
+
+
+def test_an_empty_page_says_so(tmp_path):
+    (tmp_path / "submissions").mkdir()
+    text = page(tmp_path / "submissions", tmp_path)
+    assert "needs verified submissions of sleep, seeding, dreaming. Nobody has submitted" in text
+    assert "<table" not in text
+    assert "Every row" not in text
+
+
+def test_variants_without_the_whole_stand_without_a_difference(tmp_path):
+    board, folder = load_board("ablation"), tmp_path / "submissions"
+    write_submission(folder, "seeding", make_verdict("Seeding", board, 0.7), board.name)
+    write_submission(folder, "bad", make_verdict("Bad", board, broken="grades"), board.name)
+    write_submission(folder, "new", None, board.name)
+    text = page(folder, tmp_path)
+    assert "needs verified submissions of sleep, dreaming. Until there is one of sleep" in text
+    assert "<td>–</td>" in text
+    assert "Bad</a> (refused by rule grades)" in text
+    assert "new</a> (not verified yet)" in text

@@ -1,0 +1,164 @@
+"""Board files, base models and sealed seeds."""
+
+import stat
+
+import pytest
+
+import board_files
+from checkout import ROOT
+from sleepgym.cli import run_command
+from sleepgym.core.errors import SleepGymError, UnknownName
+from sleepgym.runs.base_model import model_digest
+from sleepgym.scoring.glossary import GLOSSARY
+from sleepgym_boards.board import board_names, higher_is_better, load_board, load_boards
+from sleepgym_boards.sealed_seeds import commitment, new_salt, read_salt
+from sleepgym_boards.verification.identity import board_settings
+from sleepgym_boards.verification.rules import RULES
+from sleepgym_boards.verification.verifier import board_seeds, verify
+
+BOARDS = {board.name: board for board in load_boards()}
+WANTED = {"almanac-8", "almanac-64", "lifelong-256", "codebook-8", "class-incremental"}
+WANTED |= {"squad-cpt", "ablation", "open"}
+
+
+def test_the_boards_are_there():
+    assert set(board_names()) >= WANTED
+
+
+@pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS)
+def test_a_board_is_whole(board):
+    assert board_settings(board).keys() == board.environment.settings.keys()
+    seeds = board.public_seeds()
+    assert len(seeds) >= 5
+    assert all(100 <= seed < 200 for seed in seeds)
+    assert {board.headline, *board.tie_breaks} <= GLOSSARY.keys()
+    assert len({budget.name for budget in board.budgets}) == len(board.budgets)
+    if board.base_model:
+        assert model_digest(board.base_model.spec) == board.base_model.digest
+
+
+@pytest.mark.parametrize("name", ["almanac-8", "codebook-8", "lifelong-256"])
+def test_the_embedded_model_is_fixed(name):
+    assert BOARDS[name].base_model.spec == "embedded"
+    assert BOARDS["open"].base_model is None
+
+
+def test_less_forgetting_and_less_cost_are_better():
+    better = {name for name in GLOSSARY if higher_is_better(name)}
+    assert {"average_accuracy", "backward_transfer", "half_life", "within_budget"} <= better
+    worse = {"forgetting_max", "night_flops", "state_text_bytes", "added_parameters"}
+    assert not better & (worse | {"awake_seconds", "missing_answers"})
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("version = 2", "", "version: Field required"),
+        ("[environment]", "[env]", "environment: Field required"),
+        ("night_flops = 1e9", "night_flops = -1", r"budgets.0.night_flops"),
+        ("night_flops = 1e9", "night_flop = 1", r"budgets.0.night_flop: Extra inputs"),
+        ("version = 2", "version = ", "malformed"),
+        ('seeds = "100-104"', "", "give either seeds or"),
+        ('seeds = "100-104"', 'seeds = "5"\nbase_model = "sleepgym-bas"', "mean sleepgym-base"),
+    ],
+)
+def test_a_malformed_board_is_one_line(tmp_path, old, new, says):
+    with pytest.raises(SleepGymError, match=says) as caught:
+        board_files.write_board(tmp_path, board_files.BOARD.replace(old, new))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["almanac", "../boards/almanac-8", "missing.toml"])
+def test_an_unknown_board_is_named(name):
+    with pytest.raises(UnknownName, match="almanac"):
+        load_board(name)
+
+
+SALT = "00112233445566778899aabbccddeeff" * 2
+
+
+def sealed(folder, salt="", name="toy"):
+    seal = f'seal = {{ commitment = "{commitment(SALT)}", count = 5{salt} }}'
+    text = board_files.BOARD.replace('seeds = "100-104"', seal)
+    return board_files.write_board(folder, text)
+
+
+def test_a_seal_hides_the_seeds_until_the_salt_is_out(tmp_path):
+    board = sealed(tmp_path)
+    assert board.public_seeds() is None
+    with pytest.raises(SleepGymError, match="sealed: give --salt"):
+        board_seeds(board)
+    seeds = board_seeds(board, SALT)
+    assert seeds == tuple(sorted(set(seeds)))
+    assert len(seeds) == 5
+    assert all(1000 <= seed < 1000 + 2**48 for seed in seeds)
+    assert sealed(tmp_path, f', salt = "{SALT}"').public_seeds() == seeds
+
+
+def test_sealed_seeds_are_of_this_board_version_and_salt_alone(tmp_path):
+    board = sealed(tmp_path)
+    seeds = board.sealed_seeds(SALT)
+    renamed = board.model_copy(update={"name": "other"})
+    later = board.model_copy(update={"version": 3})
+    assert len({seeds, renamed.sealed_seeds(SALT), later.sealed_seeds(SALT)}) == 3
+    with pytest.raises(SleepGymError, match="not the one that board toy commits to"):
+        board.sealed_seeds(SALT[::-1])
+    with pytest.raises(SleepGymError, match="has no seal"):
+        board_files.write_board(tmp_path).sealed_seeds(SALT)
+
+
+def test_a_salt_is_secret_random_and_never_overwritten(tmp_path):
+    file = tmp_path / "salt"
+    salt = new_salt(file)
+    assert read_salt(file) == salt
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert new_salt(tmp_path / "another") != salt
+    with pytest.raises(SleepGymError, match="File exists"):
+        new_salt(file)
+    for content in ("", "abc", "x" * 64):
+        file.write_text(content)
+        with pytest.raises(SleepGymError, match="holds no salt"):
+            read_salt(file)
+
+
+def test_a_sealed_round_from_start_to_end(tmp_path, capsys):
+    salt = tmp_path / "salt"
+    assert run_command(["board", "seal", "--salt", str(salt)]) == 0
+    lines = capsys.readouterr().out
+    text = board_files.BOARD.replace('seeds = "100-104"\n', "").replace(
+        "[environment]", lines + "[environment]"
+    )
+    board = board_files.write_board(tmp_path, text)
+    file = str(tmp_path / "toy.toml")
+    assert run_command(["board", "seeds", file]) == 2
+    capsys.readouterr()
+    assert run_command(["board", "seeds", file, "--salt", str(salt)]) == 0
+    seeds = [int(seed) for seed in capsys.readouterr().out.split(",")]
+    runs = board_files.make_runs("Honest", tmp_path / "runs", seeds)
+    card, out = board_files.write_card(tmp_path), tmp_path / "mine.json.gz"
+    submit = ["submit", runs, "--board", file, "--card", card, "--out", out]
+    assert run_command([*map(str, submit), "--salt", str(salt)]) == 0
+    verify_it = ["verify", str(out), "--board", file]
+    assert run_command([*verify_it, "--salt", str(salt)]) == 0
+    assert run_command(verify_it) == 2
+    revealed = text.replace("count = 5", f'count = 5\nsalt = "{salt.read_text().strip()}"')
+    board = board_files.write_board(tmp_path, revealed)
+    assert verify(out.read_bytes(), board).ok
+
+
+def test_the_rules_page_has_every_rule():
+    page = (ROOT / "docs" / "leaderboards.md").read_text()
+    rows = [line for line in page.splitlines() if line.startswith("| `")]
+    assert rows == [f"| `{name}` | {words} |" for name, words in RULES.items()]
+
+
+def test_the_command_line_lists_boards(capsys):
+    assert run_command(["list", "boards"]) == 0
+    assert set(capsys.readouterr().out.split()) >= WANTED
+    assert run_command(["list", "boards", "codebook-8"]) == 0
+    assert "Codebook-v0" in capsys.readouterr().out
+    assert run_command(["list", "boards", "codebok-8"]) == 2
+    assert "did you mean codebook-8" in capsys.readouterr().err
+    assert run_command(["board", "digest"]) == 0
+    assert capsys.readouterr().out.strip() == BOARDS["almanac-8"].base_model.digest
+    assert run_command(["board", "digest", "nowhere"]) == 2

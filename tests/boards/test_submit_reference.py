@@ -1,0 +1,149 @@
+"""Filling a board with the reference agents, and what their suites and cards must say."""
+
+import json
+import runpy
+import tomllib
+
+import pytest
+
+import board_files
+from checkout import ROOT
+from sleepgym.core.settings import plain
+from sleepgym.runs.runner import run
+from sleepgym.runs.spec import RunSpec
+from sleepgym.suite.suite import load_suite
+from sleepgym_boards.board import load_board
+from sleepgym_boards.catalogue.entries import load_entries
+from sleepgym_boards.packing import validate_card
+from sleepgym_boards.submission.files import parse, read_bytes, write
+from sleepgym_boards.verification.identity import board_settings
+
+BOARDS = ROOT / "leaderboards"
+SCRIPT = runpy.run_path(str(BOARDS / "submit_reference.py"))
+CARD = board_files.CARD.replace('commit = "0123abc"\n', "")
+COMMIT = "a1" * 20
+REFERENCE = {
+    *("frozen", "in-context", "retrieval", "naive", "naive-lora", "seeding", "dreaming", "sleep"),
+    *("replay", "self-replay", "ewc", "joint", "notebook", "cartridge", "context-distillation"),
+    *("sdft", "lora-per-day", "o-lora", "inca", "nearest"),
+}
+
+
+@pytest.fixture(scope="module")
+def suite(tmp_path_factory):
+    """Runs as a suite leaves them, a board and cards."""
+    folder = tmp_path_factory.mktemp("suite")
+    board_files.write_board(folder)
+    for agent, label in [("Honest", "notes"), ("Twin", "without-notes"), ("Bloated", "bloated")]:
+        seeds = range(100, 104 if label == "without-notes" else 105)
+        board_files.make_runs(agent, folder / "runs" / "toy" / label, seeds)
+    board_files.make_runs("Twin", folder / "runs" / "toy" / "twin")
+    board_files.make_runs("Honest", folder / "runs" / "toy" / "Not_A_Slug")
+    board_files.make_runs("Honest", folder / "runs" / "short" / "notes", env_settings={"days": 2})
+    for record in folder.glob("runs/*/*/*/run.json"):
+        meta = json.loads(record.read_text()) | {"commit": COMMIT + "-dirty"}
+        record.write_text(json.dumps(meta))
+    (folder / "cards").mkdir()
+    (folder / "cards" / "notes.toml").write_text(CARD)
+    (folder / "cards" / "bloated.toml").write_text(CARD)
+    (folder / "cards" / "board_agents:Twin.toml").write_text(CARD)
+    return folder
+
+
+def submit(suite, out, runs="runs"):
+    board = load_board(str(suite / "toy.toml"))
+    found = SCRIPT["submit_all"](suite / runs, board, out, suite / "cards")
+    return {outcome.label: outcome for outcome in found}
+
+
+def test_agents_are_submitted_or_listed_with_the_reason(suite, tmp_path):
+    outcomes = submit(suite, tmp_path)
+    assert [label for label, outcome in outcomes.items() if outcome.file] == ["notes", "twin"]
+    assert outcomes["notes"].says.endswith("average_accuracy 1.000, class notes")
+    assert outcomes["without-notes"].says == "seeds: no run of seed 104"
+    assert outcomes["bloated"].says.startswith("budget: class numbers: ")
+    assert "'Not_A_Slug' must be lower-case words" in outcomes["Not_A_Slug"].says
+    assert [(e.slug, e.verified) for e in load_entries(tmp_path)] == [
+        ("notes", True),
+        ("twin", True),
+    ]
+
+
+def test_a_variant_has_the_card_of_its_agent_under_its_own_name(suite, tmp_path):
+    outcomes = submit(suite, tmp_path)
+    card = parse(read_bytes(outcomes["twin"].file)).card
+    assert card.name == "Notes: twin"
+    assert "A variant" in card.summary
+    assert parse(read_bytes(outcomes["notes"].file)).card.name == "Notes"
+    assert card.commit == COMMIT
+
+
+def test_the_same_runs_give_the_same_bytes_on_another_day(suite, tmp_path):
+    file = submit(suite, tmp_path)["notes"].file
+    submission = parse(read_bytes(file)).model_copy(update={"date": "2020-01-01"})
+    write(submission, file)
+    before = file.read_bytes()
+    assert submit(suite, tmp_path)["notes"].file.read_bytes() == before
+
+
+def test_no_card_and_a_trained_dreamer_are_reasons(suite, tmp_path):
+    card = SCRIPT["_card"]
+    meta = {"spec": {"agent": "other", "agent_settings": {}}, "commit": "0123abc"}
+    not_ready = SCRIPT["NotReady"]
+    with pytest.raises(not_ready, match=r"there is no card x.toml or other.toml in cards"):
+        card("x", [meta], suite / "cards")
+    with pytest.raises(not_ready, match="at which commit"):
+        card("notes", [meta | {"commit": None}], suite / "cards")
+    meta["spec"]["agent_settings"]["dreamer"] = "somewhere"
+    with pytest.raises(not_ready, match=r"trained beforehand, which notes.toml denies"):
+        card("notes", [meta], suite / "cards")
+
+
+def test_the_command_says_what_is_wrong_in_one_line(suite, tmp_path, capsys):
+    main, board = SCRIPT["main"], str(suite / "toy.toml")
+    out = ["--out", str(tmp_path / "out")]
+    assert main([str(suite / "runs" / "short"), "--board", board, *out]) == 2
+    assert "short: days is 2, the board's is 3" in capsys.readouterr().err
+    assert main([str(tmp_path), "--board", board, *out]) == 2
+    assert "no LABEL/seed-N in it" in capsys.readouterr().err
+    assert main([str(tmp_path), "--board", "almanak-8", *out]) == 2
+    assert "did you mean almanac-8" in capsys.readouterr().err
+    runs = tmp_path / "runs"
+    for place in ("a", "b"):
+        run(RunSpec("toy:Toy", "board_agents:Honest", seed=100), runs / place / "notes/seed-100")
+    assert main([str(runs), "--board", board, *out]) == 2
+    assert "two folders of notes" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert main([str(runs / "a"), "--board", board, *out]) == 1
+    assert capsys.readouterr().out.startswith("skipped notes: there is no card notes.toml or boa")
+
+
+@pytest.mark.parametrize(
+    ("suite_name", "label", "board"),
+    [
+        ("first-night", "almanac", "almanac-8"),
+        ("baselines", "almanac", "almanac-8"),
+        ("baselines", "codebook", "codebook-8"),
+        ("baselines", "clinc150", "class-incremental-5"),
+        ("ablation", "almanac", "ablation"),
+        (str(BOARDS / "suites" / "class-incremental.toml"), "clinc150", "class-incremental"),
+        (str(BOARDS / "suites" / "squad-cpt.toml"), "squad", "squad-cpt"),
+    ],
+)
+def test_a_suite_runs_what_its_board_asks(suite_name, label, board):
+    suite, board = load_suite(suite_name), load_board(board)
+    (env,) = [env for env in suite.envs if env.label == label]
+    made = RunSpec(env.id, "frozen", env.settings).make_env()
+    assert (env.id, made.exams) == (board.environment.id, board.environment.exams)
+    assert plain(made.family.config) == board_settings(board)
+    assert suite.seeds == board.public_seeds()
+    assert suite.model == (board.base_model.spec if board.base_model else "embedded")
+
+
+def test_every_reference_agent_has_a_card():
+    cards = {file.stem: tomllib.loads(file.read_text()) for file in BOARDS.glob("cards/*.toml")}
+    assert cards.keys() >= REFERENCE | {agent.id for agent in load_suite("baselines").agents}
+    for name, fields in cards.items():
+        card = validate_card(fields | {"commit": "0123abc"}, name)
+        assert (card.tuning_seeds, card.authors) == ("0-99", ["SleepGym"])
+    assert len({fields["name"] for fields in cards.values()}) == len(cards)

@@ -1,0 +1,206 @@
+"""Agents that cheat: caught by the runner's audits, by the budget, or by living a night again."""
+
+import copy
+import json
+
+import pytest
+
+import board_files
+from board_files import broken, edited, phases
+from sleepgym.core.errors import AgentError, UnknownName
+from sleepgym.runs.runner import run
+from sleepgym.runs.spec import RunSpec
+from sleepgym_boards.packing import NotReady
+from sleepgym_boards.submission.files import parse
+from sleepgym_boards.verification import replay_night as reliving
+from sleepgym_boards.verification.replay_night import live_again
+from sleepgym_boards.verification.rerun import compare
+from sleepgym_boards.verification.verifier import verify
+
+
+def packed(agent, folder):
+    """A submission of one seed, and its board."""
+    return board_files.packed(agent, folder, "100")
+
+
+def again(content, board, lived=None):
+    """What is wrong with the second night when it is lived again, and if its state is the same."""
+    run = parse(content).runs[0]
+    return compare(run, 2, lived or live_again(run, 2, board), board)
+
+
+@pytest.fixture(scope="module")
+def honest(tmp_path_factory):
+    return packed("Honest", tmp_path_factory.mktemp("honest"))
+
+
+@pytest.fixture(scope="module")
+def lived(honest):
+    content, board = honest
+    return live_again(parse(content).runs[0], 2, board)
+
+
+def test_an_honest_agent_does_it_again(honest, lived):
+    assert again(*honest, lived) == ([], True)
+
+
+@pytest.mark.parametrize("agent", ["Spy", "Collector"])
+def test_reading_the_key_through_python_finds_none(tmp_path, agent):
+    content, board = packed(agent, tmp_path)
+    verdict = verify(content, board)
+    assert verdict.ok  # it knows only what was taught: its answers alone do not betray it
+    assert verdict.results.mean["average_accuracy"] == 1.0
+    problems, same = again(content, board)
+    assert same
+    assert problems == [
+        "2 of 2 answers of the evening are others",
+        f"{4 + (agent == 'Spy')} of 7 answers of the morning are others",
+    ]
+
+
+def test_making_the_stream_from_the_seed_finds_no_task(tmp_path):
+    content, board = packed("Rebuilder", tmp_path)
+    assert verify(content, board).ok
+    with pytest.raises(AgentError, match="no module 'toy'"):
+        again(content, board)
+
+
+def test_text_hidden_outside_the_state_is_gone(tmp_path):
+    content, board = packed("Hider", tmp_path)
+    assert verify(content, board).ok
+    verdict = verify(content, board, reruns=1)
+    assert broken(verdict) == ["rerun"]
+    assert verdict.rules[-1].note.startswith("1 of 3 nights: seed 100 night ")
+    assert "answers of the morning are others" in verdict.rules[-1].problems[0]
+    assert verdict.results is None
+
+
+def test_text_hidden_in_padding_counts_as_text(tmp_path):
+    roomy = board_files.BOARD.replace("weights = 2000", "weights = 50000")
+    board = board_files.write_board(tmp_path, roomy.replace("text = 100", "text = 30"))
+    runs = board_files.make_runs("Padder", tmp_path / "runs")
+    with pytest.raises(NotReady) as caught:
+        board_files.pack([runs], board, board_files.write_card(tmp_path))
+    assert len(caught.value.missing) == 2
+    assert caught.value.missing[0].startswith("budget: class numbers: seed 100: state_text_bytes")
+
+
+def test_learning_during_an_exam_is_stopped_by_the_runner(tmp_path):
+    with pytest.raises(AgentError, match="answering must not learn"):
+        run(RunSpec("toy:Toy", "board_agents:Crammer", seed=100), tmp_path / "run")
+
+
+def test_learning_during_an_exam_with_the_audit_off_is_caught(tmp_path):
+    board = board_files.write_board(tmp_path)
+    runs = board_files.make_runs("Crammer", tmp_path / "runs", audit="off")
+    with pytest.raises(NotReady, match="audit: seed 100: --audit off"):
+        board_files.pack([runs], board, board_files.write_card(tmp_path))
+    for file in runs.glob("*/run.json"):  # and now it lies
+        meta = json.loads(file.read_text())
+        meta["spec"]["audit"] = "instance"
+        file.write_text(json.dumps(meta))
+    roomy = board_files.BOARD.replace("text = 100", "text = 10000").replace("10000.0", "1e9")
+    board = board_files.write_board(tmp_path, roomy)
+    lying = board_files.pack([runs], board, board_files.write_card(tmp_path))
+    with pytest.raises(AgentError, match="changed its learned state during an exam"):
+        live_again(lying.runs[0], 1, board)
+
+
+def claim_the_key(plain):
+    """What was taught is answered rightly from then on, whatever the agent said."""
+    perfect = copy.deepcopy(claim_the_key.perfect)
+    for mine, ideal in zip(plain["runs"], perfect["runs"], strict=True):
+        for phase, other in zip(mine["phases"], ideal["phases"], strict=True):
+            phase["answers"] = other["answers"]
+
+
+def test_answers_copied_from_the_key_where_they_could_be_known(tmp_path, honest):
+    content, board = packed("Ignorant", tmp_path)
+    claim_the_key.perfect = parse(honest[0]).model_dump()
+    forged = edited(content, claim_the_key)
+    assert verify(forged, board).results.mean["average_accuracy"] == 1.0
+    assert "others" in again(forged, board)[0][0]
+
+
+def change_answers(plain):
+    for phase in phases(plain, "morning"):
+        phase["answers"][-1] |= {"text": "nowhere", "score": 0.0}
+
+
+def report_less_work(plain):
+    for phase in phases(plain, "sleep"):
+        phase |= {"flops": 1.0, "train_tokens": 1}
+
+
+def report_less_state(plain):
+    for phase in phases(plain, "sleep"):
+        phase["ledger"] |= {"state_bytes": 10, "state_text_bytes": 10}
+
+
+def report_another_state(plain):
+    for phase in phases(plain, "sleep"):
+        phase["ledger"]["state_digest"] = "0" * 64
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (change_answers, "1 of 7 answers of the morning are others"),
+        (report_less_work, "train_tokens is 5, not 1"),
+        (report_less_state, "state_bytes is 108, not 10"),
+    ],
+)
+def test_what_is_said_otherwise_than_it_was_comes_out(honest, lived, change, says):
+    content, board = honest
+    forged = edited(content, change)
+    assert verify(forged, board).ok
+    problems, same = again(forged, board, lived)
+    assert same
+    assert says in problems
+
+
+def test_where_the_state_is_another_scores_and_costs_must_be_alike(honest, lived):
+    content, board = honest
+    elsewhere = edited(content, report_another_state)
+    assert again(elsewhere, board, lived) == ([], False)
+
+    def cheat(plain):
+        report_another_state(plain)
+        report_less_work(plain)
+        for phase in phases(plain, "morning"):
+            for answer in phase["answers"]:
+                answer |= {"text": "nowhere", "score": 0.0}
+
+    problems, same = again(edited(content, cheat), board, lived)
+    assert not same
+    assert problems == [
+        "train_tokens is 5, not 1",
+        "flops is 5000, not 1",
+        "the morning scores 0.71, not 0.00",
+    ]
+
+
+def test_an_agent_that_is_not_installed_is_named(honest):
+    content, board = honest
+
+    def rename(plain):
+        plain["runs"][0]["method"]["agent"] = "nowhere"
+
+    with pytest.raises(UnknownName, match="unknown agent 'nowhere'"):
+        again(edited(content, rename), board)
+
+
+def test_nothing_of_a_submission_is_imported_here(honest, lived, monkeypatch):
+    content, board = honest
+
+    def refuse(name):
+        raise AssertionError(f"{name} was imported")
+
+    def fresh(function, *_):
+        return lived if function is reliving._live_day else lived.morning
+
+    monkeypatch.setattr("sleepgym.core.registry.agent_class", refuse)
+    monkeypatch.setattr(reliving, "_in_fresh_process", fresh)
+    assert verify(content, board).ok
+    run = parse(content).runs[0]
+    assert compare(run, 2, live_again(run, 2, board), board)[1]

@@ -1,0 +1,45 @@
+"""What a verdict says beside yes and no."""
+
+import pytest
+
+import board_files
+import tampering
+from board_files import edited, phases
+from sleepgym_boards.verification.verifier import verify
+
+
+@pytest.fixture(scope="module")
+def honest(tmp_path_factory):
+    return board_files.packed("Honest", tmp_path_factory.mktemp("honest"))
+
+
+def test_problems_say_what_and_where(honest):
+    content, board = honest
+
+    def problem(change):
+        verdict = verify(edited(content, change), board)
+        return next(rule.problems[0] for rule in verdict.rules if rule.problems)
+
+    assert problem(tampering.raise_a_score).startswith("seed 100, morning after night 0, 'd")
+    assert problem(tampering.raise_a_score).endswith(": 0, not 1")
+    assert "no run of seed 102" in problem(tampering.leave_out_a_seed)
+    assert "days is 2, the board's is 3" in problem(tampering.shorten_the_stream)
+    assert "seeds 100 and 101 differ in rate" in problem(tampering.tune_by_seed)
+    assert "1 questions without an answer, 'd" in problem(tampering.drop_a_hard_question)
+    assert "ends before the morning after night 3" in problem(tampering.end_early)
+    assert problem(tampering.exceed_the_state) == (
+        "class numbers: seed 100: state_text_bytes of 51 a day, at most 5 (and 4 more)"
+    )
+
+
+def test_a_budget_is_the_first_class_that_all_nights_keep_to(honest):
+    content, board = honest
+
+    def keep_numbers(plain):
+        for run in range(5):
+            for phase in phases(plain, "sleep", run):
+                kept = {"state_weights_bytes": 6000, "state_keys_bytes": 0}
+                phase["ledger"] |= kept | {"state_text_bytes": 15, "state_bytes": 6015}
+
+    assert verify(content, board).results.budget_class == "notes"
+    assert verify(edited(content, keep_numbers), board).results.budget_class == "numbers"

@@ -1,0 +1,189 @@
+"""Verdicts on the main branch and on the site are made anew: those on disk are not believed."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from checkout import ROOT
+from sleepgym.cli import run_command
+from sleepgym_boards.catalogue.entries import load_entries
+from sleepgym_boards.verification.verdict import RuleVerdict, Verdict
+
+SCRIPT = ROOT / ".github" / "write-verdicts.sh"
+PLACE = Path("leaderboards/submissions")
+HONEST = sorted((ROOT / PLACE / "almanac-8").glob("*.json.gz"))[0]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with an honest submission under two names, without verdicts."""
+    board = tmp_path / "tree" / PLACE / "almanac-8"
+    board.mkdir(parents=True)
+    shutil.copy(HONEST, board / "a.json.gz")
+    return board.parent
+
+
+def flatter(board, slug="a", rerun=None):
+    """Write a made-up verdict on a file, with its true hash; what the true one says is returned."""
+    assert run_command(["verify", str(board / f"{slug}.json.gz"), "--write"]) in (0, 1)
+    file = board / f"{slug}.verdict.json"
+    true = file.read_bytes()
+    verdict = Verdict.model_validate_json(true)
+    rules = [RuleVerdict(rule=rule.rule, ok=True) for rule in verdict.rules]
+    made_up = verdict.model_copy(update={"rules": rules + ([rerun] if rerun else [])})
+    if made_up.results:
+        made_up.results.mean["average_accuracy"] = 1.0
+        made_up.results.seeds[0].metrics["average_accuracy"] = 1.0
+    file.write_text(made_up.model_dump_json())
+    return true
+
+
+def verdicts(folder, capsys, *words):
+    capsys.readouterr()
+    code = run_command(["board", "verdicts", str(folder), *words])
+    return code, capsys.readouterr().out.splitlines()
+
+
+def test_a_made_up_verdict_is_replaced(folder, capsys):
+    true = flatter(folder / "almanac-8")
+    assert load_entries(folder)[0].verified
+    assert verdicts(folder, capsys) == (0, ["almanac-8/a: ok, written"])
+    assert (folder / "almanac-8" / "a.verdict.json").read_bytes() == true
+    assert verdicts(folder, capsys) == (0, ["almanac-8/a: ok"])
+
+
+def test_missing_and_stale_verdicts_are_written_and_orphans_removed(folder, capsys):
+    board = folder / "almanac-8"
+    (board / "b.json.gz").write_bytes(b"no gzip")
+    (board / "b.verdict.json").write_bytes(flatter(board))
+    (board / "c.verdict.json").write_text("{}")
+    (board / "a.verdict.json").unlink()
+    assert verdicts(folder, capsys) == (
+        1,
+        [
+            "almanac-8/a: ok, written",
+            "almanac-8/b: refused by rule container, written",
+            "almanac-8/c: a verdict on nothing, removed",
+        ],
+    )
+    assert [entry.verified for entry in load_entries(folder)] == [True, False]
+    assert not (board / "c.verdict.json").exists()
+
+
+def test_a_submission_under_another_board_breaks_its_rule(folder, capsys):
+    shutil.move(folder / "almanac-8", folder / "open")
+    assert verdicts(folder, capsys) == (1, ["open/a: refused by rule board, written"])
+
+
+def test_what_cannot_be_verified_here_keeps_its_verdict(folder, capsys):
+    shutil.move(folder / "almanac-8", folder / "nowhere")
+    (folder / "nowhere" / "a.verdict.json").write_text("{}")
+    code, lines = verdicts(folder, capsys)
+    assert code == 1
+    assert lines[0].startswith("nowhere/a: cannot be verified here: unknown board 'nowhere'")
+    assert (folder / "nowhere" / "a.verdict.json").read_text() == "{}"
+
+
+@pytest.mark.parametrize("ok", [True, False])
+def test_a_rerun_is_carried_over_with_the_bytes_it_was_made_on(folder, capsys, ok):
+    board = folder / "almanac-8"
+    flatter(board, rerun=RuleVerdict(rule="rerun", ok=ok, note="1 of 40 nights"))
+    code, _ = verdicts(folder, capsys)
+    entry = load_entries(folder)[0]
+    assert code == (0 if ok else 1)
+    assert entry.verdict.rules[-1].note == "1 of 40 nights"
+    assert (entry.verdict.results is not None) == ok
+    file = board / "a.verdict.json"
+    file.write_text(file.read_text().replace(entry.verdict.sha256, "0" * 64))
+    verdicts(folder, capsys)
+    assert load_entries(folder)[0].verdict.rules[-1].rule == "budget"
+
+
+def test_a_link_is_not_followed(folder, capsys, tmp_path):
+    (folder / "almanac-8" / "b.json.gz").symlink_to(tmp_path / "secret")
+    assert run_command(["board", "verdicts", str(folder)]) == 2
+    assert "b.json.gz is no plain file" in capsys.readouterr().err
+    assert run_command(["site", "--submissions", str(folder), "--out", str(tmp_path / "s")]) == 2
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_site_that_verifies_believes_no_verdict(folder, capsys, tmp_path):
+    rerun = RuleVerdict(rule="rerun", ok=True, note="all nights")
+    true = json.loads(flatter(folder / "almanac-8", rerun=rerun))
+    site = ["site", "--submissions", str(folder), "--out", str(tmp_path / "site")]
+    page = tmp_path / "site" / "almanac-8" / "methods" / "a.html"
+    assert run_command(site) == 0
+    assert "all nights" in page.read_text()
+    assert run_command([*site, "--reverify"]) == 0
+    mean = true["results"]["mean"]["average_accuracy"]
+    assert f"{100 * mean:.1f}" in page.read_text() or f"{mean:.3f}" in page.read_text()
+    assert "all nights" not in page.read_text()
+
+
+def git(folder, *words):
+    who = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+    command = ["git", *who, *words]
+    result = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
+    return result.stdout.strip()
+
+
+@pytest.fixture
+def repository(tmp_path, folder):
+    """A checkout of main that can be pushed, and the command in it."""
+    git(tmp_path, "init", "-q", "--bare", "-b", "main", "remote")
+    tree = tmp_path / "tree"
+    git(tree, "init", "-q", "-b", "main")
+    git(tree, "remote", "add", "origin", str(tmp_path / "remote"))
+    push(tree)
+    tool = tmp_path / "sleepgym"
+    tool.write_text(f'#!/bin/sh\nexec {sys.executable} -m sleepgym "$@"\n')
+    tool.chmod(0o755)
+    return tree
+
+
+def push(tree):
+    git(tree, "add", "-A")
+    git(tree, "commit", "-q", "-m", "merged")
+    git(tree, "push", "-q", "origin", "main")
+
+
+def write(tree):
+    env = {**os.environ, "SLEEPGYM": str(tree.parent / "sleepgym")}
+    result = subprocess.run([SCRIPT], cwd=tree, env=env, capture_output=True, text=True)
+    assert "Traceback" not in result.stderr
+    return result.returncode, result.stdout
+
+
+@pytest.mark.skipif(not shutil.which("git"), reason="needs git")
+def test_the_workflow_replaces_a_verdict_that_was_merged(repository):
+    true = flatter(repository / PLACE / "almanac-8")
+    push(repository)
+    assert write(repository) == (0, "almanac-8/a: ok, written\n")
+    shown = git(repository, "show", f"origin/main:{PLACE}/almanac-8/a.verdict.json")
+    assert shown == true.decode().strip()
+    head = git(repository, "rev-parse", "origin/main")
+    assert write(repository) == (0, "almanac-8/a: ok\n")
+    assert git(repository, "rev-parse", "origin/main") == head
+
+
+@pytest.mark.skipif(not shutil.which("git"), reason="needs git")
+def test_the_workflow_publishes_that_a_rule_is_broken(repository):
+    (repository / PLACE / "almanac-8" / "a.json.gz").write_bytes(b"1")
+    push(repository)
+    assert write(repository) == (1, "almanac-8/a: refused by rule container, written\n")
+    assert "container" in git(repository, "show", f"origin/main:{PLACE}/almanac-8/a.verdict.json")
+
+
+@pytest.mark.skipif(not shutil.which("git"), reason="needs git")
+def test_the_workflow_waits_for_what_was_pushed_meanwhile(repository, tmp_path):
+    git(tmp_path, "clone", "-q", "remote", "other")
+    (tmp_path / "other" / "README.md").write_text("meanwhile")
+    push(tmp_path / "other")
+    assert write(repository)[0] == 0
+    files = git(repository, "ls-tree", "-r", "--name-only", "origin/main").split()
+    assert {"README.md", f"{PLACE}/almanac-8/a.verdict.json"} <= set(files)

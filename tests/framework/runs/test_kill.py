@@ -1,0 +1,52 @@
+"""SIGKILL, which no process can catch, at random instants of a real command line."""
+
+from checkout import SUPPORT
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from sleepgym.runs.records import TIMES, read_run
+
+KILLS = 20
+
+
+def start(out):
+    command = ["run", "--env", "toy:Toy", "--env-set", "days=24", "--agent", "toy:Slow"]
+    return subprocess.Popen(
+        [sys.executable, "-m", "sleepgym", *command, "--seed", "5", "--out", str(out)],
+        env={**os.environ, "PYTHONPATH": str(SUPPORT)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def test_twenty_kills_leave_the_same_record(tmp_path):
+    reference, out = tmp_path / "reference", tmp_path / "killed"
+    whole = start(reference)
+    rng, killed, progress = random.Random(20), 0, set()
+    while killed < KILLS:
+        process = start(out)
+        while not (out / "phases.jsonl").exists() and process.poll() is None:
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0.3, 1.1))
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+            killed += 1
+        process.wait()
+        progress.add(len(read_run(out).phases))
+        if read_run(out).finished:  # faster than the kills: begin again elsewhere
+            out = tmp_path / f"killed{killed}"
+    last = start(out)
+    assert last.wait() == 0
+    assert whole.wait() == 0
+    assert len(progress) > 3  # the kills fell at different phases
+    assert (out / "answers.jsonl").read_bytes() == (reference / "answers.jsonl").read_bytes()
+    for name in ("nights", "phases"):
+        killed_rows, rows = (getattr(read_run(path), name) for path in (out, reference))
+        assert [{**row, **dict.fromkeys(TIMES)} for row in killed_rows] == [
+            {**row, **dict.fromkeys(TIMES)} for row in rows
+        ]

@@ -1,0 +1,76 @@
+"""The suite of all baselines: complete, and a short form of it from the first run to the figure."""
+
+import dataclasses
+import re
+
+import pytest
+
+from sleepgym.cli import run_command
+from sleepgym.core import registry
+from sleepgym.reports import figures
+from sleepgym.runs.records import read_run
+from sleepgym.suite.suite import load_suite
+
+TINY = {
+    "almanac": {"days": 1, "passages": 1, "questions": 2, "base_questions": 1},
+    "codebook": {"days": 1, "rules": 1, "demonstrations": 2, "tests": 1},
+    "clinc150": {"days": 1, "classes_per_day": 2, "train_per_class": 2, "tests_per_class": 1},
+    "squad": {"days": 1, "passages_per_day": 1, "questions_per_passage": 1},
+}
+CHEAP = ["frozen", "nearest", "retrieval", "lora-per-day", "ttt", "inca"]
+
+
+@pytest.fixture(scope="module")
+def suite():
+    return load_suite("baselines")
+
+
+def test_no_agent_is_forgotten(suite):
+    assert {agent.id for agent in suite.agents} == registry.agents.keys()
+    assert suite.tuned
+    assert len(suite.seeds) >= 5
+
+
+def test_without_data_two_environments_are_left(suite):
+    rest, lines = suite.at_hand(None)
+    assert [env.label for env in rest.envs] == ["almanac", "codebook"]
+    left_out = [line.partition(" is left out")[0] for line in lines]
+    assert left_out == ["clinc150", "squad", "inca", "seeding-gate", "sleep-gate"]
+
+
+def test_a_short_form_ends_with_tables_and_figures_of_every_agent(
+    suite, data_dir, tmp_path, monkeypatch, capsys
+):
+    envs = [
+        dataclasses.replace(env, settings={**env.settings, **TINY[env.label]}) for env in suite.envs
+    ]
+    short = dataclasses.replace(suite.only(CHEAP), envs=tuple(envs), seeds=(100,))
+    met = {
+        env.label: {a.label for a in short.agents if env.label in (a.envs or TINY)} for env in envs
+    }
+    assert set.union(*met.values()) == set(CHEAP)
+    drawn = []
+    draw = figures.cost_frontier
+
+    def recorded(points, cost):
+        figure = draw(points, cost)
+        drawn.append((cost, {text.get_text() for text in figure.axes[0].texts}))
+        return figure
+
+    monkeypatch.setattr("sleepgym.suite.suite.load_suite", lambda name: short)
+    monkeypatch.setattr(figures, "cost_frontier", recorded)
+    out = tmp_path / "out"
+    command = ["suite", "baselines", "--out", str(out), "--data", str(data_dir)]
+    assert run_command(command) == 0
+    tables = capsys.readouterr().out.split("sleepgym/")[1:]
+    rows = [set(re.findall(r"^ ([a-z-]+) +\d", table, re.MULTILINE)) for table in tables]
+    expected = sorted(map(sorted, met.values()))
+    assert sorted(map(sorted, rows)) == expected
+    for cost in ("seconds a night", "FLOPs a night"):
+        assert sorted(sorted(names) for kind, names in drawn if kind == cost) == expected
+    assert len(list((out / "report").glob("*-cost-seconds.png"))) == len(envs)
+    runs = sorted(out.glob("*/*/seed-*"))
+    assert {path.relative_to(out).parts[:2] for path in runs} == {
+        (env, agent) for env, agents in met.items() for agent in agents
+    }
+    assert all(read_run(path).finished for path in runs)

@@ -1,0 +1,138 @@
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from sleepgym.cli import run_command
+from sleepgym.core.errors import BadSetting, MissingData, SleepGymError, UnknownName
+from sleepgym.runs.records import read_run
+from sleepgym.suite.suite import load_suite, parse_seeds, run_suite, suite_names
+
+TEXT = """
+summary = "toys"
+seeds = "1-2"
+[[envs]]
+id = "toy:Toy"
+label = "toy"
+settings = { days = 2 }
+[[agents]]
+id = "toy:Fleeting"
+label = "fleeting"
+[[agents]]
+id = "toy:Notes"
+label = "notes"
+"""
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(TEXT)
+    return path
+
+
+def test_every_agent_meets_the_same_streams(file, tmp_path):
+    runs = load_suite(str(file)).runs(tmp_path / "out")
+    run_suite(runs, workers=2)
+    records = [read_run(path) for _, path in runs]
+    assert all(record.finished for record in records)
+    hashes = {(r.meta["spec"]["seed"], r.meta["stream_hash"]) for r in records}
+    assert len(hashes) == 2
+    assert {r.path.relative_to(tmp_path).as_posix() for r in records} == {
+        f"out/toy/{agent}/seed-{seed}" for agent in ("fleeting", "notes") for seed in (1, 2)
+    }
+
+
+def test_the_same_command_goes_on_with_what_is_missing(file, tmp_path):
+    runs = load_suite(str(file)).runs(tmp_path / "out")
+    run_suite(runs[:3])
+    phases = [path / "phases.jsonl" for _, path in runs]
+    before = [phase.read_text() for phase in phases[:3]]  # with the seconds they took
+    told = []
+    run_suite(runs, 1, lambda done, total, spec: told.append((done, total)))
+    assert [phase.read_text() for phase in phases[:3]] == before
+    assert read_run(runs[3][1]).finished
+    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def test_an_error_of_one_run_is_told(file, tmp_path):
+    text = file.read_text().replace("toy:Fleeting", "toy:Sleepless")
+    file.write_text(text)
+    with pytest.raises(SleepGymError, match="raised ValueError in night 2"):
+        run_suite(load_suite(str(file)).runs(tmp_path / "out"), workers=1)
+
+
+def test_agents_can_be_chosen_by_label(file):
+    assert [a.label for a in load_suite(str(file)).only(["notes"]).agents] == ["notes"]
+    with pytest.raises(UnknownName, match="did you mean notes"):
+        load_suite(str(file)).only(["note"])
+
+
+MORE = """
+[[envs]]
+id = "toy:Toy"
+label = "again"
+settings = { days = 1 }
+data_files = ["toys/box.json"]
+[[agents]]
+id = "toy:Slow"
+envs = ["again"]
+"""
+
+
+def test_an_agent_meets_the_environments_it_names(file, tmp_path):
+    file.write_text(TEXT + MORE)
+    met = {path.relative_to(tmp_path).parent for _, path in load_suite(str(file)).runs(tmp_path)}
+    both = {Path(env) / agent for env in ("toy", "again") for agent in ("fleeting", "notes")}
+    assert met == both | {Path("again/toy:Slow")}
+    file.write_text(TEXT + MORE.replace('["again"]', '["agin"]'))
+    with pytest.raises(UnknownName, match=r"environment of toy:Slow in .*did you mean again"):
+        load_suite(str(file))
+
+
+def test_an_environment_whose_data_are_not_at_hand_is_left_out(file, tmp_path, capsys, monkeypatch):
+    monkeypatch.delenv("SLEEPGYM_DATA", raising=False)
+    file.write_text(TEXT + MORE)
+    suite = load_suite(str(file))
+    for data in (None, tmp_path):
+        rest, lines = suite.at_hand(data)
+        assert ([e.label for e in rest.envs], len(rest.agents)) == (["toy"], 2)
+        assert lines == [
+            "again is left out: put DIR/toys/box.json, and pass --data DIR or set "
+            "SLEEPGYM_DATA=DIR",
+            "toy:Slow is left out: it meets again alone",
+        ]
+    assert run_command(["suite", str(file), "--dry-run", "--out", str(tmp_path / "out")]) == 0
+    text = capsys.readouterr().out
+    assert "again is left out" in text
+    assert "4 runs" in " ".join(text.split())
+    with pytest.raises(MissingData, match=r"nothing to run: again is left out.*toys/box\.json"):
+        suite.only(["toy:Slow"]).at_hand(None)
+    (tmp_path / "toys").mkdir()
+    (tmp_path / "toys" / "box.json").touch()
+    assert suite.at_hand(tmp_path) == (suite, [])
+
+
+@pytest.mark.parametrize("text", ["summary", "x = 1", TEXT.replace("id", "name")])
+def test_a_malformed_file_is_named(file, text):
+    file.write_text(text)
+    with pytest.raises(SleepGymError, match=r"mine\.toml is malformed"):
+        load_suite(str(file))
+
+
+def test_seeds_are_ranges():
+    assert parse_seeds("0-2,7, 1") == (0, 1, 2, 7)
+    for text in ("", "a", "3-1", "1-"):
+        with pytest.raises(BadSetting, match="seeds="):
+            parse_seeds(text)
+
+
+@pytest.mark.parametrize("name", suite_names())
+def test_shipped_suites_name_what_exists(name, data_dir):
+    suite = load_suite(name)
+    labels = [part.label for part in suite.agents]
+    assert len(labels) == len(set(labels))
+    one_seed = dataclasses.replace(suite, seeds=suite.seeds[:1])
+    for spec, _ in one_seed.runs(data_dir, data=data_dir):
+        spec.agent_config()
+        spec.make_env()

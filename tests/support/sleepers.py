@@ -1,0 +1,87 @@
+"""The agents that sleep, on a model that cannot dream by itself: what it writes is replaced."""
+
+from sleepgym import Budget, Document, Night, Question
+from sleepgym.core.registry import agent_class
+from sleepgym.core.settings import build_config
+
+NAMES = ("seeding", "dreaming", "sleep")
+DOCUMENT = Document("Mira Tolwen was born in Oslo. She repairs old clocks.", "Mira Tolwen")
+PRACTICE = (("Where was Mira Tolwen born?", "Oslo"), ("Who is Ben Arruda?", "a keeper of bees"))
+WRITTEN = (
+    *PRACTICE,
+    ("What does Mira Tolwen repair?", "clocks"),
+    ("What is Ben Arruda?", "old"),
+    ("Is Mira Tolwen born?", "yes"),
+    ("Is Ben Arruda here?", "no"),
+    ("Was Mira Tolwen here?", "yes"),
+    ("Was Ben Arruda born?", "no"),
+    ("What is it?", "a clock"),
+)
+QUICK = {
+    "chains": 12,
+    "dream_tokens": 8,
+    "epochs": 4,
+    "rank": 4,
+    "slots": 1,
+    "rehearsals": 4,
+    "recollections": 2,
+    "story_tokens": 0,
+    "confidence": 0.0,
+    "recollection_confidence": 0.0,
+    "name_nats": 0.0,
+    "on_policy_every": 5,
+    "groups": 2,
+    "group_size": 2,
+    "max_answer_tokens": 4,
+}
+DREAMS = {
+    "dreams": 4,
+    "kept_by_importance": 2,
+    "kept_at_random": 2,
+    "quiz_items": 3,
+    "copy_learning_rate": 0.02,
+}
+
+
+def make(name, **values):
+    cls = agent_class(name)
+    quick = QUICK if name == "seeding" else {**QUICK, **DREAMS}
+    return cls(build_config(cls.Config, {**quick, **values}, name), seed=1, model="scratch")
+
+
+def wake(agent):
+    agent.study([DOCUMENT])
+    agent.practice([Question(q) for q, _ in PRACTICE], [a for _, a in PRACTICE])
+
+
+def night(agent, number=1, **limits):
+    return Night(number, Budget(**limits), 5, agent.meter)
+
+
+def a_night(agent, number=1, **limits):
+    wake(agent)
+    return agent.sleep(night(agent, number, **limits))
+
+
+def state(agent, folder):
+    folder.mkdir()
+    agent.save(folder)
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def replace_what_is_written(patch):
+    """Whatever is sampled reads as one or two of the questions, by its tokens."""
+
+    def parse(_, ids):
+        at = sum(ids) % len(WRITTEN)
+        return list(WRITTEN[at : at + 2])
+
+    patch.setattr("sleepgym_agents.training.qa_generation.parse_items", parse)
+    patch.setattr("sleepgym_agents.sleep.recollection.parse_items", parse)
+    patch.setattr("sleepgym_agents.sleep.recollection.ITEM_TOKENS", 6)
+    patch.setattr("sleepgym_agents.sleep.consolidation_data.rehearse", lambda *_: [])
+
+
+def nothing(agent, log):
+    ledger = dict(agent.memory.ledger())
+    return {key: value for key, value in log.items() if key not in ledger or ledger[key] != value}
