@@ -55,17 +55,17 @@ VALUES = (
 )
 
 
-def places(plain, path=()):
+def expert_ids(plain, path=()):
     """Every place of some JSON but its top."""
     items = enumerate(plain) if isinstance(plain, list) else ()
     for key, value in plain.items() if isinstance(plain, dict) else items:
         yield (*path, key)
-        yield from places(value, (*path, key))
+        yield from expert_ids(value, (*path, key))
 
 
 def edit(plain, given):
     """One edit: put another value somewhere, or take something away, or repeat it."""
-    found = list(places(plain))
+    found = list(expert_ids(plain))
     path = found[given.ConsumeIntInRange(0, len(found) - 1)]
     target = plain
     for key in path[:-1]:

@@ -7,7 +7,7 @@ agents ``seeding`` and ``sleep`` run unchanged on days of the Almanac. Random we
 of which nothing would be kept and nothing learned, so
 
 - the day's exam questions are practised with their right answers, which ``seeding`` takes as
-  lessons beside its dreams; ``confidence=0`` keeps them although the model does not believe them;
+  examples beside its dreams; ``confidence=0`` keeps them although the model does not believe them;
 - all experts speak at every token (``router=always``), as garbage holds no names to go by.
 
 So the work is that of a real night, and what is learned means nothing. Without dreams that can be
@@ -61,7 +61,7 @@ TINY = {
     "head_dim": 32,
 }
 NIGHT = {"confidence": 0.0, "router": "always", "batch_size": 16, "items_per_sequence": 8}
-QUICK = {"chains": 2, "dream_tokens": 8, "rehearsals": 2, "epochs": 1, "rank": 4}
+QUICK = {"samples": 2, "dream_tokens": 8, "rehearsals": 2, "epochs": 1, "rank": 4}
 QUICK_SLEEP = {"dreams": 2, "dream_scenes": 1}
 
 
@@ -72,9 +72,9 @@ def timed(cls):
         learned_s = 0.0
         learned_tokens = 0
 
-        def learn(self, place, material, night):
+        def learn(self, expert_id, data, night):
             before, start = self.meter.train_tokens, now(self.lm.device)
-            log = super().learn(place, material, night)
+            log = super().learn(expert_id, data, night)
             self.learned_s += now(self.lm.device) - start
             self.learned_tokens += self.meter.train_tokens - before
             return log
@@ -108,7 +108,7 @@ def random_model(shape):
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--nights", type=int, default=2)
-    parser.add_argument("--questions", type=int, default=192, help="lessons from a day's exam")
+    parser.add_argument("--questions", type=int, default=192, help="examples from a day's exam")
     parser.add_argument("--peak-tflops", type=float, default=790.0)
     parser.add_argument("--tiny", action="store_true")
     given = parser.parse_args(arguments)
@@ -139,7 +139,7 @@ def run(name, agent, stream, peak_tflops):
         where = torch.cuda.get_device_name() if cuda else platform.machine()
         print(f"{agent.lm.parameters:,} parameters, {agent.lm.model.dtype}, {where}")
         print(f"{'agent':26} {'night':>5} {'seconds':>8} {'training s':>10} {'tokens':>8}", end=" ")
-        print(f"{'tokens/s':>8} {'utilised':>8} {'peak GB':>8} {'lessons':>7} {'steps':>5}")
+        print(f"{'tokens/s':>8} {'utilised':>8} {'peak GB':>8} {'items':>7} {'steps':>5}")
     for day in stream.days:
         if cuda:
             torch.cuda.reset_peak_memory_stats()
@@ -154,11 +154,11 @@ def run(name, agent, stream, peak_tflops):
         rate = agent.learned_tokens / max(agent.learned_s, 1e-9)
         used = 6 * agent.lm.parameters * rate / (peak_tflops * 1e12)
         peak = f"{torch.cuda.max_memory_allocated() / 1e9:.1f}" if cuda else "-"
-        lessons, steps = log.get("dreams_kept", 0), log.get("steps", 0)
+        items, steps = log.get("dreams_kept", 0), log.get("steps", 0)
         print(
             f"{name:26} {day.number:5} {seconds:8.1f} {agent.learned_s:10.1f} "
             f"{agent.learned_tokens:8} {rate:8.0f} {used:8.2%} {peak:>8} "
-            f"{lessons:7.0f} {steps:5.0f}",
+            f"{items:7.0f} {steps:5.0f}",
             flush=True,
         )
 

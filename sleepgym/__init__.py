@@ -14,6 +14,7 @@ from sleepgym.core.errors import SleepGymError
 from sleepgym.core.family import TaskFamily
 from sleepgym.core.registry import load_plugins, register_agent, register_battery, register_env
 from sleepgym.core.rng import derive_rng, derive_seed
+from sleepgym.core.settings import Settings
 from sleepgym.core.types import AnswerKey, Day, Document, Item, Phase, Question, Stream
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ __all__ = [
     "Phase",
     "Question",
     "RunSpec",
+    "Settings",
     "SleepGymError",
     "Stream",
     "TaskFamily",

@@ -32,7 +32,7 @@ from sleepgym.core import registry
 from sleepgym.core.env import make_env
 from sleepgym.core.errors import BadRun, BadSetting, MissingData, SleepGymError, unknown_name
 from sleepgym.core.rng import derive_rng
-from sleepgym.core.settings import build_config, parse_pairs
+from sleepgym.core.settings import build_config, parse_pairs, upgrade_settings
 from sleepgym.runs.records import read_run
 from sleepgym.runs.runner import run
 from sleepgym.runs.spec import RunSpec
@@ -137,6 +137,19 @@ def run_trial(search: Search, agent: str, number: int, settings: dict[str, Any],
         return {**line, "value": 0.0, "error": f"{type(error).__name__}: {error}"}
     value = (scores["average_accuracy"] or 0.0) + (scores["base_retention"] or 0.0)
     return {**line, "value": value, **{name: scores[name] for name in SHOWN}}
+
+
+def upgrade_trials(lines: Sequence[Line]) -> list[Line]:
+    """Lines of a record by the names that settings have today."""
+    return [
+        {
+            **line,
+            "settings": upgrade_settings(
+                registry.agent_class(line["agent"]).Config, line["settings"]
+            ),
+        }
+        for line in lines
+    ]
 
 
 def best_trials(lines: Sequence[Line]) -> dict[str, Found]:

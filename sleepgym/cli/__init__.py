@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from functools import cache
 
 import typer
 from typer.exceptions import TyperException
@@ -31,7 +32,6 @@ app = typer.Typer(
 )
 for module in (running, reading, inspect, skills):
     module.add_commands(app)
-registry.add_commands(app)  # of boards, agents and third parties
 
 
 def main() -> None:
@@ -42,6 +42,7 @@ def main() -> None:
 
 def run_command(arguments: list[str]) -> int:
     """Run one command line and return its exit code; errors are one line on stderr."""
+    _complete()
     try:
         code = app(arguments, standalone_mode=False)
     except TyperException as error:  # a wrong option or argument
@@ -54,6 +55,12 @@ def run_command(arguments: list[str]) -> int:
     if code == 130:
         _fail("interrupted; what was finished is kept, the same command goes on from there", 130)
     return code if isinstance(code, int) else 0
+
+
+@cache
+def _complete() -> None:
+    """Add the commands of boards, agents and third parties, which import this package in turn."""
+    registry.add_commands(app)
 
 
 def _fail(message: str, code: int) -> int:

@@ -66,7 +66,7 @@ def skills(
             found.append(measure(agent, chosen, name, seed, count))
             bar.advance(task)
         dreamed = None
-        if dreams and hasattr(agent, "dream"):
+        if dreams and hasattr(agent, "generate_qa"):
             bar.update(task, description="dreams")
             dreamed = measure_dreams(agent, chosen, seed, dreams)
     if as_json:

@@ -15,6 +15,7 @@ from sleepgym.contract.tasks import TASK_RULES
 from sleepgym.core import registry
 from sleepgym.core.agent import Agent
 from sleepgym.core.family import TaskFamily
+from sleepgym.core.settings import meanings
 
 
 @dataclass(frozen=True)
@@ -63,9 +64,9 @@ def config_is_frozen(cls: Any) -> str | None:
 
 
 def settings_are_documented(cls: Any) -> str | None:
-    """The docstring of Config names every field."""
-    text = cls.Config.__doc__ or ""
-    missing = [f.name for f in fields(cls.Config) if f"{f.name}:" not in text]
+    """The docstring of Config names every field, or that of a class it inherits from does."""
+    known = meanings(cls.Config)
+    missing = [f.name for f in fields(cls.Config) if f.name not in known]
     return f"not documented: {', '.join(missing)}" if missing else None
 
 

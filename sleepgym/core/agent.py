@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from sleepgym.core.budget import BUDGET_NAMES, Budget, Meter, Night
+from sleepgym.core.settings import Settings
 from sleepgym.core.types import Document, Phase, Question
 
 
 @dataclass(frozen=True)
-class NoSettings:
+class NoSettings(Settings):
     """The configuration of an agent that has nothing to set."""
 
 

@@ -1,4 +1,10 @@
-"""Settings from text: ``key=value`` pairs onto a frozen dataclass, checked, with good errors."""
+"""Settings: frozen dataclasses whose fields are documented and bounded where they are born.
+
+A subclass inherits both. The bounds of a field are those of every class that declares it, so a
+subclass that changes a default cannot widen a range. Settings from text (``key=value``) are laid
+over the defaults by :func:`build_config`; settings in records, whose names may be older than the
+code, go through :func:`upgrade_settings` first.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +12,33 @@ import inspect
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, fields, is_dataclass
-from typing import Any, get_type_hints
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from functools import cache
+from typing import Any, ClassVar, get_type_hints
 
 from sleepgym.core.errors import BadSetting, unknown_name
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Base of configurations that refuse a value outside its range, however they are made.
+
+    Subclasses are frozen dataclasses; ranges are ``Annotated`` types
+    (``Annotated[int, Ge(1)] = 4``), meanings stand in the docstring's ``Attributes:`` section of
+    the class that declares a field.
+
+    Attributes:
+        renamed: Old name -> new name of a setting; None for one that is gone. Records keep the
+            names that they were written with.
+
+    Raises:
+        BadSetting: If a value breaks the type or range of its field.
+    """
+
+    renamed: ClassVar[Mapping[str, str | None]] = {}
+
+    def __post_init__(self) -> None:
+        _check(self)
 
 
 def parse_pairs(pairs: Iterable[str]) -> dict[str, str]:
@@ -41,34 +70,66 @@ def build_config(cls: type, settings: Mapping[str, Any], owner: str) -> Any:
         UnknownName: If a name is no field, with the nearest field.
         BadSetting: If a value breaks its field's type or range.
     """
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
     assert is_dataclass(cls)
-    hints = get_type_hints(cls, include_extras=True)
-    names = [f.name for f in fields(cls)]
     values: dict[str, Any] = {}
+    rules, old = _rules(cls), renamed_settings(cls)
+    stale = [name for name in settings if name in old and name not in rules]
+    if stale:
+        words = [f"{n} is called {old[n]} now" if old[n] else f"{n} is gone" for n in stale]
+        raise BadSetting(f"settings of {owner} have other names: {', '.join(words)}")
     for name, value in settings.items():
-        if name not in names:
-            raise unknown_name(f"setting of {owner}", name, names)
+        if name not in rules:
+            raise unknown_name(f"setting of {owner}", name, rules)
         try:
-            values[name] = TypeAdapter(hints[name]).validate_python(_read(value))
+            values[name] = _read(value)
+            for rule in rules[name]:
+                values[name] = rule.validate_python(values[name])
         except ValidationError as error:
-            rule = error.errors()[0]["msg"]
             default = next(f.default for f in fields(cls) if f.name == name)
             raise BadSetting(
-                f"{name}={value} of {owner}: {rule[0].lower()}{rule[1:]} (default {default})"
+                f"{name}={value} of {owner}: {_in_words(error)} (default {default})"
             ) from error
     try:
         return cls(**values)
-    except ValueError as error:
+    except (ValueError, BadSetting) as error:
         raise BadSetting(f"settings of {owner}: {error}") from error
 
 
+def renamed_settings(cls: type) -> dict[str, str | None]:
+    """Old name -> new name of every setting of a class that was renamed; None for a gone one."""
+    found: dict[str, str | None] = {}
+    for base in reversed(cls.__mro__):
+        found |= vars(base).get("renamed", {})
+    return found
+
+
+def upgrade_settings(cls: type, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a record by the names of today; those that are gone are left out."""
+    old = renamed_settings(cls)
+    names = {f.name for f in fields(cls)} if is_dataclass(cls) else set()
+    upgraded: dict[str, Any] = {}
+    for name, value in settings.items():
+        now = name if name in names else old.get(name, name)
+        if now is not None:
+            upgraded[now] = value
+    return upgraded
+
+
 def meanings(cls: type) -> dict[str, str]:
-    """Field -> meaning, from the ``Attributes:`` section of a dataclass's docstring."""
-    section = inspect.cleandoc(cls.__doc__ or "").partition("Attributes:")[2]
-    found = re.findall(r"^    (\w+): ((?:.|\n(?!    \w+: ))*)", section, flags=re.MULTILINE)
-    return {name: " ".join(text.split()) for name, text in found}
+    """Field -> meaning, from the ``Attributes:`` sections of a dataclass and those it inherits."""
+    found: dict[str, str] = {}
+    for base in cls.__mro__:
+        for name, text in _attributes(base):
+            found.setdefault(name, text)
+    return {f.name: found[f.name] for f in fields(cls) if f.name in found}
+
+
+def _attributes(cls: type) -> list[tuple[str, str]]:
+    section = inspect.cleandoc(vars(cls).get("__doc__") or "").partition("Attributes:")[2]
+    found = re.findall(r"^    (\w+): ((?:.|\n(?!    \w+: |\S))*)", section, flags=re.MULTILINE)
+    return [(name, " ".join(text.split())) for name, text in found]
 
 
 def plain(config: Any) -> dict[str, Any]:
@@ -88,3 +149,35 @@ def _read(value: Any) -> Any:
         except json.JSONDecodeError:
             return value
     return value
+
+
+@cache
+def _rules(cls: type) -> dict[str, list[Any]]:
+    """Field -> the rules of every class that declares it, its own first."""
+    from pydantic import TypeAdapter
+
+    found: dict[str, list[Any]] = {f.name: [] for f in fields(cls)}
+    for base in cls.__mro__:
+        own = vars(base).get("__annotations__", {})
+        hints = get_type_hints(base, include_extras=True) if own else {}
+        for name in own:
+            if name in found:
+                found[name].append(TypeAdapter(hints[name]))
+    return found
+
+
+def _check(config: Any) -> None:
+    from pydantic import ValidationError
+
+    for name, rules in _rules(type(config)).items():
+        value = getattr(config, name)
+        try:
+            for rule in rules:
+                rule.validate_python(value, strict=True)
+        except ValidationError as error:
+            raise BadSetting(f"{name}={value}: {_in_words(error)}") from error
+
+
+def _in_words(error: Any) -> str:
+    rule = error.errors()[0]["msg"]
+    return f"{rule[0].lower()}{rule[1:]}"

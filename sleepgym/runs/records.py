@@ -20,11 +20,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sleepgym.core.errors import BadRun
+from sleepgym.core import registry
+from sleepgym.core.errors import BadRun, UnknownName
 from sleepgym.core.schedule import Step
+from sleepgym.core.settings import upgrade_settings
 from sleepgym.core.types import question_hash
 
-SCHEMA = 1
+SCHEMA = 2
+READABLE = (1, 2)  # schema 1: settings may have names of before 0.2
 TIMES = ("seconds",)  # the fields that may differ between two runs of the same specification
 
 
@@ -80,9 +83,26 @@ def read_meta(path: Path) -> dict[str, Any]:
         schema = meta["schema"]
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise BadRun(f"{file} cannot be read: {error!r}") from error
-    if schema != SCHEMA:
-        raise BadRun(f"{file} has schema {schema}; this version reads schema {SCHEMA}")
+    if schema not in READABLE:
+        known = " and ".join(map(str, READABLE))
+        raise BadRun(f"{file} has schema {schema!r:.20}; this version reads schemas {known}")
+    if schema == 1:
+        meta["spec"] = upgrade_spec(meta["spec"])
     return meta
+
+
+def upgrade_spec(saved: Mapping[str, Any]) -> dict[str, Any]:
+    """The ``spec`` of a ``run.json`` with the names that its settings have today."""
+    try:
+        family = registry.family_class(saved["env"]).Config
+        agent = registry.agent_class(saved["agent"]).Config
+    except UnknownName:  # of a package that is not installed here
+        return dict(saved)
+    return {
+        **saved,
+        "env_settings": upgrade_settings(family, saved["env_settings"]),
+        "agent_settings": upgrade_settings(agent, saved["agent_settings"]),
+    }
 
 
 def read_run(path: str | Path) -> RunRecord:

@@ -73,18 +73,18 @@ def measure(agent: Agent, battery: Battery, cell: str, seed: int, count: int) ->
     its own accord (``retrieval``, ``nearest``) takes earlier scenes along.
     """
     right = agrees = total = 0
-    recites = getattr(agent, "recites", None)
+    matches_greedy = getattr(agent, "matches_greedy", None)
     for scene in battery.draw(cell, seed, count):
         _enter(agent, scene)
         given = agent.answer(scene.questions)
         verdicts = [a == gold for a, gold in zip(given, scene.answers, strict=True)]
-        if recites:
-            forced = recites(scene.questions, scene.answers)
+        if matches_greedy:
+            forced = matches_greedy(scene.questions, scene.answers)
             agrees += sum(f == v for f, v in zip(forced, verdicts, strict=True))
         right += sum(verdicts)
         total += len(verdicts)
         _leave(agent)
-    return Skill(cell, right / total, total, agrees if recites else None)
+    return Skill(cell, right / total, total, agrees if matches_greedy else None)
 
 
 def measure_dreams(agent: Any, battery: Battery, seed: int, scenes: int) -> dict[str, float]:
@@ -92,7 +92,7 @@ def measure_dreams(agent: Any, battery: Battery, seed: int, scenes: int) -> dict
     counts = {"true": 0, "false": 0, "foreign": 0}
     for number, (scene, judge) in enumerate(battery.dream_scenes(seed, scenes)):
         _enter(agent, scene)
-        for question, answer in agent.dream(DREAM_CHAINS, seed=number):
+        for question, answer in agent.generate_qa(DREAM_CHAINS, seed=number):
             counts[judge(question, answer)] += 1
         _leave(agent)
     total = sum(counts.values())

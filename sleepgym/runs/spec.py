@@ -6,7 +6,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -18,7 +18,7 @@ from sleepgym.core.env import ContinualEnv, make_env
 from sleepgym.core.errors import BadSetting
 from sleepgym.runs.records import SCHEMA
 from sleepgym.core.rng import derive_seed
-from sleepgym.core.settings import build_config, plain
+from sleepgym.core.settings import build_config, plain, upgrade_settings
 
 Audit = Literal["instance", "process", "off"]
 _PACKAGES = ("gymnasium", "numpy", "torch", "transformers", "trl", "peft", "bm25s")
@@ -57,6 +57,11 @@ class RunSpec:
             raise BadSetting(f"audit={self.audit}: must be one of {', '.join(get_args(Audit))}")
         if self.seed < 0:
             raise BadSetting(f"seed={self.seed}: must be 0 or more")
+
+    def upgraded(self) -> RunSpec:
+        """The same with the names that the agent's settings have today."""
+        agent = registry.agent_class(self.agent).Config
+        return replace(self, agent_settings=upgrade_settings(agent, self.agent_settings))
 
     def make_env(self) -> ContinualEnv:
         """The environment, not yet reset."""

@@ -6,7 +6,7 @@ The formulas, all a run:
 - read: every question once (an open-book exam also reads its day before, once a phase; a choice
   also reads its labels), and every night the day twice and what was generated once;
 - generated: ``max_answer_tokens`` for every question without choices; every night
-  ``chains x dream_tokens``, ``dreams x dream_tokens``, and ``edits x edit_tokens`` a document;
+  ``samples x dream_tokens``, ``dreams x dream_tokens``, and ``edits x edit_tokens`` a document;
 - trained: every night ``epochs x (the day + what was generated that night)``, and for the dreams
   that are tried ``(copy_steps + dream_epochs) x dream_tokens``;
 - operations: 2 a parameter for each token read or generated, 6 for each trained;
@@ -128,7 +128,7 @@ def cost(scale: Scale, settings: Mapping[str, Any]) -> Cost:
     def get(name: str) -> float:
         return float(settings.get(name) or 0)
 
-    dreamt = scale.days * (get("chains") + get("dreams")) * get("dream_tokens")
+    dreamt = scale.days * (get("samples") + get("dreams")) * get("dream_tokens")
     dreamt += scale.documents * get("edits") * get("edit_tokens")
     tried = min(get("dreams"), get("kept_by_importance") + get("kept_at_random"))
     trained = get("epochs") * (scale.day_tokens + dreamt)

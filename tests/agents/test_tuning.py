@@ -176,5 +176,6 @@ def test_bad_input_is_one_line_and_runs_nothing(tune, tmp_path, capsys, monkeypa
 
 def test_tuned_settings_are_those_of_the_committed_trials(tune):
     lines = [json.loads(line) for line in (FOLDER / "trials.jsonl").read_text().splitlines()]
-    best = {agent: found.settings for agent, found in tune.best_trials(lines).items()}
+    found = tune.best_trials(tune.upgrade_trials(lines))
+    best = {agent: trial.settings for agent, trial in found.items()}
     assert tomllib.loads(tune.TUNED.read_text()) == best

@@ -13,7 +13,7 @@ from sleepgym.runs.spec import RunSpec
 from sleepgym_boards.packing import NotReady
 from sleepgym_boards.submission.files import parse
 from sleepgym_boards.verification import replay_night as reliving
-from sleepgym_boards.verification.replay_night import live_again
+from sleepgym_boards.verification.replay_night import replay_night
 from sleepgym_boards.verification.rerun import compare
 from sleepgym_boards.verification.verifier import verify
 
@@ -26,7 +26,7 @@ def packed(agent, folder):
 def again(content, board, lived=None):
     """What is wrong with the second night when it is lived again, and if its state is the same."""
     run = parse(content).runs[0]
-    return compare(run, 2, lived or live_again(run, 2, board), board)
+    return compare(run, 2, lived or replay_night(run, 2, board), board)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def honest(tmp_path_factory):
 @pytest.fixture(scope="module")
 def lived(honest):
     content, board = honest
-    return live_again(parse(content).runs[0], 2, board)
+    return replay_night(parse(content).runs[0], 2, board)
 
 
 def test_an_honest_agent_does_it_again(honest, lived):
@@ -103,7 +103,7 @@ def test_learning_during_an_exam_with_the_audit_off_is_caught(tmp_path):
     board = board_files.write_board(tmp_path, roomy)
     lying = board_files.pack([runs], board, board_files.write_card(tmp_path))
     with pytest.raises(AgentError, match="changed its learned state during an exam"):
-        live_again(lying.runs[0], 1, board)
+        replay_night(lying.runs[0], 1, board)
 
 
 def claim_the_key(plain):
@@ -203,4 +203,4 @@ def test_nothing_of_a_submission_is_imported_here(honest, lived, monkeypatch):
     monkeypatch.setattr(reliving, "_in_fresh_process", fresh)
     assert verify(content, board).ok
     run = parse(content).runs[0]
-    assert compare(run, 2, live_again(run, 2, board), board)[1]
+    assert compare(run, 2, replay_night(run, 2, board), board)[1]

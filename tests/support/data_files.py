@@ -15,7 +15,7 @@ SYLLABLES = ("ba", "de", "fi", "go", "lu", "ma", "ne", "pi", "ro", "tu", "va", "
 
 def word(number: int) -> str:
     """A made-up word; a different one for every number below 1,728."""
-    return "".join(SYLLABLES[number // 12**place % 12] for place in range(3))
+    return "".join(SYLLABLES[number // 12**expert_id % 12] for expert_id in range(3))
 
 
 def write_all(folder: Path) -> None:

@@ -74,10 +74,12 @@ def make_memory(
 
 
 @torch.no_grad()
-def fill(memory: ExpertMemory, place: tuple[int, int], seed: int = 0, scale: float = 0.3) -> None:
+def fill(
+    memory: ExpertMemory, expert_id: tuple[int, int], seed: int = 0, scale: float = 0.3
+) -> None:
     """Give an expert something to say, in numbers that survive being saved."""
     generator = torch.Generator().manual_seed(seed)
-    for expert in memory.experts(place):
+    for expert in memory.experts(expert_id):
         expert.down.copy_(torch.randn(expert.down.shape, generator=generator) * scale)
         for parameter in expert.parameters():
             parameter.copy_(parameter.bfloat16())
@@ -94,14 +96,14 @@ def speaking(router: str) -> ExpertMemory:
     memory = make_memory(LanguageModel.load("scratch", seed=3), router=router, key_cosine=0.9)
     encode = memory.lm.prompter.encode
     for i, names in enumerate((["Ada", "Bo"], ["Ada", "Bo Li", "e"])):
-        place = memory.unlock()
+        expert_id = memory.unlock()
         found = [tuple(encode(name)) for name in names]
         texts = [memory.lm.prompter.question(f"is {name} in?") for name in names]
-        memory.introduce(place, found, texts)
-        fill(memory, place, seed=i, scale=1.0)
+        memory.assign_entities(expert_id, found, texts)
+        fill(memory, expert_id, seed=i, scale=1.0)
         if router == "gate":
-            memory.router.weights[place].normal_(generator=torch.Generator().manual_seed(i))
-            memory.router.weights[place] = memory.router.weights[place].bfloat16().float()
+            memory.router.weights[expert_id].normal_(generator=torch.Generator().manual_seed(i))
+            memory.router.weights[expert_id] = memory.router.weights[expert_id].bfloat16().float()
     return memory
 
 

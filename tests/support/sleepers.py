@@ -18,17 +18,17 @@ WRITTEN = (
     ("What is it?", "a clock"),
 )
 QUICK = {
-    "chains": 12,
+    "samples": 12,
     "dream_tokens": 8,
     "epochs": 4,
     "rank": 4,
     "slots": 1,
     "rehearsals": 4,
     "recollections": 2,
-    "story_tokens": 0,
+    "episode_tokens": 0,
     "confidence": 0.0,
     "recollection_confidence": 0.0,
-    "name_nats": 0.0,
+    "min_entity_gain_nats": 0.0,
     "on_policy_every": 5,
     "groups": 2,
     "group_size": 2,
@@ -76,10 +76,10 @@ def replace_what_is_written(patch):
         at = sum(ids) % len(WRITTEN)
         return list(WRITTEN[at : at + 2])
 
-    patch.setattr("sleepgym_agents.training.qa_generation.parse_items", parse)
-    patch.setattr("sleepgym_agents.sleep.recollection.parse_items", parse)
+    patch.setattr("sleepgym_agents.training.qa_generation.parse_qa", parse)
+    patch.setattr("sleepgym_agents.sleep.recollection.parse_qa", parse)
     patch.setattr("sleepgym_agents.sleep.recollection.ITEM_TOKENS", 6)
-    patch.setattr("sleepgym_agents.sleep.consolidation_data.rehearse", lambda *_: [])
+    patch.setattr("sleepgym_agents.sleep.consolidation_data.sample_rehearsal_qa", lambda *_: [])
 
 
 def nothing(agent, log):

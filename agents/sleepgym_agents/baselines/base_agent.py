@@ -9,14 +9,14 @@ from typing import Annotated, Any, ClassVar
 
 from annotated_types import Ge
 
-from sleepgym import Agent, Question
+from sleepgym import Agent, Question, Settings
 from sleepgym_agents.lm.generation import generate
 from sleepgym_agents.lm.model import LanguageModel
 from sleepgym_agents.lm.scoring import choose
 
 
 @dataclass(frozen=True)
-class AnswerSettings:
+class AnswerSettings(Settings):
     """How questions are answered.
 
     Attributes:

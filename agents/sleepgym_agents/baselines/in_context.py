@@ -11,7 +11,7 @@ from annotated_types import Ge
 from sleepgym import Document, Night, Question
 from sleepgym_agents.baselines.base_agent import AnswerSettings, ModelAgent
 from sleepgym_agents.lm.scoring import score_continuations
-from sleepgym_agents.training.qa_generation import dream
+from sleepgym_agents.training.qa_generation import generate_qa
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,6 @@ class InContextSettings(AnswerSettings):
     """Settings of :class:`InContext`.
 
     Attributes:
-        max_answer_tokens: Longest free-text answer.
         context_tokens: Window for the day's documents and demonstrations; cut to what the model's
             positions leave beside a question and its answer.
     """
@@ -57,18 +56,18 @@ class InContext(ModelAgent):
         """The day so far."""
         return self.parts
 
-    def dream(self, chains: int, tokens: int = 240, seed: int = 0) -> list[tuple[str, str]]:
+    def generate_qa(self, samples: int, tokens: int = 240, seed: int = 0) -> list[tuple[str, str]]:
         """Questions and answers that the model writes about its context.
 
         Args:
-            chains: Sequences to sample, at temperature 1.
+            samples: Sequences to sample, at temperature 1.
             tokens: Longest sequence.
             seed: Of the sampling.
         """
-        written = dream(self.lm, [self.parts] * chains, tokens=tokens, seed=seed)
-        return [pair for chain in written for pair in chain]
+        written = generate_qa(self.lm, [self.parts] * samples, tokens=tokens, seed=seed)
+        return [pair for sample in written for pair in sample]
 
-    def recites(self, questions: Sequence[Question], answers: Sequence[str]) -> list[bool]:
+    def matches_greedy(self, questions: Sequence[Question], answers: Sequence[str]) -> list[bool]:
         """Whether greedy decoding would give exactly these answers, by one teacher-forced pass."""
         prompts = [self._prompt(question) for question in questions]
         gold = [self.lm.prompter.answer(answer) for answer in answers]

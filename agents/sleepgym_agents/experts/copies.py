@@ -11,48 +11,50 @@ import torch
 from torch import Tensor, nn
 
 from sleepgym_agents.experts.expert_memory import ExpertMemory
-from sleepgym_agents.experts.routing import Gates, Place, Router, Trail
+from sleepgym_agents.experts.routing import ExpertId, Gates, Router, RouterState
 
 
 class Copies(Router):
     """Another router, in which each row of a batch has its own copy of one expert.
 
     Attributes:
-        place: The expert.
+        expert_id: The expert.
         first: Slot of the first copy, in the expert's own level.
         owners: Which copy speaks in each row, (batch,); set before every pass.
         parameters: Of each copy.
     """
 
-    def __init__(self, router: Router, place: Place, first: int) -> None:
+    def __init__(self, router: Router, expert_id: ExpertId, first: int) -> None:
         super().__init__(router.markers)
-        self.router, self.place, self.first = router, place, first
-        self.places, self.each_layer = router.places, router.each_layer
+        self.router, self.expert_id, self.first = router, expert_id, first
+        self.expert_ids, self.each_layer = router.expert_ids, router.each_layer
         self.owners = torch.zeros(0, dtype=torch.long)
         self.parameters: list[list[nn.Parameter]] = []
 
     def route(
-        self, ids: Tensor, states: Tensor, trail: Trail | None, layer: int = 0
-    ) -> tuple[Gates, Trail | None]:
+        self, ids: Tensor, states: Tensor, router_state: RouterState | None, layer: int = 0
+    ) -> tuple[Gates, RouterState | None]:
         """The router's gates, the expert's handed to its copies row by row."""
-        gates, trail = self.router.route(ids, states, trail, layer)
-        gate = gates.pop(self.place, None)
+        gates, router_state = self.router.route(ids, states, router_state, layer)
+        gate = gates.pop(self.expert_id, None)
         if gate is not None:
             owners = self.owners.to(gate.device)
             for i in owners.unique().tolist():
-                gates[self.place[0], self.first + i] = gate * (owners == i).to(gate.dtype)[:, None]
-        return gates, trail
+                gates[self.expert_id[0], self.first + i] = (
+                    gate * (owners == i).to(gate.dtype)[:, None]
+                )
+        return gates, router_state
 
 
 @contextmanager
-def isolated_copies(memory: ExpertMemory, place: Place, count: int) -> Iterator[Copies]:
+def isolated_copies(memory: ExpertMemory, expert_id: ExpertId, count: int) -> Iterator[Copies]:
     """Within this context copies of one expert take its part, each in rows of its own."""
-    levels: list[Any] = [chain.levels[place[0]] for chain in memory.chains]
+    levels: list[Any] = [chain.levels[expert_id[0]] for chain in memory.chains]
     first = len(levels[0])
-    router = Copies(memory.router, place, first)
+    router = Copies(memory.router, expert_id, first)
     layers = []
     for level in levels:
-        layers.append([copy.deepcopy(level[place[1]]) for _ in range(count)])
+        layers.append([copy.deepcopy(level[expert_id[1]]) for _ in range(count)])
         level.extend(layers[-1])
     router.parameters = [
         [p.requires_grad_(True) for clones in layers for p in clones[i].parameters()]

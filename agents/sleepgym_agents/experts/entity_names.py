@@ -12,17 +12,17 @@ from functools import lru_cache
 from itertools import groupby
 from typing import Any
 
-Name = tuple[int, ...]
+EntityName = tuple[int, ...]
 
 
-def find_names(
+def find_entity_names(
     texts: Sequence[Sequence[int]],
     gaps: Sequence[Sequence[float]],
     tokenizer: Any,
     threshold: float,
     context: Sequence[int],
-    common: Collection[Name] = (),
-) -> list[Name]:
+    common: Collection[EntityName] = (),
+) -> list[EntityName]:
     """The runs of words that the context made likely.
 
     What counts is the mean over all occurrences of a word but as the first one of a question, where
@@ -43,7 +43,7 @@ def find_names(
     split = [split_words(ids, tokenizer) for ids in texts]
     read = split_words(context, tokenizer)
     allowed = set(read) - set(common)
-    surprise: dict[Name, list[float]] = {}
+    surprise: dict[EntityName, list[float]] = {}
     for words, gap in zip(split, gaps, strict=True):
         values = iter(gap)
         for at, word in enumerate(words):
@@ -55,7 +55,7 @@ def find_names(
         for word, values in surprise.items()
         if word in allowed and len(values) > 1 and sum(values) / len(values) >= threshold
     }
-    runs: set[tuple[Name, ...]] = set()
+    runs: set[tuple[EntityName, ...]] = set()
     for words in split:
         for is_name, run in groupby(words, key=telling.__contains__):
             if is_name:
@@ -64,7 +64,9 @@ def find_names(
     return sorted(tuple(i for word in run for i in word) for run in whole)
 
 
-def _extended(run: tuple[Name, ...], texts: Sequence[Sequence[Name]]) -> tuple[Name, ...]:
+def _extended(
+    run: tuple[EntityName, ...], texts: Sequence[Sequence[EntityName]]
+) -> tuple[EntityName, ...]:
     """A run of words with those that follow it wherever it occurs, if it occurs twice at least."""
     while True:
         size = len(run)
@@ -80,7 +82,7 @@ def _extended(run: tuple[Name, ...], texts: Sequence[Sequence[Name]]) -> tuple[N
         run = (*run, follower)
 
 
-def split_words(ids: Sequence[int], tokenizer: Any) -> list[Name]:
+def split_words(ids: Sequence[int], tokenizer: Any) -> list[EntityName]:
     """Token ids cut where words begin."""
     words: list[list[int]] = []
     for i in ids:

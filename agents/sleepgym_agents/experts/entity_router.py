@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sleepgym_agents.experts.entity_names import Name
-from sleepgym_agents.experts.routing import PAD, SAME, Latching, Markers, Place, Voice
+from sleepgym_agents.experts.entity_names import EntityName
+from sleepgym_agents.experts.routing import PAD, SAME, ExpertId, ExpertSet, Markers, StickyRouter
 
 
-class Names(Latching):
+class EntityRouter(StickyRouter):
     """The experts that learned about the name just read; exact matches, the longest name wins.
 
     Attributes:
@@ -23,30 +23,30 @@ class Names(Latching):
 
     def __init__(self, markers: Markers) -> None:
         super().__init__(markers)
-        self.table: dict[Name, Voice] = {}
+        self.table: dict[EntityName, ExpertSet] = {}
 
     @property
     def reach(self) -> int:
         """One less than the longest name."""
         return max(map(len, self.table), default=1) - 1
 
-    def learn(self, names: Iterable[Name], place: Place) -> None:
+    def learn(self, names: Iterable[EntityName], expert_id: ExpertId) -> None:
         """Let an expert speak for names, beside those that already do."""
         for name in names:
             before = self.table.get(name, ())
-            self.table[name] = before if place in before else (*before, place)
+            self.table[name] = before if expert_id in before else (*before, expert_id)
 
-    def unlearn(self, names: Iterable[Name], place: Place) -> None:
+    def unlearn(self, names: Iterable[EntityName], expert_id: ExpertId) -> None:
         """Let an expert no longer speak for names that others know as well."""
         for name in names:
-            self.table[name] = tuple(other for other in self.table[name] if other != place)
+            self.table[name] = tuple(other for other in self.table[name] if other != expert_id)
 
-    def names_of(self, places: Sequence[Place]) -> list[Name]:
+    def entities_of(self, expert_ids: Sequence[ExpertId]) -> list[EntityName]:
         """The names that any of some experts knows, sorted."""
-        wanted = set(places)
-        return sorted(name for name, voice in self.table.items() if wanted & set(voice))
+        wanted = set(expert_ids)
+        return sorted(name for name, expert_set in self.table.items() if wanted & set(expert_set))
 
-    def mentioned(self, ids: Sequence[int]) -> list[Name]:
+    def mentioned(self, ids: Sequence[int]) -> list[EntityName]:
         """Known names in token ids."""
         sizes = {len(name) for name in self.table}
         spans = {tuple(ids[i : i + n]) for n in sizes for i in range(len(ids) - n + 1)}
@@ -55,7 +55,7 @@ class Names(Latching):
     def match(self, ids: Tensor, states: Tensor) -> Tensor:
         """Names that end at a token; where two do, the longer."""
         reach = self.reach
-        voices = {voice: i for i, voice in enumerate(self.voices)}
+        expert_sets = {expert_set: i for i, expert_set in enumerate(self.expert_sets)}
         lengths = sorted({len(name) for name in self.table})
         ends = {name[-1] for name in self.table}
         rows = ids.tolist()
@@ -67,26 +67,26 @@ class Names(Latching):
                     read.append(token)
                 if at >= reach and token in ends:
                     for n in lengths:
-                        voice = self.table.get(tuple(read[-n:]))
-                        if voice is not None:
-                            out[at - reach] = voices[voice]
+                        expert_set = self.table.get(tuple(read[-n:]))
+                        if expert_set is not None:
+                            out[at - reach] = expert_sets[expert_set]
         return torch.tensor(met, device=ids.device)
 
     @property
-    def voices(self) -> list[Voice]:
+    def expert_sets(self) -> list[ExpertSet]:
         """Sets of experts that speak together."""
         return sorted(set(self.table.values()))
 
-    def forget(self, place: Place) -> None:
+    def forget(self, expert_id: ExpertId) -> None:
         """Drop an expert, and the names that only it knew."""
-        super().forget(place)
-        left = {name: tuple(p for p in v if p != place) for name, v in self.table.items()}
-        self.table = {name: voice for name, voice in left.items() if voice}
+        super().forget(expert_id)
+        left = {name: tuple(p for p in v if p != expert_id) for name, v in self.table.items()}
+        self.table = {name: expert_set for name, expert_set in left.items() if expert_set}
 
     def tensors(self) -> dict[str, Tensor]:
         """Names one after the other, their lengths, and which experts know them, as bits."""
         names = sorted(self.table)
-        knows = [[place in self.table[name] for place in self.places] for name in names]
+        knows = [[expert_id in self.table[name] for expert_id in self.expert_ids] for name in names]
         packed = np.packbits(np.array(knows, dtype=bool).reshape(len(names), -1), axis=1)
         return {
             "ids": torch.tensor([i for name in names for i in name], dtype=torch.int32),
@@ -97,10 +97,10 @@ class Names(Latching):
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Read the table."""
         ids = iter(tensors["ids"].tolist())
-        knows = np.unpackbits(tensors["knows"].numpy(), axis=1, count=len(self.places))
+        knows = np.unpackbits(tensors["knows"].numpy(), axis=1, count=len(self.expert_ids))
         self.table = {
             tuple(next(ids) for _ in range(n)): tuple(
-                place for place, bit in zip(self.places, row, strict=True) if bit
+                expert_id for expert_id, bit in zip(self.expert_ids, row, strict=True) if bit
             )
             for n, row in zip(tensors["lengths"].tolist(), knows, strict=True)
         }

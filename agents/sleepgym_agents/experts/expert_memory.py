@@ -16,17 +16,26 @@ import torch
 from annotated_types import Ge, Interval
 from torch import Tensor, nn
 
+from sleepgym import Settings
 from sleepgym.core.rng import derive_seed
-from sleepgym_agents.experts.entity_names import Name
-from sleepgym_agents.experts.entity_router import Names
+from sleepgym_agents.experts.entity_names import EntityName
+from sleepgym_agents.experts.entity_router import EntityRouter
 from sleepgym_agents.experts.expert import Expert, ExpertChain, feed_forward_blocks
-from sleepgym_agents.experts.routing import PAD, Always, Gates, Markers, Place, Router, Trail
+from sleepgym_agents.experts.routing import (
+    PAD,
+    Always,
+    ExpertId,
+    Gates,
+    Markers,
+    Router,
+    RouterState,
+)
 from sleepgym_agents.experts.state_routers import Gate, Keys
 from sleepgym_agents.lm.model import LanguageModel
 
 
 @dataclass(frozen=True)
-class MemorySettings:
+class MemorySettings(Settings):
     """Settings of :class:`ExpertMemory`.
 
     Attributes:
@@ -49,6 +58,7 @@ class MemorySettings:
     slots: Annotated[int, Ge(1)] = 8
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for fast, slow in zip(self.windows, self.windows[1:], strict=False):
             if slow % fast:
                 raise ValueError(
@@ -69,12 +79,12 @@ class ExpertMemory:
 
     def __init__(self, lm: LanguageModel, settings: MemorySettings, seed: int) -> None:
         self.lm, self.settings, self.seed = lm, settings, seed
-        self.mask: set[Place] = set()
+        self.mask: set[ExpertId] = set()
         self._ids = torch.empty(0)
-        self._trail: Trail | None = None
+        self._trail: RouterState | None = None
         self._gates: Gates = {}
         self._read = torch.empty(0)
-        self._free: Place | None = None
+        self._free: ExpertId | None = None
         lm.model.requires_grad_(False)
         self._bare_parameters = lm.parameters
         blocks = list(feed_forward_blocks(lm.model))
@@ -95,9 +105,9 @@ class ExpertMemory:
         decoder.register_forward_hook(self._end, with_kwargs=True)
 
     @property
-    def unlocked(self) -> list[Place]:
+    def unlocked(self) -> list[ExpertId]:
         """The experts in use, in the order they were unlocked."""
-        return self.router.places
+        return self.router.expert_ids
 
     @property
     def expert_parameters(self) -> int:
@@ -109,62 +119,62 @@ class ExpertMemory:
         """Parameters of all unlocked experts."""
         return len(self.unlocked) * self.expert_parameters
 
-    def unlock(self, level: int = 0) -> Place:
+    def unlock(self, level: int = 0) -> ExpertId:
         """Unlock one more expert of a level; allocate more where none is left."""
         used = {slot for at, slot in self.unlocked if at == level}
         slot = next(i for i in range(len(used) + 1) if i not in used)
         if slot >= self._slots(level):
             self._allocate(level, 2 * slot)
-        place = (level, slot)
-        self.router.unlock(place)
+        expert_id = (level, slot)
+        self.router.unlock(expert_id)
         self._count()
-        return place
+        return expert_id
 
-    def restore(self, unlocked: Sequence[Place]) -> None:
+    def restore(self, unlocked: Sequence[ExpertId]) -> None:
         """Unlock the experts that a saved state holds, in their order."""
         for level, slot in unlocked:
             self._allocate(level, slot + 1)
             self.router.unlock((level, slot))
         self._count()
 
-    def introduce(
-        self, place: Place, names: Sequence[Name], texts: Sequence[Sequence[int]]
+    def assign_entities(
+        self, expert_id: ExpertId, names: Sequence[EntityName], texts: Sequence[Sequence[int]]
     ) -> None:
         """Let an expert answer for names, or for what the model thinks where they end.
 
         Args:
-            place: The expert.
+            expert_id: The expert.
             names: Token ids of the names that it is about.
             texts: Token ids of questions that hold them.
         """
-        if isinstance(self.router, Names):
-            self.router.learn(names, place)
+        if isinstance(self.router, EntityRouter):
+            self.router.learn(names, expert_id)
         if isinstance(self.router, Keys):
-            self.router.learn(self._states_after(names, texts), place)
+            self.router.learn(self._states_after(names, texts), expert_id)
 
-    def reset(self, place: Place) -> None:
+    def reset(self, expert_id: ExpertId) -> None:
         """Lock an expert again and put it back to its first weights: synaptic pruning."""
-        self.router.forget(place)
+        self.router.forget(expert_id)
         self._count()
-        for index, expert in enumerate(self.experts(place)):
-            expert.load_state_dict(self._new(index, *place).state_dict())
+        for index, expert in enumerate(self.experts(expert_id)):
+            expert.load_state_dict(self._new(index, *expert_id).state_dict())
 
-    def is_blank(self, place: Place) -> bool:
+    def is_blank(self, expert_id: ExpertId) -> bool:
         """Whether an expert still has nothing to say."""
-        return all(not expert.down.any() for expert in self.experts(place))
+        return all(not expert.down.any() for expert in self.experts(expert_id))
 
-    def experts(self, place: Place) -> list[Expert]:
+    def experts(self, expert_id: ExpertId) -> list[Expert]:
         """An expert's part in each layer."""
-        level, slot = place
+        level, slot = expert_id
         return [chain.levels[level][slot] for chain in self.chains]  # type: ignore[index]
 
     @contextmanager
-    def training(self, place: Place) -> Iterator[list[Tensor]]:
+    def training(self, expert_id: ExpertId) -> Iterator[list[Tensor]]:
         """Within this context the parameters of one expert, and what routes to it, are trained."""
-        parameters: list[Any] = [p for e in self.experts(place) for p in e.parameters()]
+        parameters: list[Any] = [p for e in self.experts(expert_id) for p in e.parameters()]
         for parameter in parameters:
             parameter.requires_grad_(True)
-        parameters += self.router.trained(place)
+        parameters += self.router.trained(expert_id)
         try:
             yield parameters
         finally:
@@ -173,19 +183,19 @@ class ExpertMemory:
                 parameter.data = parameter.data.bfloat16().float()  # as it is saved
 
     @contextmanager
-    def without(self, *places: Place) -> Iterator[None]:
+    def masked(self, *expert_ids: ExpertId) -> Iterator[None]:
         """Within this context some experts are silent."""
         before = set(self.mask)
-        self.mask |= set(places)
+        self.mask |= set(expert_ids)
         try:
             yield
         finally:
             self.mask = before
 
     @contextmanager
-    def also(self, place: Place) -> Iterator[None]:
+    def force_active(self, expert_id: ExpertId) -> Iterator[None]:
         """Within this context one expert speaks wherever any would, though it may be masked."""
-        self._free = place
+        self._free = expert_id
         try:
             yield
         finally:
@@ -208,10 +218,10 @@ class ExpertMemory:
         return min(at_once, len(self.unlocked)) * self.expert_parameters
 
     @torch.inference_mode()
-    def _states_after(self, names: Sequence[Name], texts: Sequence[Sequence[int]]) -> Tensor:
+    def _states_after(self, names: Sequence[EntityName], texts: Sequence[Sequence[int]]) -> Tensor:
         """What the first layer with experts reads where a name ends, (occurrences, width)."""
         found = [torch.empty(0, self.width)]
-        with self.without(*self.unlocked):
+        with self.masked(*self.unlocked):
             for text in texts:
                 ids = [*self.lm.prompter.start, *text]
                 ends = [
@@ -231,7 +241,7 @@ class ExpertMemory:
     def _router(self) -> Router:
         ids = Markers.of(self.lm.prompter)
         if self.settings.router == "names":
-            return Names(ids)
+            return EntityRouter(ids)
         if self.settings.router == "keys":
             return Keys(ids, self.settings.key_cosine, self.width)
         if self.settings.router == "gate":
@@ -257,10 +267,10 @@ class ExpertMemory:
         ids = kwargs.get("input_ids")
         ids = args[0] if ids is None else ids
         self._ids = _without_padding(ids, kwargs.get("attention_mask"))
-        self._trail = getattr(kwargs.get("past_key_values"), "trail", None)
+        self._trail = getattr(kwargs.get("past_key_values"), "router_state", None)
         segments = kwargs.get("segments") or ()
         if self._trail is None and segments:
-            self._trail = segments[-1].trail
+            self._trail = segments[-1].router_state
 
     def _end(
         self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
@@ -269,7 +279,7 @@ class ExpertMemory:
         if cache is None:
             cache = getattr(output, "past_key_values", None)
         if cache is not None:
-            cache.trail = self._trail
+            cache.router_state = self._trail
 
     def _ask(self, index: int, x: Tensor) -> Gates:
         if index == 0:

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from sleepgym_agents.lm.prompts import Prompter
 
-Place = tuple[int, int]  # level, slot
-Voice = tuple[Place, ...]  # experts that speak together
-Gates = dict[Place, Tensor]
+ExpertId = tuple[int, int]  # level, slot
+ExpertSet = tuple[ExpertId, ...]  # experts that speak together
+Gates = dict[ExpertId, Tensor]
 
 OFF = -1  # nobody speaks
 SAME = -2  # as at the token before
@@ -26,25 +26,25 @@ PAD = -1  # no token: what a batch is filled up with
 
 
 @dataclass(frozen=True)
-class Trail:
+class RouterState:
     """What a router must know of the tokens before, one row a sequence.
 
     Attributes:
-        speaker: Index of the experts in force at the last token, (batch,).
-        open: Where the last token stands, (batch,): 0 outside items, 1 in a question, 2 in its
+        active: Index of the experts in force at the last token, (batch,).
+        in_item: Where the last token stands, (batch,): 0 outside items, 1 in a question, 2 in its
             answer.
-        tail: The last token ids, (batch, some); filled up with :data:`PAD` on the left.
+        suffix: The last token ids, (batch, some); filled up with :data:`PAD` on the left.
     """
 
-    speaker: Tensor
-    open: Tensor
-    tail: Tensor
+    active: Tensor
+    in_item: Tensor
+    suffix: Tensor
 
-    def rows(self, index: Tensor) -> Trail:
+    def rows(self, index: Tensor) -> RouterState:
         """The rows of a batch, in the order of ``index``; one shared row stays as it is."""
-        if len(self.speaker) == 1:
+        if len(self.active) == 1:
             return self
-        return Trail(self.speaker[index], self.open[index], self.tail[index])
+        return RouterState(self.active[index], self.in_item[index], self.suffix[index])
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Router:
     """Chooses experts; holds what it stores for them.
 
     Attributes:
-        places: The unlocked experts, in the order they were unlocked.
+        expert_ids: The unlocked experts, in the order they were unlocked.
         markers: Where items begin and end.
     """
 
@@ -88,18 +88,18 @@ class Router:
     each_layer = False  # whether every layer asks, or the first one for all
 
     def __init__(self, markers: Markers) -> None:
-        self.places: list[Place] = []
+        self.expert_ids: list[ExpertId] = []
         self.markers = markers
 
     def route(
-        self, ids: Tensor, states: Tensor, trail: Trail | None, layer: int = 0
-    ) -> tuple[Gates, Trail | None]:
+        self, ids: Tensor, states: Tensor, router_state: RouterState | None, layer: int = 0
+    ) -> tuple[Gates, RouterState | None]:
         """How much each expert counts at each token.
 
         Args:
             ids: Token ids, (batch, length); :data:`PAD` where there is none.
             states: What the layer reads, (batch, length, width).
-            trail: What was before these tokens; None at the beginning.
+            router_state: What was before these tokens; None at the beginning.
             layer: Which layer with experts asks, from 0.
 
         Returns:
@@ -107,17 +107,17 @@ class Router:
         """
         raise NotImplementedError
 
-    def unlock(self, place: Place) -> None:
+    def unlock(self, expert_id: ExpertId) -> None:
         """Take an expert in."""
-        self.places.append(place)
+        self.expert_ids.append(expert_id)
 
-    def trained(self, place: Place) -> list[Tensor]:
+    def trained(self, expert_id: ExpertId) -> list[Tensor]:
         """What of the router is trained together with an expert."""
         return []
 
-    def forget(self, place: Place) -> None:
+    def forget(self, expert_id: ExpertId) -> None:
         """Drop what is stored for an expert that is reset."""
-        self.places = [p for p in self.places if p != place]
+        self.expert_ids = [p for p in self.expert_ids if p != expert_id]
 
     def tensors(self) -> dict[str, Tensor]:
         """What to save."""
@@ -131,21 +131,23 @@ class Always(Router):
     """Every expert speaks at every token: the control."""
 
     def route(
-        self, ids: Tensor, states: Tensor, trail: Trail | None, layer: int = 0
-    ) -> tuple[Gates, Trail | None]:
+        self, ids: Tensor, states: Tensor, router_state: RouterState | None, layer: int = 0
+    ) -> tuple[Gates, RouterState | None]:
         """All on."""
-        return {place: torch.ones(ids.shape, device=ids.device) for place in self.places}, None
+        return {
+            expert_id: torch.ones(ids.shape, device=ids.device) for expert_id in self.expert_ids
+        }, None
 
 
-class Latching(Router):
+class StickyRouter(Router):
     """Experts speak from where they are met to the end of the item, or to where others are met."""
 
     reach = 0  # how many tokens before one must be known to match it
 
     @property
-    def voices(self) -> list[Voice]:
+    def expert_sets(self) -> list[ExpertSet]:
         """The sets of experts that may speak together; by default each one alone."""
-        return [(place,) for place in self.places]
+        return [(expert_id,) for expert_id in self.expert_ids]
 
     def match(self, ids: Tensor, states: Tensor) -> Tensor:
         """Index into ``voices`` of the experts met at each token, :data:`SAME` where none is.
@@ -157,33 +159,33 @@ class Latching(Router):
         raise NotImplementedError
 
     def route(
-        self, ids: Tensor, states: Tensor, trail: Trail | None, layer: int = 0
-    ) -> tuple[Gates, Trail | None]:
+        self, ids: Tensor, states: Tensor, router_state: RouterState | None, layer: int = 0
+    ) -> tuple[Gates, RouterState | None]:
         """The last expert met since the item began."""
         batch = len(ids)
         everywhere = not self.markers.opening  # items without markers of their own
-        if trail is None:
+        if router_state is None:
             begun = ids.new_full((batch,), int(everywhere))
-            tail = ids.new_full((batch, self.reach), PAD)
-            trail = Trail(ids.new_full((batch,), OFF), begun, tail)
-        known = torch.cat([trail.tail.expand(batch, -1), ids], 1)
+            suffix = ids.new_full((batch, self.reach), PAD)
+            router_state = RouterState(ids.new_full((batch,), OFF), begun, suffix)
+        known = torch.cat([router_state.suffix.expand(batch, -1), ids], 1)
         opening, closing = _are(ids, self.markers.opening), _are(ids, self.markers.closing)
         answering = _are(ids, self.markers.answering)
         begins = torch.full_like(opening, everywhere) | opening
         stands = torch.where(answering, 2, begins.long())
-        opened = _latest(trail.open, stands, opening | closing | answering)
+        opened = _latest(router_state.in_item, stands, opening | closing | answering)
         met = self.match(known, states)
         met = torch.where((opened == 1) & (ids != PAD), met, SAME)
         met = torch.where(opening | closing, torch.full_like(met, OFF), met)
-        spoken = _latest(trail.speaker, met, met != SAME)
+        spoken = _latest(router_state.active, met, met != SAME)
         gates: Gates = {}
-        voices = self.voices
+        expert_sets = self.expert_sets
         for i in (i for i in spoken.unique().tolist() if i >= 0):
-            for place in voices[i]:
-                gates[place] = gates.get(place, 0) + (spoken == i).float()
+            for expert_id in expert_sets[i]:
+                gates[expert_id] = gates.get(expert_id, 0) + (spoken == i).float()
         known = known.gather(1, (known != PAD).long().argsort(dim=1, stable=True))
-        tail = known[:, known.shape[1] - self.reach :]
-        return gates, Trail(spoken[:, -1], opened[:, -1], tail)
+        suffix = known[:, known.shape[1] - self.reach :]
+        return gates, RouterState(spoken[:, -1], opened[:, -1], suffix)
 
 
 def _are(ids: Tensor, wanted: frozenset[int]) -> Tensor:

@@ -7,10 +7,18 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from sleepgym_agents.experts.routing import SAME, Gates, Latching, Markers, Place, Router, Trail
+from sleepgym_agents.experts.routing import (
+    SAME,
+    ExpertId,
+    Gates,
+    Markers,
+    Router,
+    RouterState,
+    StickyRouter,
+)
 
 
-class Keys(Latching):
+class Keys(StickyRouter):
     """The expert whose stored hidden state is nearest, where it is near enough.
 
     Attributes:
@@ -27,9 +35,9 @@ class Keys(Latching):
         self.keys = torch.empty(0, width)
         self.owners = torch.empty(0, dtype=torch.long)
 
-    def learn(self, states: Tensor, place: Place) -> None:
+    def learn(self, states: Tensor, expert_id: ExpertId) -> None:
         """Let an expert answer for hidden states (states, width); near-equal ones are kept once."""
-        owner = self.places.index(place)
+        owner = self.expert_ids.index(expert_id)
         fresh: list[Tensor] = []
         for state in nn.functional.normalize(states.float().cpu(), dim=-1).half().float():
             if not fresh or (torch.stack(fresh) @ state).max() < self.threshold:
@@ -51,13 +59,13 @@ class Keys(Latching):
         near, which = (unit @ self.keys.to(states.device).T).max(-1)
         return torch.where(near >= self.threshold, self.owners.to(states.device)[which], SAME)
 
-    def forget(self, place: Place) -> None:
+    def forget(self, expert_id: ExpertId) -> None:
         """Drop an expert and its keys."""
-        at = self.places.index(place)
+        at = self.expert_ids.index(expert_id)
         kept = self.owners != at
         self.keys, self.owners = self.keys[kept], self.owners[kept]
         self.owners = self.owners - (self.owners > at).long()
-        super().forget(place)
+        super().forget(expert_id)
 
     def tensors(self) -> dict[str, Tensor]:
         """Keys in half precision and their owners."""
@@ -84,41 +92,43 @@ class Gate(Router):
     def __init__(self, markers: Markers, layers: int, width: int) -> None:
         super().__init__(markers)
         self.layers, self.width = layers, width
-        self.weights: dict[Place, Tensor] = {}
+        self.weights: dict[ExpertId, Tensor] = {}
 
-    def unlock(self, place: Place) -> None:
+    def unlock(self, expert_id: ExpertId) -> None:
         """Begin with a gate that is a little open everywhere."""
-        super().unlock(place)
-        self.weights[place] = torch.zeros(self.layers, self.width + 1)
+        super().unlock(expert_id)
+        self.weights[expert_id] = torch.zeros(self.layers, self.width + 1)
 
     def route(
-        self, ids: Tensor, states: Tensor, trail: Trail | None, layer: int = 0
-    ) -> tuple[Gates, Trail | None]:
+        self, ids: Tensor, states: Tensor, router_state: RouterState | None, layer: int = 0
+    ) -> tuple[Gates, RouterState | None]:
         """Open gates of one layer."""
         unit = nn.functional.rms_norm(states.float(), states.shape[-1:])
         gates = {}
-        for place, weights in self.weights.items():
+        for expert_id, weights in self.weights.items():
             weight = weights[layer].to(unit.device)
-            gates[place] = torch.sigmoid(unit @ weight[:-1] + weight[-1])
+            gates[expert_id] = torch.sigmoid(unit @ weight[:-1] + weight[-1])
         return gates, None
 
-    def forget(self, place: Place) -> None:
+    def forget(self, expert_id: ExpertId) -> None:
         """Drop an expert and its gate."""
-        super().forget(place)
-        del self.weights[place]
+        super().forget(expert_id)
+        del self.weights[expert_id]
 
-    def trained(self, place: Place) -> list[Tensor]:
+    def trained(self, expert_id: ExpertId) -> list[Tensor]:
         """The gate of an expert, to be trained with it."""
-        self.weights[place].requires_grad_(True)
-        return [self.weights[place]]
+        self.weights[expert_id].requires_grad_(True)
+        return [self.weights[expert_id]]
 
     def tensors(self) -> dict[str, Tensor]:
         """Gates in bfloat16, as they are kept after training, in the order of ``places``."""
-        if not self.places:
+        if not self.expert_ids:
             return {}
-        return {"gates": torch.stack([self.weights[p].detach() for p in self.places]).bfloat16()}
+        return {
+            "gates": torch.stack([self.weights[p].detach() for p in self.expert_ids]).bfloat16()
+        }
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Read the gates."""
-        for place, weight in zip(self.places, tensors.get("gates", ()), strict=True):
-            self.weights[place] = weight.float()
+        for expert_id, weight in zip(self.expert_ids, tensors.get("gates", ()), strict=True):
+            self.weights[expert_id] = weight.float()

@@ -28,12 +28,12 @@ class Segment:
     Attributes:
         layers: (keys, values) of each layer, (batch, heads, length, size); batch 1 is shared.
         mask: What a query adds to its scores, (batch, 1, 1, length); None where all is visible.
-        trail: What a router of experts knows of these tokens, if there is one.
+        router_state: What a router of experts knows of these tokens, if there is one.
     """
 
     layers: tuple[tuple[Tensor, Tensor], ...]
     mask: Tensor | None = None
-    trail: Any = None
+    router_state: Any = None
 
     def rows(self, index: Tensor) -> Segment:
         """The rows of a batch, in the order of ``index``; a shared segment stays as it is."""
@@ -41,12 +41,12 @@ class Segment:
             return self
         mask = None if self.mask is None else self.mask[index]
         layers = tuple((k[index], v[index]) for k, v in self.layers)
-        return Segment(layers, mask, rows_of(self.trail, index))
+        return Segment(layers, mask, rows_of(self.router_state, index))
 
 
-def rows_of(trail: Any, index: Tensor) -> Any:
-    """The rows of a router's trail, if there is one."""
-    return None if trail is None else trail.rows(index)
+def rows_of(router_state: Any, index: Tensor) -> Any:
+    """The rows of a router's state, if there is one."""
+    return None if router_state is None else router_state.rows(index)
 
 
 def hidden_value(dtype: torch.dtype) -> float:

@@ -21,7 +21,7 @@ class DecodingCache(Cache):
     copying one row.
 
     Attributes:
-        trail: What a router of experts knows of the tokens before, if there is one.
+        router_state: What a router of experts knows of the tokens before, if there is one.
     """
 
     def __init__(self, read: Cache, rows: Sequence[int], room: int) -> None:
@@ -34,7 +34,7 @@ class DecodingCache(Cache):
         """
         index = torch.tensor(rows, device=read.layers[0].keys.device)
         super().__init__(layers=[_Layer(layer, index, room) for layer in read.layers])
-        self.trail = rows_of(getattr(read, "trail", None), index)
+        self.router_state = rows_of(getattr(read, "router_state", None), index)
 
     def keep(self, rows: Sequence[int]) -> None:
         """Go on with some of the rows, in this order; those in their place are not copied."""
@@ -42,7 +42,7 @@ class DecodingCache(Cache):
         index = torch.tensor(moved, dtype=torch.long, device=self.layers[0].device).reshape(-1, 2)
         for layer in self.layers:
             layer.move(index[:, 0], index[:, 1], len(rows))
-        self.trail = rows_of(self.trail, torch.tensor(rows, device=index.device))
+        self.router_state = rows_of(self.router_state, torch.tensor(rows, device=index.device))
 
 
 class _Layer(DynamicLayer):

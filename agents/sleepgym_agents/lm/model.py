@@ -182,7 +182,7 @@ class LanguageModel:
             bias = torch.zeros(real.shape, dtype=self.model.dtype, device=self.device)
             bias = bias.masked_fill_(~real, hidden_value(bias.dtype))[:, None, None, :]
         layers = tuple((layer.keys, layer.values) for layer in cache.layers)
-        return Segment(layers, bias, getattr(cache, "trail", None)), cache, logits
+        return Segment(layers, bias, getattr(cache, "router_state", None)), cache, logits
 
 
 def left_padded(

@@ -53,7 +53,7 @@ class DreamerTraining(TrainingSettings):
         batch_size: Dreams of one optimiser step.
         items_per_sequence: Dreams chained into one sequence.
         sequence_tokens: Longest day with its dream.
-        warmup_share: Share of the steps in which the learning rate rises; then it falls linearly.
+        warmup_ratio: Share of the steps in which the learning rate rises; then it falls linearly.
         weight_decay: Of AdamW.
         max_gradient_norm: Longer gradients are scaled down to it.
         rank: Of the adapter in every linear layer.

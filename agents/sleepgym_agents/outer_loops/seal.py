@@ -40,7 +40,7 @@ from sleepgym_agents.lm.lora import temporary_lora
 from sleepgym_agents.lm.model import LanguageModel
 from sleepgym_agents.lm.scoring import score_continuations
 from sleepgym_agents.training.optimise import Example, TrainingSettings, optimise, plan
-from sleepgym_agents.training.qa_generation import Pair, parse_items
+from sleepgym_agents.training.qa_generation import Pair, parse_qa
 
 SFT = TrainingSettings(learning_rate=3e-4, epochs=2, batch_size=4, items_per_sequence=1)
 ROUNDS, EDITS, TRIES = 2, 5, 3
@@ -118,7 +118,7 @@ def rest_em(
                 )
             rewards = []
             for k in range(edits):
-                pairs = [p for ids in written[k::edits] for p in parse_items(lm.prompter, ids)]
+                pairs = [p for ids in written[k::edits] for p in parse_qa(lm.prompter, ids)]
                 seeds = [derive_seed(seed, "try", number, at, t) for t in range(tries)]
                 rewards.append(float(np.mean([reward(lm, day, pairs, settings, s) for s in seeds])))
             top = int(np.argmax(rewards))

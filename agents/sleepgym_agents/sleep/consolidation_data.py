@@ -2,97 +2,101 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from annotated_types import Ge
 
 from sleepgym import Document, Night
 from sleepgym.core.errors import BadSetting
-from sleepgym_agents.experts.entity_names import Name, find_names, split_words
+from sleepgym_agents.experts.entity_names import EntityName, find_entity_names, split_words
 from sleepgym_agents.experts.expert_memory import ExpertMemory
 from sleepgym_agents.lm.model import LanguageModel, common_prefix
 from sleepgym_agents.lm.scoring import score_continuations
 from sleepgym_agents.sleep.dreamer import Dreamer, dreaming_with
-from sleepgym_agents.sleep.episodes import Stories, known_names, story_lessons
-from sleepgym_agents.sleep.recall import RecallSettings, recollect, tell_related
+from sleepgym_agents.sleep.episodes import Episodes, episode_examples, known_entities
+from sleepgym_agents.sleep.recall import (
+    RecallSettings,
+    recall_known_answers,
+    recall_related_episodes,
+)
 from sleepgym_agents.sleep.recollection import (
     ITEM_TOKENS,
     TITLE_TOKENS,
-    ask_oneself,
-    invent_titles,
+    sample_qa_about,
+    sample_titles,
 )
-from sleepgym_agents.training.distillation import Lesson, teach
-from sleepgym_agents.training.qa_generation import Pair, alone_and_together, dream
+from sleepgym_agents.training.distillation import DistillationExample, score_with_teacher
+from sleepgym_agents.training.qa_generation import Pair, generate_qa, single_and_joint_contexts
 
 
 @dataclass(frozen=True)
-class MaterialSettings(RecallSettings):
+class ConsolidationSettings(RecallSettings):
     """How the night's material is made.
 
     Attributes:
-        chains: Dreams sampled from the teacher, each a chain of questions and answers; half of them
-            about the whole day, half about one text of it.
-        dream_tokens: Longest chain.
-        confidence: Least probability of an answer under its teacher; others are dropped.
-        name_nats: How much more likely the day makes each word of a name.
+        samples: Dreams sampled from the teacher, each a chain of questions and answers; half of
+            them about the whole day, half about one text of it.
+        min_entity_gain_nats: How much more likely the day makes each word of a name.
         rehearsals: Questions sampled from the bare self: what common words are, and what routers
             that never fall silent must not change.
-        recollections: Questions sampled about each name of the day.
-        recollection_confidence: Least probability of a recollected answer; others are dropped.
-        story_tokens: Longest story that is learned by heart under a name; 0 is none.
-        story_confidence: Least probability of a story's token in the mean; others are not believed.
         teachers: Further models that read the day and teach, by name; they share the vocabulary.
         dreamer: Folder of a dreamer that ``sleepgym train-dreamer`` trained on the same base model;
             it writes the self's dreams. Empty: the self dreams as it is.
     """
 
-    chains: Annotated[int, Ge(1)] = 48
-    name_nats: Annotated[float, Ge(0)] = 3.5
+    renamed: ClassVar[Mapping[str, str | None]] = {
+        "chains": "samples",
+        "name_nats": "min_entity_gain_nats",
+        "teachers": None,
+    }
+
+    samples: Annotated[int, Ge(1)] = 48
+    min_entity_gain_nats: Annotated[float, Ge(0)] = 3.5
     rehearsals: Annotated[int, Ge(0)] = 64
     teachers: tuple[str, ...] = ()
     dreamer: str = ""
 
 
 @dataclass(frozen=True)
-class Material:
+class ConsolidationData:
     """What a night consolidates.
 
     Attributes:
         dreams: Lessons about the day, by the self that has it in context.
         recollections: Lessons about what is known of the day's names from elsewhere.
-        stories: What is known by heart of names that are met again.
-        recitals: Lessons that teach the stories of all names of the day.
+        episodes: What is known by heart of names that are met again.
+        episode_items: Lessons that teach the stories of all names of the day.
         rehearsals: Lessons about nothing in particular, by the self.
         names: Token ids of the names that the day is about.
         dreamt: How many different dreams there were before any was dropped.
     """
 
-    dreams: list[Lesson]
-    recollections: list[Lesson]
-    stories: Stories
-    recitals: list[Lesson]
-    rehearsals: list[Lesson]
-    names: list[Name]
+    dreams: list[DistillationExample]
+    recollections: list[DistillationExample]
+    episodes: Episodes
+    episode_items: list[DistillationExample]
+    rehearsals: list[DistillationExample]
+    names: list[EntityName]
     dreamt: int
 
     @property
-    def lessons(self) -> list[Lesson]:
+    def examples(self) -> list[DistillationExample]:
         """All that is to be known about the day's names."""
-        return [*self.dreams, *self.recollections, *self.recitals]
+        return [*self.dreams, *self.recollections, *self.episode_items]
 
 
-def gather(
+def build_consolidation_data(
     memory: ExpertMemory,
     parts: Sequence[Sequence[int]],
     documents: Sequence[Document],
     practised: Sequence[Pair],
-    settings: MaterialSettings,
+    settings: ConsolidationSettings,
     night: Night,
     teachers: Sequence[LanguageModel] = (),
     dreamer: Dreamer | None = None,
-) -> Material:
+) -> ConsolidationData:
     """Dream about the day, tell its names, and recollect what is known of them.
 
     The day is read by the bare self: an older expert that believes something else must not talk
@@ -112,33 +116,33 @@ def gather(
         BadSetting: If a teacher's vocabulary is not the student's.
     """
     context = [i for part in parts for i in part]
-    taught: list[Lesson] = []
-    with memory.without(*memory.unlocked):
+    taught: list[DistillationExample] = []
+    with memory.masked(*memory.unlocked):
         for number, teacher in enumerate((memory.lm, *teachers)):
             _require_same_vocabulary(memory.lm, teacher, settings.teachers)
-            if not teacher.affords(night, generated=settings.chains * settings.dream_tokens):
+            if not teacher.affords(night, generated=settings.samples * settings.dream_tokens):
                 break
             seed = night.derive_seed("dreams", number)
-            scenes = alone_and_together(parts, settings.chains)
+            contexts = single_and_joint_contexts(parts, settings.samples)
             with dreaming_with(teacher, None if number else dreamer):
-                written = dream(teacher, scenes, tokens=settings.dream_tokens, seed=seed)
-            pairs = sorted({pair for chain in written for pair in chain} | set(practised))
-            taught += teach(teacher, pairs, context)
-        rehearsed = rehearse(memory, settings.rehearsals, night)
-        lessons = [lesson for lesson in taught if lesson.confidence >= settings.confidence]
-        names = tell_names(memory, lessons, context, rehearsed, settings.name_nats)
-    size = settings.story_tokens
-    stories = tell_related(memory, known_names(memory, parts), settings, night)
-    known = recollect(memory, names, lessons, stories, parts, settings, night)
-    dreamt = {lesson.pair[0] for lesson in lessons}
-    return Material(
-        dreams=lessons,
-        recollections=[lesson for lesson in known if lesson.pair[0] not in dreamt],
-        stories=stories,
-        recitals=story_lessons(memory.lm, names, documents, stories, size) if size else [],
+                written = generate_qa(teacher, contexts, tokens=settings.dream_tokens, seed=seed)
+            pairs = sorted({pair for sample in written for pair in sample} | set(practised))
+            taught += score_with_teacher(teacher, pairs, context)
+        rehearsed = sample_rehearsal_qa(memory, settings.rehearsals, night)
+        examples = [example for example in taught if example.confidence >= settings.confidence]
+        names = detect_entities(memory, examples, context, rehearsed, settings.min_entity_gain_nats)
+    size = settings.episode_tokens
+    episodes = recall_related_episodes(memory, known_entities(memory, parts), settings, night)
+    known = recall_known_answers(memory, names, examples, episodes, parts, settings, night)
+    dreamt = {example.pair[0] for example in examples}
+    return ConsolidationData(
+        dreams=examples,
+        recollections=[example for example in known if example.pair[0] not in dreamt],
+        episodes=episodes,
+        episode_items=episode_examples(memory.lm, names, documents, episodes, size) if size else [],
         rehearsals=rehearsed,
         names=names,
-        dreamt=len({lesson.pair for lesson in taught}),
+        dreamt=len({example.pair for example in taught}),
     )
 
 
@@ -152,50 +156,54 @@ def _require_same_vocabulary(
         )
 
 
-def rehearse(memory: ExpertMemory, count: int, night: Night) -> list[Lesson]:
+def sample_rehearsal_qa(
+    memory: ExpertMemory, count: int, night: Night
+) -> list[DistillationExample]:
     """Lessons that the self writes from nothing, about titles of its own invention."""
     if not memory.lm.affords(night, generated=count * (TITLE_TOKENS + ITEM_TOKENS)):
         return []
-    titles = invent_titles(memory.lm, count, night.derive_seed("titles"))
-    return teach(memory.lm, ask_oneself(memory.lm, titles, 1, night.derive_seed("rehearsal")))
+    titles = sample_titles(memory.lm, count, night.derive_seed("titles"))
+    return score_with_teacher(
+        memory.lm, sample_qa_about(memory.lm, titles, 1, night.derive_seed("rehearsal"))
+    )
 
 
-def tell_names(
+def detect_entities(
     memory: ExpertMemory,
-    lessons: Sequence[Lesson],
+    examples: Sequence[DistillationExample],
     context: Sequence[int],
-    rehearsed: Sequence[Lesson],
+    rehearsed: Sequence[DistillationExample],
     nats: float,
-) -> list[Name]:
+) -> list[EntityName]:
     """The names in what was dreamt: words of the day that no rehearsal uses.
 
     Args:
         memory: The evening's self, its experts silent.
-        lessons: About the day, with the day's likelihoods.
+        examples: About the day, with the day's likelihoods.
         context: The day's token ids.
         rehearsed: What the self says when it speaks of nothing in particular.
-        nats: See :class:`MaterialSettings`.
+        nats: See :class:`ConsolidationSettings`.
     """
     lm = memory.lm
     prompter = lm.prompter
     bare = score_continuations(
         lm,
-        [[*prompter.start, *lesson.ids[:1]] for lesson in lessons],
-        [lesson.ids[1:] for lesson in lessons],
+        [[*prompter.start, *example.ids[:1]] for example in examples],
+        [example.ids[1:] for example in examples],
     )
     one, other = prompter.question("x"), prompter.question("y")
     begin = max(1, common_prefix([one, other]))  # what stands before the text, and after it
     frame = common_prefix([one[::-1], other[::-1]])
     texts, gaps = [], []
-    for lesson, alone in zip(lessons, bare, strict=True):
-        told = lesson.likelihoods.tolist()
+    for example, alone in zip(examples, bare, strict=True):
+        told = example.likelihoods.tolist()
         gap = [a - b for a, b in zip(told, alone.log_probabilities, strict=True)]
-        texts.append(lesson.ids[begin : lesson.asked - frame])
-        gaps.append(gap[begin - 1 : lesson.asked - frame - 1])
+        texts.append(example.ids[begin : example.asked - frame])
+        gaps.append(gap[begin - 1 : example.asked - frame - 1])
     tokenizer = prompter.tokenizer
     common = {
         word
-        for lesson in rehearsed
-        for word in split_words(lesson.ids[begin : lesson.asked - frame], tokenizer)
+        for example in rehearsed
+        for word in split_words(example.ids[begin : example.asked - frame], tokenizer)
     }
-    return find_names(texts, gaps, tokenizer, nats, context, common)
+    return find_entity_names(texts, gaps, tokenizer, nats, context, common)

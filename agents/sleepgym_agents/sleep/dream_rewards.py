@@ -20,21 +20,25 @@ import torch
 from sleepgym import Night
 from sleepgym_agents.experts.copies import Copies, isolated_copies
 from sleepgym_agents.experts.expert_memory import ExpertMemory
-from sleepgym_agents.experts.routing import Place
-from sleepgym_agents.training.distillation import Lesson, LessonBatch, collator
+from sleepgym_agents.experts.routing import ExpertId
+from sleepgym_agents.training.distillation import (
+    DistillationBatch,
+    DistillationExample,
+    make_collator,
+)
 
-Dream = list[Lesson]  # the items of one chain
-Measure = Callable[[ExpertMemory, Copies, Sequence[Lesson]], torch.Tensor]
+Dream = list[DistillationExample]  # the items of one chain
+Measure = Callable[[ExpertMemory, Copies, Sequence[DistillationExample]], torch.Tensor]
 
 
-def importance(memory: ExpertMemory, place: Place, dreams: Sequence[Dream]) -> list[float]:
+def importance(memory: ExpertMemory, expert_id: ExpertId, dreams: Sequence[Dream]) -> list[float]:
     """Norm of the gradient that each dream sends to an expert, all in one backward pass.
 
     Each dream has its own copy of the expert, so that the gradients of a batch stay apart.
     """
     if not dreams:
         return []
-    with isolated_copies(memory, place, len(dreams)) as copies:
+    with isolated_copies(memory, expert_id, len(dreams)) as copies:
         losses = _dream_losses(memory, copies, dreams).sum()
         if losses.requires_grad:  # the expert speaks in one of them
             losses.backward()
@@ -47,9 +51,9 @@ def importance(memory: ExpertMemory, place: Place, dreams: Sequence[Dream]) -> l
 
 def reward(
     memory: ExpertMemory,
-    place: Place,
+    expert_id: ExpertId,
     dreams: Sequence[Dream],
-    quiz: Sequence[Lesson],
+    quiz: Sequence[DistillationExample],
     *,
     steps: int,
     learning_rate: float,
@@ -62,7 +66,7 @@ def reward(
 
     Args:
         memory: Holds the expert.
-        place: The expert.
+        expert_id: The expert.
         dreams: What to try.
         quiz: Lessons; those that a dream holds do not count for it.
         steps: Optimiser steps of each copy.
@@ -74,9 +78,9 @@ def reward(
     Returns:
         Mean change of the measure; 0 where no question is left for a dream.
     """
-    tokens = sum(len(item.ids) for chain in dreams for item in chain)
+    tokens = sum(len(item.ids) for sample in dreams for item in sample)
     flops = 6 * memory.lm.parameters * tokens
-    with isolated_copies(memory, place, len(dreams)) as copies:
+    with isolated_copies(memory, expert_id, len(dreams)) as copies:
         measure = measure or _quiz
         before = measure(memory, copies, quiz)
         parameters = [p for own in copies.parameters for p in own]
@@ -91,7 +95,7 @@ def reward(
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
         after = measure(memory, copies, quiz)
-    said = [{item.pair for item in chain} for chain in dreams]
+    said = [{item.pair for item in sample} for sample in dreams]
     counts = torch.tensor([[item.pair not in own for own in said] for item in quiz])
     counts = counts.to(after).reshape(after.shape)
     return (((after - before) * counts).sum(0) / counts.sum(0).clamp(min=1)).tolist()
@@ -100,51 +104,57 @@ def reward(
 def _dream_losses(memory: ExpertMemory, copies: Copies, dreams: Sequence[Dream]) -> torch.Tensor:
     """Negative log-likelihood a token of each dream under its own copy, (dreams,)."""
     lm = memory.lm
-    batch = collator(lm, 0.0)(dreams, lm.device)
+    batch = make_collator(lm, 0.0)(dreams, lm.device)
     copies.owners = torch.arange(len(dreams))
     lm.meter.train_tokens += batch.tokens
     lm.meter.flops += 6 * lm.parameters * batch.tokens
     return _row_losses(lm.model, batch)
 
 
-def _row_losses(model: torch.nn.Module, batch: LessonBatch) -> torch.Tensor:
+def _row_losses(model: torch.nn.Module, batch: DistillationBatch) -> torch.Tensor:
     rows, length = batch.ids.shape
     logits = model(input_ids=batch.ids, use_cache=False).logits
-    picked = logits.flatten(0, 1)[batch.places].float()
-    wanted = batch.ids.flatten()[batch.places + 1]
+    picked = logits.flatten(0, 1)[batch.positions].float()
+    wanted = batch.ids.flatten()[batch.positions + 1]
     losses = torch.nn.functional.cross_entropy(picked, wanted, reduction="none") * batch.weights
-    owner = batch.places // length
+    owner = batch.positions // length
     zeros = losses.new_zeros(rows)
     total = zeros.index_add(0, owner, losses)
     return total / zeros.index_add(0, owner, batch.weights).clamp(min=1e-8)
 
 
 @torch.no_grad()
-def _quiz(memory: ExpertMemory, copies: Copies, quiz: Sequence[Lesson]) -> torch.Tensor:
+def _quiz(
+    memory: ExpertMemory, copies: Copies, quiz: Sequence[DistillationExample]
+) -> torch.Tensor:
     """Mean log-likelihood of each answer's tokens under each copy, (questions, copies)."""
     scores = [-_row_losses(memory.lm.model, batch) for batch in _asked(memory, copies, quiz)]
     return torch.stack(scores)
 
 
 @torch.no_grad()
-def exact_answers(memory: ExpertMemory, copies: Copies, quiz: Sequence[Lesson]) -> torch.Tensor:
+def exact_answers(
+    memory: ExpertMemory, copies: Copies, quiz: Sequence[DistillationExample]
+) -> torch.Tensor:
     """Whether each copy answers each question exactly, by forced decoding, (questions, copies)."""
     lm = memory.lm
     count = len(copies.parameters)
     right = []
     for batch in _asked(memory, copies, quiz):
         logits = lm.model(input_ids=batch.ids, use_cache=False).logits
-        best = logits.flatten(0, 1)[batch.places].argmax(-1)
-        met = (best == batch.ids.flatten()[batch.places + 1]) | (batch.weights == 0)
+        best = logits.flatten(0, 1)[batch.positions].argmax(-1)
+        met = (best == batch.ids.flatten()[batch.positions + 1]) | (batch.weights == 0)
         right.append(met.view(count, -1).all(-1).float())
     return torch.stack(right)
 
 
-def _asked(memory: ExpertMemory, copies: Copies, quiz: Sequence[Lesson]) -> Iterator[LessonBatch]:
+def _asked(
+    memory: ExpertMemory, copies: Copies, quiz: Sequence[DistillationExample]
+) -> Iterator[DistillationBatch]:
     """One question a pass for all copies: its rows have equal length."""
     lm = memory.lm
     count = len(copies.parameters)
-    collate = collator(lm, 0.0)
+    collate = make_collator(lm, 0.0)
     for item in quiz:
         batch = collate([[item]] * count, lm.device)
         copies.owners = torch.arange(count)

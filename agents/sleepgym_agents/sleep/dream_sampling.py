@@ -11,15 +11,15 @@ from annotated_types import Ge
 
 from sleepgym import Document, Night
 from sleepgym_agents.experts.expert_memory import ExpertMemory
-from sleepgym_agents.experts.routing import Place
+from sleepgym_agents.experts.routing import ExpertId
 from sleepgym_agents.lm.model import LanguageModel
-from sleepgym_agents.sleep.consolidation_data import Material
+from sleepgym_agents.sleep.consolidation_data import ConsolidationData
 from sleepgym_agents.sleep.dream_rewards import Dream, importance
 from sleepgym_agents.sleep.dreamer import Dreamer, dreaming_with
-from sleepgym_agents.sleep.episodes import Stories, related
+from sleepgym_agents.sleep.episodes import Episodes, related_episodes
 from sleepgym_agents.sleep.recall import RecallSettings
-from sleepgym_agents.training.distillation import Lesson, teach
-from sleepgym_agents.training.qa_generation import Pair, dream
+from sleepgym_agents.training.distillation import DistillationExample, score_with_teacher
+from sleepgym_agents.training.qa_generation import Pair, generate_qa
 
 KNOWN = 0.5  # probability of an answer that need not be learned
 
@@ -29,12 +29,6 @@ class SamplingSettings(RecallSettings):
     """How dreams are sampled and chosen.
 
     Attributes:
-        dream_tokens: Longest chain.
-        confidence: Least probability of an answer under its teacher; others are dropped.
-        recollections: Questions sampled about each name of the day.
-        recollection_confidence: Least probability of a recollected answer; others are dropped.
-        story_tokens: Longest story that is learned by heart under a name; 0 is none.
-        story_confidence: Least probability of a story's token in the mean; others are not believed.
         dreams: Chains sampled (``m``).
         dream_scenes: Parts in which they are sampled; each has its own random expert.
         associations: Most stories beside a text of the day.
@@ -57,7 +51,7 @@ class SamplingSettings(RecallSettings):
 
 def sample_dreams(
     memory: ExpertMemory,
-    material: Material,
+    data: ConsolidationData,
     parts: Sequence[Sequence[int]],
     settings: SamplingSettings,
     rng: np.random.Generator,
@@ -70,7 +64,7 @@ def sample_dreams(
         Chains of believable items; chains without any are left out.
     """
     lm = memory.lm
-    settled = scenes(lm, material.stories, parts, settings.associations)
+    settled = dream_contexts(lm, data.episodes, parts, settings.associations)
     found: list[Dream] = []
     for number in range(settings.dream_scenes):
         dealt = range(number, settings.dreams, settings.dream_scenes)
@@ -78,20 +72,20 @@ def sample_dreams(
             break
         contexts = [settled[i % len(settled)] for i in dealt]
         seed = night.derive_seed("scene", number)
-        with memory.without(*memory.unlocked):
+        with memory.masked(*memory.unlocked):
             with dreaming_with(lm, dreamer):
                 written = _dream(memory, contexts, settings, rng, seed)
             for scene in range(len(settled)):
                 own = [c for i, c in zip(dealt, written, strict=True) if i % len(settled) == scene]
-                flat = sorted({pair for chain in own for pair in chain})
-                taught = teach(lm, flat, [i for part in settled[scene] for i in part])
+                flat = sorted({pair for sample in own for pair in sample})
+                taught = score_with_teacher(lm, flat, [i for part in settled[scene] for i in part])
                 sure = {x.pair: x for x in taught if x.confidence >= settings.confidence}
                 found += [[sure[pair] for pair in dict.fromkeys(c) if pair in sure] for c in own]
-    return [chain for chain in found if chain]
+    return [sample for sample in found if sample]
 
 
-def scenes(
-    lm: LanguageModel, stories: Stories, parts: Sequence[Sequence[int]], most: int
+def dream_contexts(
+    lm: LanguageModel, episodes: Episodes, parts: Sequence[Sequence[int]], most: int
 ) -> list[list[Sequence[int]]]:
     """Each text of the day after the stories of names that it mentions; alone where none does.
 
@@ -99,66 +93,68 @@ def scenes(
 
     Args:
         lm: The language model.
-        stories: By name.
+        episodes: By name.
         parts: Token ids of the day's texts.
         most: Stories in a scene.
     """
     decode = lm.prompter.tokenizer.decode
-    company = [related(decode(part), stories)[:most] for part in parts]
+    company = [related_episodes(decode(part), episodes)[:most] for part in parts]
     met = [
-        [*(lm.prompter.document(Document(story)) for story in told), part]
+        [*(lm.prompter.document(Document(episode)) for episode in told), part]
         for told, part in zip(company, parts, strict=True)
         if told
     ]
     return met or [[part] for part in parts]
 
 
-def tell_apart(memory: ExpertMemory, chains: Sequence[Dream]) -> tuple[list[Lesson], set[Pair]]:
+def split_known_and_new(
+    memory: ExpertMemory, samples: Sequence[Dream]
+) -> tuple[list[DistillationExample], set[Pair]]:
     """What of the dreams is known by heart already, as lessons of the self; what is not."""
-    pairs = sorted({item.pair for chain in chains for item in chain})
-    taught = teach(memory.lm, pairs)
-    known = [lesson for lesson in taught if lesson.confidence >= KNOWN]
-    return known, set(pairs) - {lesson.pair for lesson in known}
+    pairs = sorted({item.pair for sample in samples for item in sample})
+    taught = score_with_teacher(memory.lm, pairs)
+    known = [example for example in taught if example.confidence >= KNOWN]
+    return known, set(pairs) - {example.pair for example in known}
 
 
-def distinct(chains: Sequence[Dream]) -> list[Dream]:
+def deduplicate(samples: Sequence[Dream]) -> list[Dream]:
     """The dreams that hold something, one of those that hold the same."""
     found: dict[frozenset[Pair], Dream] = {}
-    for chain in chains:
-        found.setdefault(frozenset(item.pair for item in chain), chain)
-    return [chain for chain in found.values() if chain]
+    for sample in samples:
+        found.setdefault(frozenset(item.pair for item in sample), sample)
+    return [sample for sample in found.values() if sample]
 
 
-def write_quiz(
-    material: Material,
-    chains: Sequence[Dream],
+def build_quiz(
+    data: ConsolidationData,
+    samples: Sequence[Dream],
     settings: SamplingSettings,
     rng: np.random.Generator,
-) -> list[Lesson]:
+) -> list[DistillationExample]:
     """What was dreamt, three quarters of the quiz at most; lessons about the day."""
-    said = {item.pair: item for chain in chains for item in chain}
+    said = {item.pair: item for sample in samples for item in sample}
     dreamt = list(said.values())
-    old = [x for x in (*material.dreams, *material.recollections) if x.pair not in said]
+    old = [x for x in (*data.dreams, *data.recollections) if x.pair not in said]
     quiz = [dreamt[i] for i in rng.permutation(len(dreamt))[: settings.quiz_items * 3 // 4]]
     quiz += [old[i] for i in rng.permutation(len(old))]
     return quiz[: settings.quiz_items]
 
 
-def keep(
+def select_dreams(
     memory: ExpertMemory,
-    place: Place,
-    chains: Sequence[Dream],
+    expert_id: ExpertId,
+    samples: Sequence[Dream],
     settings: SamplingSettings,
     rng: np.random.Generator,
 ) -> list[Dream]:
     """The ``k`` most important dreams and ``b`` random others."""
-    order = [int(i) for i in rng.permutation(len(chains))]
+    order = [int(i) for i in rng.permutation(len(samples))]
     if settings.gradient_selection:
-        scores = importance(memory, place, chains)
+        scores = importance(memory, expert_id, samples)
         ranked = sorted(order, key=lambda i: -scores[i])
         best = ranked[: settings.kept_by_importance]
         order = best + [i for i in order if i not in best]
-    return [chains[i] for i in order[: settings.kept_by_importance + settings.kept_at_random]]
+    return [samples[i] for i in order[: settings.kept_by_importance + settings.kept_at_random]]
 
 
 def _dream(
@@ -168,8 +164,8 @@ def _dream(
     rng: np.random.Generator,
     seed: int,
 ) -> list[list[Pair]]:
-    places = memory.unlocked
-    if not settings.random_expert or not places:
-        return dream(memory.lm, contexts, tokens=settings.dream_tokens, seed=seed)
-    with memory.also(places[int(rng.integers(len(places)))]):
-        return dream(memory.lm, contexts, tokens=settings.dream_tokens, seed=seed)
+    expert_ids = memory.unlocked
+    if not settings.random_expert or not expert_ids:
+        return generate_qa(memory.lm, contexts, tokens=settings.dream_tokens, seed=seed)
+    with memory.force_active(expert_ids[int(rng.integers(len(expert_ids)))]):
+        return generate_qa(memory.lm, contexts, tokens=settings.dream_tokens, seed=seed)

@@ -11,24 +11,28 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from sleepgym import Document, Night
-from sleepgym_agents.experts.entity_names import Name
-from sleepgym_agents.experts.entity_router import Names
+from sleepgym_agents.experts.entity_names import EntityName
+from sleepgym_agents.experts.entity_router import EntityRouter
 from sleepgym_agents.experts.expert_memory import ExpertMemory
 from sleepgym_agents.lm.generation import generate
 from sleepgym_agents.lm.model import LanguageModel
 from sleepgym_agents.stores.text_store import sentences
-from sleepgym_agents.training.distillation import Lesson, recital, teach
+from sleepgym_agents.training.distillation import (
+    DistillationExample,
+    score_with_teacher,
+    verbatim_example,
+)
 
-Stories = dict[str, str]  # a name -> what is known by heart about it, the newest last
+Episodes = dict[str, str]  # a name -> what is known by heart about it, the newest last
 
 
-def tell_stories(
+def recall_episodes(
     memory: ExpertMemory,
-    names: Iterable[Name],
+    names: Iterable[EntityName],
     tokens: int,
     confidence: float,
     night: Night,
-) -> Stories:
+) -> Episodes:
     """Let the memory tell what it knows by heart about names.
 
     Args:
@@ -48,21 +52,21 @@ def tell_stories(
     written = generate(lm, [lm.prompter.prompt(cue) for cue in cues.values()], tokens)
     told = [lm.prompter.answer_text(ids) for ids in written]
     pairs = [(cue, text) for cue, text in zip(cues.values(), told, strict=True)]
-    found: Stories = {}
-    for name, lesson in zip(cues, teach(lm, pairs), strict=True):
-        sure = lesson.likelihoods[lesson.asked - 1 :].mean().exp()
-        if lesson.pair[1] and float(sure) >= confidence:
-            found[name] = lesson.pair[1]
+    found: Episodes = {}
+    for name, example in zip(cues, score_with_teacher(lm, pairs), strict=True):
+        sure = example.likelihoods[example.asked - 1 :].mean().exp()
+        if example.pair[1] and float(sure) >= confidence:
+            found[name] = example.pair[1]
     return found
 
 
-def story_lessons(
+def episode_examples(
     lm: LanguageModel,
-    names: Iterable[Name],
+    names: Iterable[EntityName],
     documents: Sequence[Document],
     known: Mapping[str, str],
     tokens: int,
-) -> list[Lesson]:
+) -> list[DistillationExample]:
     """Lessons that teach every name's story: what was known, then the news.
 
     Args:
@@ -72,34 +76,36 @@ def story_lessons(
         known: Stories as they were.
         tokens: Longest story; of a longer one the oldest sentences are forgotten. 0 is none.
     """
-    lessons = []
+    examples = []
     for name, cue in cue_texts(lm, names).items():
         news = [s for d in documents if name in f"{d.title} {d.text}" for s in sentences(d.text)]
         own = [*(s for s in sentences(known.get(name, "")) if s not in news), *news]
         while own:
-            lesson = recital(lm, (cue, " ".join(own)))
-            if len(lesson.ids) - lesson.asked <= tokens:
-                lessons.append(lesson)
+            example = verbatim_example(lm, (cue, " ".join(own)))
+            if len(example.ids) - example.asked <= tokens:
+                examples.append(example)
                 break
             own = own[1:]
-    return lessons
+    return examples
 
 
-def cue_texts(lm: LanguageModel, names: Iterable[Name]) -> dict[str, str]:
+def cue_texts(lm: LanguageModel, names: Iterable[EntityName]) -> dict[str, str]:
     """Names as plain text -> as the router knows them; of two spellings the one within a text."""
     texts = sorted((lm.prompter.tokenizer.decode(name) for name in names), key=len)
     return dict(sorted((text.strip(), text) for text in texts if text.strip()))
 
 
-def related(text: str, stories: Stories) -> list[str]:
+def related_episodes(text: str, episodes: Episodes) -> list[str]:
     """The stories of names in a text, none that is part of another."""
-    own = {story for name, story in stories.items() if name in text}
-    return sorted(story for story in own if not any(story in other for other in own - {story}))
+    own = {episode for name, episode in episodes.items() if name in text}
+    return sorted(
+        episode for episode in own if not any(episode in other for other in own - {episode})
+    )
 
 
-def known_names(memory: ExpertMemory, parts: Sequence[Sequence[int]]) -> list[Name]:
+def known_entities(memory: ExpertMemory, parts: Sequence[Sequence[int]]) -> list[EntityName]:
     """Names in token ids that some expert answers for."""
     router = memory.router
-    if not isinstance(router, Names):
+    if not isinstance(router, EntityRouter):
         return []
     return sorted({name for ids in parts for name in router.mentioned(ids)})

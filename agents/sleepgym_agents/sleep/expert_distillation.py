@@ -6,9 +6,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from annotated_types import Ge, Interval
@@ -16,7 +16,7 @@ from annotated_types import Ge, Interval
 from sleepgym import Night
 from sleepgym.core.rng import derive_rng
 from sleepgym_agents.experts.expert_memory import ExpertMemory
-from sleepgym_agents.experts.routing import Place
+from sleepgym_agents.experts.routing import ExpertId
 from sleepgym_agents.sleep.imitation import (
     load_judge,
     on_policy_divergence,
@@ -26,11 +26,11 @@ from sleepgym_agents.sleep.imitation import (
     teacher_logits,
 )
 from sleepgym_agents.training.distillation import (
-    Lesson,
-    LessonBatch,
-    chain_lessons,
-    collator,
+    DistillationBatch,
+    DistillationExample,
     distillation,
+    make_collator,
+    pack_examples,
 )
 from sleepgym_agents.training.divergence import Divergence
 from sleepgym_agents.training.optimise import TrainingSettings, optimise
@@ -43,14 +43,6 @@ class DistillationSettings(TrainingSettings):
     """How lessons are distilled into an expert.
 
     Attributes:
-        learning_rate: Of AdamW, at its highest.
-        epochs: Passes over the lessons.
-        batch_size: Sequences of one optimiser step.
-        items_per_sequence: Lessons chained into one sequence.
-        sequence_tokens: Longest training sequence.
-        warmup_share: Share of the steps in which the learning rate rises; then it falls linearly.
-        weight_decay: Of AdamW.
-        max_gradient_norm: Longer gradients are scaled down to it.
         divergence: Of student from teacher: forward KL, reverse KL or Jensen-Shannon.
         beta: Share of the teacher in the Jensen-Shannon mixture.
         question_weight: How much predicting a question's tokens counts beside the answer's.
@@ -60,10 +52,12 @@ class DistillationSettings(TrainingSettings):
         distillation_weight: Weight of the divergence beside the imitation reward (``alpha``).
         semantic_weight: Weight of meaning beside likeness in the reward (``gamma``).
         judge: Of same meaning: ``words``, ``embeddings`` (extra) or ``module:function``.
-        farthest: Largest token edit distance that earns anything for likeness (``z_0``).
+        max_edit_distance: Largest token edit distance that earns anything for likeness (``z_0``).
         group_size: Continuations of one prefix.
         groups: Prefixes of one such step.
     """
+
+    renamed: ClassVar[Mapping[str, str | None]] = {"farthest": "max_edit_distance"}
 
     learning_rate: float = 1e-2
     epochs: int = 8
@@ -77,15 +71,15 @@ class DistillationSettings(TrainingSettings):
     distillation_weight: Annotated[float, Interval(ge=0, le=1)] = 0.8
     semantic_weight: Annotated[float, Interval(ge=0, le=1)] = 0.5
     judge: str = "words"
-    farthest: Annotated[int, Ge(0)] = 4
+    max_edit_distance: Annotated[int, Ge(0)] = 4
     group_size: Annotated[int, Ge(2)] = 4
     groups: Annotated[int, Ge(1)] = 8
 
 
-def distil(
+def distil_into_expert(
     memory: ExpertMemory,
-    place: Place,
-    lessons: Sequence[Lesson],
+    expert_id: ExpertId,
+    examples: Sequence[DistillationExample],
     settings: DistillationSettings,
     night: Night,
     name: str,
@@ -94,8 +88,8 @@ def distil(
 
     Args:
         memory: The student; all else in it is frozen.
-        place: The expert.
-        lessons: What to learn; their teacher is the memory without this expert.
+        expert_id: The expert.
+        examples: What to learn; their teacher is the memory without this expert.
         settings: How.
         night: Its budget and seed.
         name: Of this training within the night.
@@ -105,20 +99,20 @@ def distil(
     judge = load_judge(settings.judge)
     rewards: list[float] = []
     tokens = min(settings.sequence_tokens, lm.max_tokens - len(lm.prompter.start))
-    steps: list[list[list[Lesson]]] = []
+    steps: list[list[list[DistillationExample]]] = []
     for _ in range(settings.epochs):
-        chains = chain_lessons(lessons, rng, settings.items_per_sequence, tokens)
+        samples = pack_examples(examples, rng, settings.items_per_sequence, tokens)
         size = settings.batch_size
-        steps.extend(chains[at : at + size] for at in range(0, len(chains), size))
+        steps.extend(samples[at : at + size] for at in range(0, len(samples), size))
     taken = iter(range(1, len(steps) + 1))
 
-    def loss(model: torch.nn.Module, batch: LessonBatch) -> torch.Tensor:
+    def loss(model: torch.nn.Module, batch: DistillationBatch) -> torch.Tensor:
         value = distillation(model, batch, settings.divergence, settings.beta)
         every = settings.on_policy_every
         if not every or next(taken) % every:
             return value
-        short = [x for x in batch.lessons if len(x.ids) <= IMITATED_TOKENS]
-        longest = max((len(lesson.ids) for lesson in short), default=0)
+        short = [x for x in batch.examples if len(x.ids) <= IMITATED_TOKENS]
+        longest = max((len(example.ids) for example in short), default=0)
         if not short or not lm.affords(
             night, generated=settings.groups * settings.group_size * longest
         ):
@@ -129,12 +123,12 @@ def distil(
             chosen,
             size=settings.group_size,
             gamma=settings.semantic_weight,
-            farthest=settings.farthest,
+            max_edit_distance=settings.max_edit_distance,
             judge=judge,
             rng=rng,
         )
         rewards.append(float(rollouts.rewards.mean()))
-        with memory.without(place):
+        with memory.masked(expert_id):
             teacher = teacher_logits(lm, rollouts)
         student, ids, mask = student_logits(lm, rollouts)
         own = on_policy_divergence(teacher, student, mask, settings.divergence, settings.beta)
@@ -144,8 +138,8 @@ def distil(
         imitated = policy_loss(likelihoods, mask, advantages)
         return alpha * ((1 - share) * value + share * own) + (1 - alpha) * imitated
 
-    with memory.training(place) as trained:
-        collate = collator(lm, settings.question_weight)
+    with memory.training(expert_id) as trained:
+        collate = make_collator(lm, settings.question_weight)
         log = optimise(lm, steps, settings, night, loss, collate, trained)
     if rewards:
         log["imitation_reward"] = sum(rewards) / len(rewards)

@@ -22,7 +22,7 @@ from sleepgym.core.errors import BadSetting
 from sleepgym.core.grading import f1
 from sleepgym_agents.lm.generation import generate, shared_batches
 from sleepgym_agents.lm.model import LanguageModel
-from sleepgym_agents.training.distillation import Lesson
+from sleepgym_agents.training.distillation import DistillationExample
 from sleepgym_agents.training.divergence import Divergence, divergence
 
 Judge = Callable[[str, str], bool]
@@ -70,10 +70,10 @@ def _embedding_judge() -> Judge:
     return judge
 
 
-def likeness(written: Sequence[int], wanted: Sequence[int], farthest: int) -> float:
-    """``r_abs``: 1 - edit distance / longer length, over tokens; 0 beyond ``farthest``."""
-    distance = Levenshtein.distance(written, wanted, score_cutoff=farthest)
-    if distance > farthest:
+def edit_similarity(written: Sequence[int], wanted: Sequence[int], max_edit_distance: int) -> float:
+    """``r_abs``: 1 - edit distance / longer length, over tokens; 0 beyond ``max_edit_distance``."""
+    distance = Levenshtein.distance(written, wanted, score_cutoff=max_edit_distance)
+    if distance > max_edit_distance:
         return 0.0
     return 1 - distance / max(len(written), len(wanted), 1)
 
@@ -85,13 +85,13 @@ class Rollouts:
     Attributes:
         prefixes: Token ids before each continuation.
         written: Token ids of each continuation.
-        lessons: The lesson of each.
+        examples: The lesson of each.
         rewards: Of each continuation, (groups, size).
     """
 
     prefixes: list[list[int]]
     written: list[list[int]]
-    lessons: list[Lesson]
+    examples: list[DistillationExample]
     rewards: Tensor
 
     @property
@@ -104,11 +104,11 @@ class Rollouts:
 
 def roll_out(
     lm: LanguageModel,
-    lessons: Sequence[Lesson],
+    examples: Sequence[DistillationExample],
     *,
     size: int,
     gamma: float,
-    farthest: int,
+    max_edit_distance: int,
     judge: Judge,
     rng: np.random.Generator,
 ) -> Rollouts:
@@ -116,29 +116,29 @@ def roll_out(
 
     Args:
         lm: The student.
-        lessons: What the teacher wrote.
+        examples: What the teacher wrote.
         size: Continuations of each.
         gamma: Weight of meaning beside likeness.
-        farthest: Largest edit distance, in tokens, that earns anything for likeness.
+        max_edit_distance: Largest edit distance, in tokens, that earns anything for likeness.
         judge: Of same meaning.
         rng: Decides the cuts and seeds the sampling.
     """
     tokenizer = lm.prompter.tokenizer
     prefixes, wanted = [], []
-    for lesson in lessons:
-        cut = int(rng.integers(1, len(lesson.ids)))
-        prefixes.extend([[*lm.prompter.start, *lesson.ids[:cut]]] * size)
-        wanted.extend([list(lesson.ids[cut:])] * size)
+    for example in examples:
+        cut = int(rng.integers(1, len(example.ids)))
+        prefixes.extend([[*lm.prompter.start, *example.ids[:cut]]] * size)
+        wanted.extend([list(example.ids[cut:])] * size)
     longest = max(map(len, wanted)) + 8
     seed = int(rng.integers(2**31))
     written = generate(lm, prefixes, longest, temperature=1.0, seed=seed)
     rewards = [
         gamma * judge(tokenizer.decode(ids), tokenizer.decode(gold))
-        + (1 - gamma) * likeness(ids, gold, farthest)
+        + (1 - gamma) * edit_similarity(ids, gold, max_edit_distance)
         for ids, gold in zip(written, wanted, strict=True)
     ]
-    groups = torch.tensor(rewards).view(len(lessons), size)
-    return Rollouts(prefixes, written, [x for x in lessons for _ in range(size)], groups)
+    groups = torch.tensor(rewards).view(len(examples), size)
+    return Rollouts(prefixes, written, [x for x in examples for _ in range(size)], groups)
 
 
 def policy_loss(log_likelihoods: Tensor, mask: Tensor, advantages: Tensor) -> Tensor:
@@ -180,10 +180,10 @@ def teacher_logits(lm: LanguageModel, rollouts: Rollouts) -> Tensor:
     """
     width = max(map(len, rollouts.written))
     start = lm.prompter.start
-    contexts = {lesson.context for lesson in rollouts.lessons}
+    contexts = {example.context for example in rollouts.examples}
     table: dict[int, Tensor] = {}
     for context in sorted(contexts):
-        mine = [i for i, lesson in enumerate(rollouts.lessons) if lesson.context == context]
+        mine = [i for i, example in enumerate(rollouts.examples) if example.context == context]
         full = [
             [*start, *context, *rollouts.prefixes[i][len(start) :], *rollouts.written[i]]
             for i in mine

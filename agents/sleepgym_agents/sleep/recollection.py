@@ -11,13 +11,13 @@ from collections.abc import Sequence
 
 from sleepgym_agents.lm.generation import generate
 from sleepgym_agents.lm.model import LanguageModel
-from sleepgym_agents.training.qa_generation import Pair, parse_items
+from sleepgym_agents.training.qa_generation import Pair, parse_qa
 
 TITLE_TOKENS = 10
 ITEM_TOKENS = 48
 
 
-def invent_titles(lm: LanguageModel, count: int, seed: int) -> list[list[int]]:
+def sample_titles(lm: LanguageModel, count: int, seed: int) -> list[list[int]]:
     """Titles that the model makes up, as token ids; those that do not end are left out."""
     before, after = _around_title(lm)
     prompts = [[*lm.prompter.start, *before]] * count
@@ -31,7 +31,7 @@ def invent_titles(lm: LanguageModel, count: int, seed: int) -> list[list[int]]:
     return found
 
 
-def ask_oneself(
+def sample_qa_about(
     lm: LanguageModel, titles: Sequence[Sequence[int]], count: int, seed: int
 ) -> list[Pair]:
     """Questions and answers that the model writes about bare titles, each once, sorted.
@@ -52,10 +52,10 @@ def ask_oneself(
     if not prompts:
         return []
     written = generate(lm, prompts, ITEM_TOKENS, temperature=1.0, seed=seed)
-    return sorted({pair for ids in written for pair in parse_items(prompter, ids)})
+    return sorted({pair for ids in written for pair in parse_qa(prompter, ids)})
 
 
-def answer_oneself(
+def answer_greedily(
     lm: LanguageModel, questions: Sequence[str], parts: Sequence[Sequence[int]] = ()
 ) -> list[str]:
     """The model's greedy answers, with ``parts`` in context."""

@@ -37,7 +37,7 @@ class Note:
         return json.dumps(asdict(self), ensure_ascii=False).encode() + b"\n"
 
 
-class Memory:
+class TextStore:
     """Notes in the order they came; the oldest go when the saved file would exceed its budget.
 
     Attributes:

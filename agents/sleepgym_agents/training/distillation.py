@@ -18,7 +18,7 @@ IMPOSSIBLE = -1e4  # a log-probability that is 0 as a probability, and yet finit
 
 
 @dataclass(frozen=True)
-class Lesson:
+class DistillationExample:
     """A question with its answer, as the student reads it, and what the teacher expects.
 
     Attributes:
@@ -43,14 +43,16 @@ class Lesson:
         """The teacher's probability of exactly this answer."""
         return float(self.likelihoods[self.asked - 1 :].sum().exp())
 
-    def hardened(self) -> Lesson:
+    def with_hard_targets(self) -> DistillationExample:
         """The lesson with the text itself as its target: supervised fine-tuning."""
         ids = torch.tensor(self.ids[1:], device=self.targets.device)
         hard = torch.full_like(self.targets, IMPOSSIBLE)
         return replace(self, targets=hard.scatter(-1, ids[:, None], 0.0))
 
 
-def teach(lm: LanguageModel, pairs: Sequence[Pair], context: Sequence[int] = ()) -> list[Lesson]:
+def score_with_teacher(
+    lm: LanguageModel, pairs: Sequence[Pair], context: Sequence[int] = ()
+) -> list[DistillationExample]:
     """Let the model, as it is now, be the teacher of given questions and answers.
 
     Args:
@@ -65,7 +67,7 @@ def teach(lm: LanguageModel, pairs: Sequence[Pair], context: Sequence[int] = ())
         for asked, (_, answer) in zip(questions, pairs, strict=True)
     ]
     before = [*prompter.start, *context]
-    found: dict[int, Lesson] = {}
+    found: dict[int, DistillationExample] = {}
     order = sorted(range(len(items)), key=lambda i: -len(items[i]))
     prompts = [[*before, *items[i][:1]] for i in order]  # so that no item is shared
     for rows, segments, begin in shared_batches(lm, prompts, max(map(len, items), default=0)):
@@ -78,20 +80,24 @@ def teach(lm: LanguageModel, pairs: Sequence[Pair], context: Sequence[int] = ())
             reply = torch.tensor(items[i][1:], device=lm.device)
             targets = logits[row, -len(reply) :].clone()
             likelihoods = targets.gather(-1, reply[:, None])[:, 0]
-            found[i] = Lesson(
+            found[i] = DistillationExample(
                 pairs[i], tuple(items[i]), len(questions[i]), targets, likelihoods, tuple(context)
             )
     return [found[i] for i in range(len(pairs))]
 
 
-def recital(lm: LanguageModel, pair: Pair) -> Lesson:
+def verbatim_example(lm: LanguageModel, pair: Pair) -> DistillationExample:
     """A lesson to learn word for word: its target is its own text."""
     asked = lm.prompter.question(pair[0])
     ids = (*asked, *lm.prompter.answer(pair[1]))
-    return Lesson(pair, ids, len(asked), *_nothing(lm, len(ids) - 1)).hardened()
+    return DistillationExample(
+        pair, ids, len(asked), *_nothing(lm, len(ids) - 1)
+    ).with_hard_targets()
 
 
-def text_lessons(lm: LanguageModel, parts: Sequence[Sequence[int]], tokens: int) -> list[Lesson]:
+def text_examples(
+    lm: LanguageModel, parts: Sequence[Sequence[int]], tokens: int
+) -> list[DistillationExample]:
     """The text itself as lessons, every token counting: what a teacher's absence leaves.
 
     Args:
@@ -99,12 +105,14 @@ def text_lessons(lm: LanguageModel, parts: Sequence[Sequence[int]], tokens: int)
         parts: Token ids of documents and demonstrations.
         tokens: Longest lesson; longer texts are cut into pieces.
     """
-    lessons = []
+    examples = []
     for ids in (part[at : at + tokens] for part in parts for at in range(0, len(part), tokens)):
         if len(ids) > 1:
             nothing = _nothing(lm, len(ids) - 1)
-            lessons.append(Lesson(("", ""), tuple(ids), 1, *nothing).hardened())
-    return lessons
+            examples.append(
+                DistillationExample(("", ""), tuple(ids), 1, *nothing).with_hard_targets()
+            )
+    return examples
 
 
 def _nothing(lm: LanguageModel, tokens: int) -> tuple[Tensor, Tensor]:
@@ -115,52 +123,52 @@ def _nothing(lm: LanguageModel, tokens: int) -> tuple[Tensor, Tensor]:
 
 
 @dataclass(frozen=True)
-class LessonBatch:
+class DistillationBatch:
     """Chained lessons, padded on the right.
 
     Attributes:
-        lessons: All of them, in order.
+        examples: All of them, in order.
         ids: Token ids, (sequences, length).
-        places: Where a token is predicted: its index into the flattened ``ids``.
-        targets: Teacher's log-probabilities there, (places, vocabulary).
+        positions: Where a token is predicted: its index into the flattened ``ids``.
+        targets: Teacher's log-probabilities there, (positions, vocabulary).
         weights: How much each place counts.
         tokens: Real tokens.
     """
 
-    lessons: tuple[Lesson, ...]
+    examples: tuple[DistillationExample, ...]
     ids: Tensor
-    places: Tensor
+    positions: Tensor
     targets: Tensor
     weights: Tensor
     tokens: int
 
 
-def chain_lessons(
-    lessons: Sequence[Lesson], rng: np.random.Generator, items: int, tokens: int
-) -> list[list[Lesson]]:
+def pack_examples(
+    examples: Sequence[DistillationExample], rng: np.random.Generator, items: int, tokens: int
+) -> list[list[DistillationExample]]:
     """Lessons in a new order, several in one sequence.
 
     Args:
-        lessons: What to chain.
+        examples: What to chain.
         rng: Decides the order.
         items: Most lessons in a sequence.
         tokens: Most tokens in a sequence; a single longer lesson is a sequence of its own.
     """
-    chains: list[list[Lesson]] = []
+    packed: list[list[DistillationExample]] = []
     room = 0
-    for i in rng.permutation(len(lessons)):
-        lesson = lessons[i]
-        if not chains or len(chains[-1]) == items or len(lesson.ids) > room:
-            chains.append([])
+    for i in rng.permutation(len(examples)):
+        example = examples[i]
+        if not packed or len(packed[-1]) == items or len(example.ids) > room:
+            packed.append([])
             room = tokens
-        chains[-1].append(lesson)
-        room -= len(lesson.ids)
-    return chains
+        packed[-1].append(example)
+        room -= len(example.ids)
+    return packed
 
 
-def collator(
+def make_collator(
     lm: LanguageModel, question_weight: float
-) -> Callable[[Sequence[Sequence[Lesson]], torch.device], LessonBatch]:
+) -> Callable[[Sequence[Sequence[DistillationExample]], torch.device], DistillationBatch]:
     """What makes one batch of chains.
 
     Args:
@@ -168,35 +176,37 @@ def collator(
         question_weight: How much predicting a question's tokens counts; an answer's count 1.
     """
 
-    def collate_lessons(chains: Sequence[Sequence[Lesson]], device: torch.device) -> LessonBatch:
+    def collate_examples(
+        packed: Sequence[Sequence[DistillationExample]], device: torch.device
+    ) -> DistillationBatch:
         rows: list[list[int]] = []
-        places: list[tuple[int, int]] = []
+        positions: list[tuple[int, int]] = []
         weights: list[float] = []
-        for row, lessons in enumerate(chains):
+        for row, examples in enumerate(packed):
             ids = list(lm.prompter.start)
-            for lesson in lessons:
-                size = len(lesson.ids) - 1
-                places.extend((row, len(ids) + k) for k in range(size))
-                weights.extend([question_weight] * (lesson.asked - 1))
-                weights.extend([1.0] * (size - lesson.asked + 1))
-                ids.extend(lesson.ids)
+            for example in examples:
+                size = len(example.ids) - 1
+                positions.extend((row, len(ids) + k) for k in range(size))
+                weights.extend([question_weight] * (example.asked - 1))
+                weights.extend([1.0] * (size - example.asked + 1))
+                ids.extend(example.ids)
             rows.append(ids)
         length = max(map(len, rows))
         padded = torch.tensor([ids + [0] * (length - len(ids)) for ids in rows], device=device)
-        flat = torch.tensor([row * length + at for row, at in places], device=device)
-        lessons = tuple(lesson for chain in chains for lesson in chain)
-        targets = torch.cat([lesson.targets for lesson in lessons])
+        flat = torch.tensor([row * length + at for row, at in positions], device=device)
+        examples = tuple(example for pack_sequences in packed for example in pack_sequences)
+        targets = torch.cat([example.targets for example in examples])
         counted = torch.tensor(weights, device=device)
-        return LessonBatch(lessons, padded, flat, targets, counted, sum(map(len, rows)))
+        return DistillationBatch(examples, padded, flat, targets, counted, sum(map(len, rows)))
 
-    return collate_lessons
+    return collate_examples
 
 
 def distillation(
-    model: torch.nn.Module, batch: LessonBatch, kind: Divergence, beta: float = 0.5
+    model: torch.nn.Module, batch: DistillationBatch, kind: Divergence, beta: float = 0.5
 ) -> Tensor:
     """Weighted mean divergence of the student from the teacher over the tokens of a batch."""
     logits = model(input_ids=batch.ids, use_cache=False).logits
-    student = logits.flatten(0, 1)[batch.places].float().log_softmax(-1)
+    student = logits.flatten(0, 1)[batch.positions].float().log_softmax(-1)
     values = divergence(batch.targets, student, kind, beta)
     return (values * batch.weights).sum() / batch.weights.sum().clamp(min=1e-8)

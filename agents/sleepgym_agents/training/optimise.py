@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from annotated_types import Ge, Gt
 from torch import Tensor
 from transformers import get_linear_schedule_with_warmup
 
+from sleepgym import Settings
 from sleepgym.core.budget import Night
 from sleepgym_agents.lm.model import LanguageModel
 
@@ -37,7 +38,7 @@ class Example:
 
 
 @dataclass(frozen=True)
-class TrainingSettings:
+class TrainingSettings(Settings):
     """How a night's training runs.
 
     Attributes:
@@ -47,17 +48,19 @@ class TrainingSettings:
         items_per_sequence: Examples chained into one sequence; one alone would teach the model to
             stop after its first answer.
         sequence_tokens: Longest sequence; longer documents are cut into pieces.
-        warmup_share: Share of the steps in which the learning rate rises; then it falls linearly.
+        warmup_ratio: Share of the steps in which the learning rate rises; then it falls linearly.
         weight_decay: Of AdamW.
         max_gradient_norm: Longer gradients are scaled down to it.
     """
+
+    renamed: ClassVar[Mapping[str, str | None]] = {"warmup_share": "warmup_ratio"}
 
     learning_rate: Annotated[float, Gt(0)] = 1e-3
     epochs: Annotated[int, Ge(1)] = 10
     batch_size: Annotated[int, Ge(1)] = 4
     items_per_sequence: Annotated[int, Ge(1)] = 6
     sequence_tokens: Annotated[int, Ge(16)] = 512
-    warmup_share: Annotated[float, Ge(0)] = 0.1
+    warmup_ratio: Annotated[float, Ge(0)] = 0.1
     weight_decay: Annotated[float, Ge(0)] = 0.0
     max_gradient_norm: Annotated[float, Gt(0)] = 1.0
 
@@ -77,7 +80,7 @@ class Batch:
     tokens: int
 
 
-def chain(
+def pack_sequences(
     examples: Sequence[Example],
     start: Sequence[int],
     rng: np.random.Generator,
@@ -98,16 +101,16 @@ def chain(
         for e in examples
         for at in range(0, len(e.ids), tokens)
     ]
-    chains: list[list[Example]] = []
+    packed: list[list[Example]] = []
     room = count = 0
     for i in rng.permutation(len(pieces)):
         piece = pieces[i]
         if count == 0 or len(piece.ids) > room:
-            chains.append([])
+            packed.append([])
             room, count = tokens, items
-        chains[-1].append(piece)
+        packed[-1].append(piece)
         room, count = room - len(piece.ids), count - 1
-    return [Example.joined((start, 0.0), *_parts(group)) for group in chains]
+    return [Example.joined((start, 0.0), *_parts(group)) for group in packed]
 
 
 def _parts(group: Sequence[Example]) -> list[tuple[Sequence[int], float]]:
@@ -124,9 +127,11 @@ def plan(
     tokens = min(settings.sequence_tokens, lm.max_tokens - len(lm.prompter.start))
     steps: list[list[Example]] = []
     for _ in range(settings.epochs):
-        chains = chain(examples, lm.prompter.start, rng, settings.items_per_sequence, tokens)
+        packed = pack_sequences(
+            examples, lm.prompter.start, rng, settings.items_per_sequence, tokens
+        )
         size = settings.batch_size
-        steps.extend(chains[at : at + size] for at in range(0, len(chains), size))
+        steps.extend(packed[at : at + size] for at in range(0, len(packed), size))
     return steps
 
 
@@ -184,7 +189,7 @@ def optimise(
     optimiser = torch.optim.AdamW(
         parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
-    warmup = int(settings.warmup_share * len(steps))
+    warmup = int(settings.warmup_ratio * len(steps))
     schedule = get_linear_schedule_with_warmup(optimiser, warmup, len(steps))
     losses: list[float] = []
     log: dict[str, float] = {}

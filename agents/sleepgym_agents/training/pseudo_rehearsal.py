@@ -19,6 +19,7 @@ import torch
 from annotated_types import Ge, Gt
 from torch import Tensor
 
+from sleepgym import Settings
 from sleepgym.core.budget import Night
 from sleepgym.core.rng import derive_rng
 from sleepgym_agents.lm.generation import generate
@@ -26,14 +27,14 @@ from sleepgym_agents.lm.model import LanguageModel
 from sleepgym_agents.lm.prompts import Prompter
 from sleepgym_agents.lm.scoring import score_continuations
 from sleepgym_agents.training.divergence import divergence
-from sleepgym_agents.training.optimise import Batch, Example, chain, collate, cross_entropy
-from sleepgym_agents.training.qa_generation import parse_items
+from sleepgym_agents.training.optimise import Batch, Example, collate, cross_entropy, pack_sequences
+from sleepgym_agents.training.qa_generation import parse_qa
 
-BELIEF = 0.5  # least probability of an answer that a model believes
+LEAST_CONFIDENCE = 0.5  # least probability of an answer that a model believes
 
 
 @dataclass(frozen=True)
-class RehearsalSettings:
+class RehearsalSettings(Settings):
     """How much of itself a model rehearses.
 
     Attributes:
@@ -50,7 +51,7 @@ class RehearsalSettings:
 
 
 @dataclass(frozen=True)
-class Recital:
+class RehearsalSample:
     """A sequence that the model wrote, and what it expected there.
 
     Attributes:
@@ -68,18 +69,18 @@ class MixedBatch:
 
     Attributes:
         new: What is to be learned.
-        recited: What is to be kept.
+        rehearsed_ids: What is to be kept.
         targets: The evening's log-probabilities, (recitals, length - 1, vocabulary).
         tokens: Real tokens of both.
     """
 
     new: Batch
-    recited: Batch
+    rehearsed_ids: Batch
     targets: Tensor
     tokens: int
 
 
-def openings(prompter: Prompter) -> list[list[int]]:
+def seed_prompts(prompter: Prompter) -> list[list[int]]:
     """What a model is given to begin with: a question after a dream's marker, and a document.
 
     A bare start is not enough: what a model writes first is then ruled by what is hardest to
@@ -93,14 +94,14 @@ def openings(prompter: Prompter) -> list[list[int]]:
     return [ids for ids in found if ids]
 
 
-def improvise(
+def sample_unconditional(
     lm: LanguageModel, begun: Sequence[list[int]], count: int, tokens: int, night: Night
 ) -> list[Example]:
     """Let the model write unasked, at temperature 1.
 
     Args:
         lm: The model as it is now.
-        begun: What it is given to begin with, in turn (see :func:`openings`).
+        begun: What it is given to begin with, in turn (see :func:`seed_prompts`).
         count: Sequences.
         tokens: Longest of them, what they are begun with aside.
         night: Its budget is asked first.
@@ -119,7 +120,9 @@ def improvise(
     return [Example.joined((prompt, 0.0), (text, 1.0)) for prompt, text in pairs]
 
 
-def recite(lm: LanguageModel, settings: RehearsalSettings, night: Night) -> list[Recital]:
+def sample_rehearsal(
+    lm: LanguageModel, settings: RehearsalSettings, night: Night
+) -> list[RehearsalSample]:
     """Let the model ask and answer itself, unasked, and note what it expected where it was sure.
 
     Args:
@@ -131,16 +134,16 @@ def recite(lm: LanguageModel, settings: RehearsalSettings, night: Night) -> list
         Chains of what the model believes; the sequences as they are where it believes nothing that
         it said; none where the budget does not allow all of them.
     """
-    asking = openings(lm.prompter)[:1]
-    said = improvise(lm, asking, settings.rehearsed, settings.rehearsed_tokens, night)
+    asking = seed_prompts(lm.prompter)[:1]
+    said = sample_unconditional(lm, asking, settings.rehearsed, settings.rehearsed_tokens, night)
     if not lm.affords(night, read=2 * sum(len(example.ids) for example in said)):
         return []
     rng = derive_rng(night.derive_seed("believed"))
-    recited = believed(lm, said, rng, settings.rehearsed_tokens) or said
-    return [Recital(example, _expected(lm, example)) for example in recited]
+    rehearsed_ids = filter_confident(lm, said, rng, settings.rehearsed_tokens) or said
+    return [RehearsalSample(example, _expected(lm, example)) for example in rehearsed_ids]
 
 
-def believed(
+def filter_confident(
     lm: LanguageModel, said: Sequence[Example], rng: np.random.Generator, tokens: int
 ) -> list[Example]:
     """What the model would say again: items in ``said`` whose answers it believes, chained anew.
@@ -157,7 +160,7 @@ def believed(
     """
     prompter = lm.prompter
     skipped = len(prompter.start)
-    said_pairs = {pair for e in said for pair in parse_items(prompter, e.ids[skipped:])}
+    said_pairs = {pair for e in said for pair in parse_qa(prompter, e.ids[skipped:])}
     pairs = sorted(said_pairs)
     asked = [prompter.question(question) for question, _ in pairs]
     answers = [prompter.answer(answer) for _, answer in pairs]
@@ -165,9 +168,9 @@ def believed(
     items = [
         Example.joined((question, 1.0), (answer, 1.0))
         for question, answer, score in zip(asked, answers, scored, strict=True)
-        if math.exp(sum(score.log_probabilities)) >= BELIEF
+        if math.exp(sum(score.log_probabilities)) >= LEAST_CONFIDENCE
     ]
-    return chain(items, prompter.start, rng, len(items), tokens)
+    return pack_sequences(items, prompter.start, rng, len(items), tokens)
 
 
 def _expected(lm: LanguageModel, example: Example) -> Tensor:
@@ -177,29 +180,31 @@ def _expected(lm: LanguageModel, example: Example) -> Tensor:
 
 def mix(
     steps: Sequence[Sequence[Example]],
-    recitals: Sequence[Recital],
+    episode_items: Sequence[RehearsalSample],
     count: int,
     rng: np.random.Generator,
-) -> list[tuple[Sequence[Example], list[Recital]]]:
+) -> list[tuple[Sequence[Example], list[RehearsalSample]]]:
     """Give every step its share of recitals; all are used before one is used again."""
     wanted = count * len(steps)
-    rounds = -(-wanted // len(recitals))
-    order = [i for _ in range(rounds) for i in rng.permutation(len(recitals))]
+    rounds = -(-wanted // len(episode_items))
+    order = [i for _ in range(rounds) for i in rng.permutation(len(episode_items))]
     return [
-        (step, [recitals[i] for i in order[k * count : (k + 1) * count]])
+        (step, [episode_items[i] for i in order[k * count : (k + 1) * count]])
         for k, step in enumerate(steps)
     ]
 
 
 def collate_mixed(
-    step: tuple[Sequence[Example], Sequence[Recital]], device: torch.device | str
+    step: tuple[Sequence[Example], Sequence[RehearsalSample]], device: torch.device | str
 ) -> MixedBatch:
     """One batch of a step that :func:`mix` made."""
-    examples, recitals = step
+    examples, episode_items = step
     new = collate(examples, device)
-    recited = collate([recital.example for recital in recitals], device)
-    targets = torch.nn.utils.rnn.pad_sequence([r.targets for r in recitals], batch_first=True)
-    return MixedBatch(new, recited, targets, new.tokens + recited.tokens)
+    rehearsed_ids = collate(
+        [verbatim_example.example for verbatim_example in episode_items], device
+    )
+    targets = torch.nn.utils.rnn.pad_sequence([r.targets for r in episode_items], batch_first=True)
+    return MixedBatch(new, rehearsed_ids, targets, new.tokens + rehearsed_ids.tokens)
 
 
 def rehearsing(
@@ -208,8 +213,8 @@ def rehearsing(
     """The loss on new material plus ``weight`` times the recitals' mean KL to the evening."""
 
     def mixed(model: torch.nn.Module, batch: MixedBatch) -> Tensor:
-        logits = model(input_ids=batch.recited.ids, use_cache=False).logits[:, :-1]
-        counted = batch.recited.weights[:, 1:] > 0
+        logits = model(input_ids=batch.rehearsed_ids.ids, use_cache=False).logits[:, :-1]
+        counted = batch.rehearsed_ids.weights[:, 1:] > 0
         student = logits[counted].float().log_softmax(-1)
         kept = divergence(batch.targets[counted], student, "forward").mean()
         return loss(model, batch.new) + weight * kept

@@ -12,7 +12,7 @@ from sleepgym_agents.lm.prompts import Prompter
 Pair = tuple[str, str]
 
 
-def dream(
+def generate_qa(
     lm: LanguageModel,
     contexts: Sequence[Sequence[Sequence[int]]],
     *,
@@ -42,16 +42,18 @@ def dream(
     written = generate(
         lm, prompts, tokens, temperature=temperature, seed=seed, stop_at_answer=False
     )
-    return [parse_items(prompter, ids) for ids in written]
+    return [parse_qa(prompter, ids) for ids in written]
 
 
-def alone_and_together(parts: Sequence[Sequence[int]], count: int) -> list[list[Sequence[int]]]:
+def single_and_joint_contexts(
+    parts: Sequence[Sequence[int]], count: int
+) -> list[list[Sequence[int]]]:
     """Contexts for so many chains: half of them one text each, in turn, the others all texts."""
     alone = [[parts[i % len(parts)]] for i in range(count // 2)]
     return [*alone, *[list(parts)] * (count - len(alone))]
 
 
-def parse_items(prompter: Prompter, ids: Sequence[int]) -> list[Pair]:
+def parse_qa(prompter: Prompter, ids: Sequence[int]) -> list[Pair]:
     """The (question, answer) items in what was written after the dream marker."""
     form = prompter.format
     text = prompter.tokenizer.decode(ids, clean_up_tokenization_spaces=False)

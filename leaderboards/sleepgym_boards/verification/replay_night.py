@@ -59,7 +59,7 @@ class Outcome:
     morning: tuple[str, ...] = ()
 
 
-def live_again(run: Run, night: int, board: Board, data: Path | None = None) -> Outcome:
+def replay_night(run: Run, night: int, board: Board, data: Path | None = None) -> Outcome:
     """Live the days of a run up to a night again, and sit its morning exam.
 
     Raises:
@@ -84,7 +84,7 @@ def live_again(run: Run, night: int, board: Board, data: Path | None = None) -> 
 def _live_day(scene: Scene, folder: str) -> Outcome:
     """In a fresh process: live until bedtime, sleep, and leave the state in ``folder``."""
     _block(scene.blocked)
-    agent, answers, cost, kept = scene.spec.make_agent(), (), {}, {}
+    agent, answers, cost, kept = scene.spec.upgraded().make_agent(), (), {}, {}
     for index, (name, observation, recorded) in enumerate(scene.phases):
         agent.hear(observation)
         if index == scene.live:
@@ -104,7 +104,7 @@ def _live_day(scene: Scene, folder: str) -> Outcome:
             kept = {"state_digest": digest, "state_bytes": size_bytes, **kinds}
             kept["added_parameters"] = agent.added_parameters
             if index < len(scene.phases) - 1:
-                agent = scene.spec.make_agent()
+                agent = scene.spec.upgraded().make_agent()
                 agent.load(state)
                 shutil.rmtree(state)
     return Outcome(answers, cost, kept)
@@ -113,7 +113,7 @@ def _live_day(scene: Scene, folder: str) -> Outcome:
 def _sit_morning(scene: Scene, folder: str) -> tuple[str, ...]:
     """In a fresh process: load the state of the last night and answer."""
     _block(scene.blocked)
-    agent = scene.spec.make_agent()
+    agent = scene.spec.upgraded().make_agent()
     (state,) = Path(folder).iterdir()
     agent.load(state)
     return _sealed_answers(agent, scene.phases[0][1])

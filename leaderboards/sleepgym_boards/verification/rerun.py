@@ -26,7 +26,7 @@ from sleepgym.runs.state import KINDS
 from sleepgym_boards.board import Board
 from sleepgym_boards.submission.schema import Ledger, PhaseRecord, Run, kept_text
 from sleepgym_boards.verification.regrading import rebuild
-from sleepgym_boards.verification.replay_night import Outcome, live_again, places
+from sleepgym_boards.verification.replay_night import Outcome, places, replay_night
 
 SCORE_TOLERANCE = 0.1  # of the mean score of an exam
 COST_TOLERANCE = 0.25  # of tokens, operations, parameters and bytes
@@ -44,7 +44,7 @@ def rerun(
     problems, drawn = [], []
     for run, night in chosen:
         try:
-            found, same = compare(run, night, live_again(run, night, board, data), board, data)
+            found, same = compare(run, night, replay_night(run, night, board, data), board, data)
         except AgentError as error:
             found, same = [str(error)], False
         problems += [f"seed {run.seed}, night {night}: {problem}" for problem in found]

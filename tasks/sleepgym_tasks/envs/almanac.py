@@ -14,6 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from annotated_types import Ge, Interval
 
+from sleepgym import Settings
 from sleepgym.core import grading
 from sleepgym.core.family import TaskFamily
 from sleepgym.core.types import Stream
@@ -34,7 +35,7 @@ Kind = Literal[
 
 
 @dataclass(frozen=True)
-class AlmanacConfig:
+class AlmanacConfig(Settings):
     """Settings of :class:`Almanac`.
 
     Attributes:
@@ -70,6 +71,7 @@ class AlmanacConfig:
     unseen_passages: Share = 0.1
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.facts_max < self.facts_min:
             raise ValueError(f"facts_max={self.facts_max} is below facts_min={self.facts_min}")
 

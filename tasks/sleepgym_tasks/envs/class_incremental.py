@@ -15,6 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge
 
+from sleepgym import Settings
 from sleepgym.core import grading
 from sleepgym.core.errors import BadSetting
 from sleepgym.core.family import TaskFamily
@@ -28,7 +29,7 @@ Dataset = Literal["clinc150", "banking77", "dbpedia", "dbpedia14", "invented"]
 
 
 @dataclass(frozen=True)
-class ClassIncrementalConfig:
+class ClassIncrementalConfig(Settings):
     """Settings of :class:`ClassIncremental`.
 
     Attributes:
@@ -56,6 +57,7 @@ class ClassIncrementalConfig:
     out_of_scope: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.out_of_scope and self.dataset != "clinc150":
             raise ValueError(f"out_of_scope needs dataset=clinc150, not {self.dataset}")
 

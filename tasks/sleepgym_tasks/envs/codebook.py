@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from annotated_types import Ge
 
+from sleepgym import Settings
 from sleepgym.core import grading
 from sleepgym.core.family import TaskFamily
 from sleepgym.core.settings import plain
@@ -22,7 +23,7 @@ Family = Literal["list1", "list2", "string", "map", "intent"]
 
 
 @dataclass(frozen=True)
-class CodebookConfig:
+class CodebookConfig(Settings):
     """Settings of :class:`Codebook`.
 
     Attributes:
@@ -45,6 +46,7 @@ class CodebookConfig:
     classes: Annotated[int, Ge(2)] = 3
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.families:
             raise ValueError(f"families is empty: name some of {', '.join(get_args(Family))}")
 

@@ -16,6 +16,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge
 
+from sleepgym import Settings
 from sleepgym.core import grading
 from sleepgym.core.errors import BadData, BadSetting
 from sleepgym.core.family import TaskFamily
@@ -38,7 +39,7 @@ _GRADES = {"f1": grading.f1, "exact": grading.exact_match}
 
 
 @dataclass(frozen=True)
-class SQuADConfig:
+class SQuADConfig(Settings):
     """Settings of :class:`SQuAD`.
 
     Attributes:

@@ -13,7 +13,7 @@ from sleepgym.core.errors import BadSetting
 from sleepgym.core.registry import agent_class
 from sleepgym.core.settings import build_config
 from sleepgym_agents.lm.checkpoints import named_weights
-from sleepgym_agents.stores.text_store import Memory, Note, passages, sentences
+from sleepgym_agents.stores.text_store import Note, TextStore, passages, sentences
 
 DOCUMENTS = (
     Document("Mira Tolwen was born in Oslo. She repairs old clocks.", "Mira Tolwen"),
@@ -35,14 +35,14 @@ NAMES = (
     *("seeding", "dreaming", "sleep"),
 )
 SLEEPERS = {
-    "chains": 2,
+    "samples": 2,
     "dream_tokens": 8,
     "epochs": 2,
     "rank": 4,
     "rehearsals": 2,
     "recollections": 1,
     "confidence": 0.0,
-    "name_nats": 0.0,
+    "min_entity_gain_nats": 0.0,
     "max_answer_tokens": 8,
 }
 QUICK = {
@@ -163,7 +163,7 @@ def test_retrieval_reads_its_best_hits_in_the_order_they_came():
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.text(max_size=40), max_size=12), st.integers(0, 300))
 def test_memory_is_never_over_budget(tmp_path_factory, texts, budget):
-    memory = Memory(budget)
+    memory = TextStore(budget)
     path = tmp_path_factory.mktemp("memory") / "memory.jsonl"
     memory.save(path)
     for i, text in enumerate(texts):
@@ -179,14 +179,14 @@ def test_memory_is_never_over_budget(tmp_path_factory, texts, budget):
     every = [Note(text, answer=text[:3] if i % 2 else None) for i, text in enumerate(texts)]
     every = [note for note in every if len(note.line) <= budget]
     assert kept == every[len(every) - len(kept) :]
-    loaded = Memory(budget)
+    loaded = TextStore(budget)
     loaded.load(path)
     assert list(loaded.notes) == kept
     assert list(loaded.search(" ".join(texts))) == list(memory.search(" ".join(texts)))
 
 
 def test_newer_notes_win_ties():
-    memory = Memory(1000)
+    memory = TextStore(1000)
     for answer in ("old", "new"):
         memory.add(Note("where is the key", answer=answer))
     assert [note.answer for note in memory.search("the key")] == ["new", "old"]

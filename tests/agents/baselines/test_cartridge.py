@@ -9,7 +9,7 @@ from sleepgym_agents.lm.checkpoints import named_weights
 DOCUMENT = Document("Mira Tolwen was born in Oslo. She repairs old clocks.", "Mira Tolwen")
 OTHER = Document("Ben Arruda keeps forty bees.", "Ben Arruda")
 PRACTICE = [(Question("the weather"), "weather"), (Question("send money"), "transfer")]
-QUICK = {"epochs": 2, "chains": 2, "dream_tokens": 16, "max_answer_tokens": 8}
+QUICK = {"epochs": 2, "samples": 2, "dream_tokens": 16, "max_answer_tokens": 8}
 
 
 def make(**values):
@@ -83,7 +83,7 @@ def test_training_changes_the_newest_prefix_only_and_learns():
     old = [p.clone() for p in agent.lm.prefixes.parameters()]
     wake(agent, OTHER)
     with agent.lm.without_prefixes():
-        targets = agent.lessons(agent.practised, night(agent))
+        targets = agent.examples(agent.practised, night(agent))
     log = agent.sleep(night(agent))
     assert [p.tokens for p in agent.lm.prefixes] == [30, 30]
     for before, p in zip(old, agent.lm.prefixes.parameters(), strict=False):

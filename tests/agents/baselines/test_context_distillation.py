@@ -8,7 +8,7 @@ from sleepgym_agents.lm.checkpoints import named_weights
 
 DOCUMENT = Document("Mira Tolwen was born in Oslo. She repairs old clocks.", "Mira Tolwen")
 PRACTICE = [(Question("the weather"), "weather"), (Question("send money"), "transfer")]
-QUICK = {"epochs": 2, "chains": 2, "dream_tokens": 16, "max_answer_tokens": 8}
+QUICK = {"epochs": 2, "samples": 2, "dream_tokens": 16, "max_answer_tokens": 8}
 
 
 def make(**values):
@@ -55,26 +55,26 @@ def test_the_teacher_reads_the_day_once_and_stays_the_evening_self():
     wake(agent)
     items = [(q.text, a) for q, a in PRACTICE]
     context = [i for part in agent.parts for i in part]
-    lessons = agent.lessons(items, night(agent))
-    for lesson, (question, answer) in zip(lessons, items, strict=True):
+    examples = agent.examples(items, night(agent))
+    for example, (question, answer) in zip(examples, items, strict=True):
         prompter = agent.lm.prompter
         item = prompter.demonstration(question, answer)
         ids = torch.tensor([[*prompter.start, *context, *item]])
         with torch.no_grad():
             logits = agent.lm.model(ids).logits[0, -len(item) : -1].log_softmax(-1)
-        torch.testing.assert_close(lesson.targets, logits, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(example.targets, logits, atol=1e-4, rtol=1e-4)
 
 
 def test_distillation_moves_the_closed_book_self_towards_the_open_book_self():
     agent = make(epochs=60, learning_rate=2e-3)
     wake(agent)
     items = [(q.text, a) for q, a in PRACTICE]
-    targets = agent.lessons(items, night(agent))
+    targets = agent.examples(items, night(agent))
     agent.sleep(night(agent))
     agent.parts = []
-    for lesson, now in zip(targets, agent.lessons(items, night(agent)), strict=True):
-        at = lesson.asked - 1
-        there, here = lesson.targets[at:], now.targets[at:]
+    for example, now in zip(targets, agent.examples(items, night(agent)), strict=True):
+        at = example.asked - 1
+        there, here = example.targets[at:], now.targets[at:]
         assert (there.exp() * (there - here)).sum(-1).mean() < 0.05
 
 

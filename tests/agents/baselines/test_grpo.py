@@ -8,7 +8,7 @@ import torch
 from sleepgym import Budget, Document, Night, Question
 from sleepgym.core.errors import BadSetting
 from sleepgym.core.settings import build_config
-from sleepgym_agents.baselines.self_study.grpo import Grpo, worth
+from sleepgym_agents.baselines.self_study.grpo import Grpo, answer_reward
 from sleepgym_agents.lm.checkpoints import named_weights
 
 PRACTICE = [(Question("red?"), "a"), (Question("blue?"), "b")]
@@ -36,9 +36,9 @@ def unchanged(agent, before):
 
 
 def test_worth_by_hand():
-    assert worth("Oslo", "oslo") == 1.0
-    assert worth("", "oslo") == 0.0
-    assert worth("oslx", "oslo") == pytest.approx(0.5 * 3 / 4)
+    assert answer_reward("Oslo", "oslo") == 1.0
+    assert answer_reward("", "oslo") == 0.0
+    assert answer_reward("oslx", "oslo") == pytest.approx(0.5 * 3 / 4)
 
 
 def test_a_stream_without_practice_gives_one_clear_line():
@@ -90,7 +90,7 @@ def test_it_keeps_to_its_budget():
 
 
 def test_weights_that_are_not_finite_restore_the_evening():
-    agent = make(learning_rate=1e39, warmup_share=0.0)
+    agent = make(learning_rate=1e39, warmup_ratio=0.0)
     before = weights(agent)
     wake(agent)
     log = agent.sleep(night(agent))

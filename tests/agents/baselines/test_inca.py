@@ -27,7 +27,7 @@ def night(agent):
     return Night(1, Budget(), 0, agent.meter)
 
 
-def teach(agent, labels=LABELS):
+def score_with_teacher(agent, labels=LABELS):
     pairs = [(Question(text, LABELS), label) for label in labels for text in TEXTS[label]]
     agent.practice([q for q, _ in pairs], [a for _, a in pairs])
 
@@ -56,7 +56,7 @@ def test_gaussians_equal_a_batch_reference_in_any_order():
 def test_nothing_of_the_language_model_is_trained(tmp_path):
     agent = make()
     before = {name: p.clone() for name, p in named_weights(agent.lm.model).items()}
-    teach(agent)
+    score_with_teacher(agent)
     agent.sleep(night(agent))
     agent.answer([Question("send the money", LABELS)])
     assert all(torch.equal(p, before[n]) for n, p in named_weights(agent.lm.model).items())
@@ -69,7 +69,7 @@ def test_nothing_of_the_language_model_is_trained(tmp_path):
 
 def test_the_gaussians_choose_the_candidates_and_the_prompt_shows_them():
     agent = make(candidates=2, examples=2)
-    teach(agent)
+    score_with_teacher(agent)
     asked = [Question("send my brother money", LABELS), Question("hello in french", LABELS[1:])]
     narrowed = agent._narrowed(asked)
     assert [question.choices[0] for question in narrowed] == ["transfer", "translate"]
@@ -86,7 +86,7 @@ def test_the_gaussians_choose_the_candidates_and_the_prompt_shows_them():
 
 def test_one_candidate_is_the_nearest_class():
     agent = make(candidates=1)
-    teach(agent)
+    score_with_teacher(agent)
     asked = [Question(text, LABELS) for label in LABELS for text in TEXTS[label]]
     nearest = [question.choices[0] for question in agent._narrowed(asked)]
     assert agent.answer(asked) == nearest
@@ -96,12 +96,12 @@ def test_one_candidate_is_the_nearest_class():
 
 def test_days_add_classes_and_the_order_of_days_does_not_matter(tmp_path):
     one, other = make(), make()
-    teach(one, LABELS[:2])
+    score_with_teacher(one, LABELS[:2])
     one.save(tmp_path)
     loaded = make()
     loaded.load(tmp_path)
-    teach(loaded, LABELS[2:])
-    teach(other, LABELS[2:] + LABELS[:2])
+    score_with_teacher(loaded, LABELS[2:])
+    score_with_teacher(other, LABELS[2:] + LABELS[:2])
     asked = [Question(text, LABELS) for label in LABELS for text in TEXTS[label]]
     assert [q.choices for q in loaded._narrowed(asked)] == [
         q.choices for q in other._narrowed(asked)

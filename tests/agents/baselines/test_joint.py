@@ -13,8 +13,8 @@ from sleepgym_agents.lm.model import LanguageModel
 QUICK = {
     "epochs": 1,
     "max_answer_tokens": 8,
-    "chains": 2,
-    "chain_tokens": 8,
+    "samples": 2,
+    "sample_tokens": 8,
     "rehearsed": 2,
     "rehearsed_tokens": 8,
     "rehearsed_batch": 2,
@@ -32,12 +32,12 @@ def night(agent, number=1, **limits):
 def dreaming(monkeypatch, read):
     """Dreams that ask for the last word of every document read; ``read`` notes what was read."""
 
-    def dream(lm, contexts, **_):
+    def generate_qa(lm, contexts, **_):
         texts = [[lm.prompter.tokenizer.decode(part).strip() for part in c] for c in contexts]
         read.append(texts)
         return [[(f"{text[:3]}?", text.rsplit(" ", 1)[1]) for text in c] for c in texts]
 
-    monkeypatch.setattr(joint, "dream", dream)
+    monkeypatch.setattr(joint, "generate_qa", generate_qa)
 
 
 def test_documents_are_dreamt_of_again_when_a_new_one_stands_beside_them(monkeypatch):
@@ -95,7 +95,7 @@ def test_all_material_is_kept_and_trained_on_anew_from_the_bare_model(monkeypatc
 
 def test_a_document_without_a_dream_is_learned_as_text(monkeypatch):
     agent = make()
-    monkeypatch.setattr(joint, "dream", lambda lm, contexts, **_: [[] for _ in contexts])
+    monkeypatch.setattr(joint, "generate_qa", lambda lm, contexts, **_: [[] for _ in contexts])
     agent.study([Document("Ben lives in Lagos", "Ben")])
     agent.sleep(night(agent))
     texts = [agent.lm.prompter.tokenizer.decode(e.ids) for e in agent._examples(agent.lm)]

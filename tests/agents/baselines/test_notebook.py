@@ -10,7 +10,7 @@ from sleepgym_agents.baselines import in_context
 from sleepgym_agents.baselines.text.notebook import Notebook, NotebookSettings
 from sleepgym_agents.stores.text_store import Note
 
-QUICK = {"max_answer_tokens": 8, "chains": 2, "chain_tokens": 40}
+QUICK = {"max_answer_tokens": 8, "samples": 2, "sample_tokens": 40}
 
 
 def make(**values):
@@ -22,7 +22,7 @@ def night(agent, number=1, **limits):
 
 
 def dreaming(monkeypatch, *pairs):
-    monkeypatch.setattr(in_context, "dream", lambda *_, **__: [list(pairs)])
+    monkeypatch.setattr(in_context, "generate_qa", lambda *_, **__: [list(pairs)])
 
 
 @settings(max_examples=25, deadline=None)
@@ -36,13 +36,13 @@ def test_never_over_budget_and_the_newest_stay(tmp_path_factory, nights, budget)
         agent._write(notes)
         written = [note for note in written if note not in notes] + list(dict.fromkeys(notes))
         agent.save(path)
-        assert (path / "memory.jsonl").stat().st_size == agent.memory.size_bytes <= budget
-        kept = list(agent.memory.notes)
+        assert (path / "memory.jsonl").stat().st_size == agent.store.size_bytes <= budget
+        kept = list(agent.store.notes)
         assert kept == written[len(written) - len(kept) :]
     other = make(store_bytes=budget)
     if nights:
         other.load(path)
-        assert other.memory.notes == agent.memory.notes
+        assert other.store.notes == agent.store.notes
 
 
 def test_what_the_model_dreams_is_what_it_reads(monkeypatch, tmp_path):
@@ -70,7 +70,7 @@ def test_the_newer_of_two_notes_is_read_last(monkeypatch):
         dreaming(monkeypatch, ("Where does Ben live?", town))
         agent.study([Document("Ben moved.")])
         agent.sleep(night(agent, day))
-    assert [note.text[21:] for note in agent.memory.notes] == ["Oslo.", "Lagos."]
+    assert [note.text[21:] for note in agent.store.notes] == ["Oslo.", "Lagos."]
     texts = [agent.lm.prompter.tokenizer.decode(part) for part in agent.context(Question("Ben"))]
     assert [text[21:].strip() for text in texts] == ["Oslo.", "Lagos."]
 
@@ -89,4 +89,4 @@ def test_without_budget_only_practice_is_noted():
     agent.practice([Question("send money")], ["pay"])
     log = agent.sleep(night(agent, night_generated_tokens=79))
     assert log == {"stopped_by_budget": 1.0, "written": 1.0, "notes": 1.0}
-    assert list(agent.memory.notes) == [Note("send money", answer="pay")]
+    assert list(agent.store.notes) == [Note("send money", answer="pay")]

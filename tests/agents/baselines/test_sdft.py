@@ -5,13 +5,19 @@ import torch
 
 from sleepgym import Budget, Document, Night, Question
 from sleepgym.core.settings import build_config
-from sleepgym_agents.baselines.self_study.sdft import Opsd, Sdft, follow, roll_up, self_distillation
+from sleepgym_agents.baselines.self_study.sdft import (
+    Opsd,
+    Sdft,
+    ema_update,
+    sample_rollouts,
+    self_distillation,
+)
 from sleepgym_agents.lm.checkpoints import named_weights
 from sleepgym_agents.lm.model import LanguageModel
 
 DOCUMENT = Document("Mira Tolwen was born in Oslo. She repairs old clocks.", "Mira Tolwen")
 PRACTICE = [(Question("the weather"), "weather"), (Question("send money"), "transfer")]
-QUICK = {"epochs": 2, "chains": 2, "dream_tokens": 16, "max_answer_tokens": 8, "rank": 0}
+QUICK = {"epochs": 2, "samples": 2, "dream_tokens": 16, "max_answer_tokens": 8, "rank": 0}
 
 
 def make(cls=Sdft, **values):
@@ -74,7 +80,7 @@ def test_loss_and_gradients_equal_trl(kind, beta, alpha, temperature, tmp_path):
     context = prompter.document(DOCUMENT)
     prompts = [[*prompter.start, *prompter.question(q)] for q in ("where", "what is it", "why")]
     replies = [prompter.answer("Oslo"), prompter.encode("clocks of"), prompter.answer("x")]
-    batch = roll_up(student, teacher, prompts, replies, context, temperature)
+    batch = sample_rollouts(student, teacher, prompts, replies, context, temperature)
     ours = self_distillation(student.model, batch, kind, beta, temperature)
     ours.backward()
 
@@ -124,10 +130,10 @@ def test_the_student_samples_without_the_day_and_learns(monkeypatch):
 def test_the_teacher_stays_or_follows():
     one, two = (LanguageModel.load("scratch", seed=s).model for s in (2, 3))
     start = copy.deepcopy(one)
-    follow(one, two, 0.0)
+    ema_update(one, two, 0.0)
     for p, q in zip(one.parameters(), start.parameters(), strict=True):
         assert torch.equal(p, q)
-    follow(one, two, 0.25)
+    ema_update(one, two, 0.25)
     pairs = zip(one.parameters(), start.parameters(), two.parameters(), strict=True)
     for p, old, new in pairs:
         torch.testing.assert_close(p, 0.75 * old + 0.25 * new)

@@ -3,12 +3,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from expert_models import make_memory
-from sleepgym_agents.experts.entity_names import find_names, split_words
+from sleepgym_agents.experts.entity_names import find_entity_names, split_words
 from sleepgym_agents.lm.model import LanguageModel
 from sleepgym_agents.lm.prompts import Prompter, PromptFormat
 from sleepgym_agents.lm.scratch import SCRATCH_FORMAT, byte_tokenizer
-from sleepgym_agents.sleep.consolidation_data import tell_names
-from sleepgym_agents.training.distillation import teach
+from sleepgym_agents.sleep.consolidation_data import detect_entities
+from sleepgym_agents.training.distillation import score_with_teacher
 
 TOKENIZER = byte_tokenizer()
 
@@ -49,7 +49,9 @@ def found(questions, told, nats=6.0, **known):
     for ids, own in zip(texts, told, strict=True):
         split = split_words(ids, TOKENIZER)
         gaps.append([own.get(TOKENIZER.decode(w), 0.0) / len(w) for w in split for _ in w])
-    return {TOKENIZER.decode(name) for name in find_names(texts, gaps, TOKENIZER, nats, **known)}
+    return {
+        TOKENIZER.decode(name) for name in find_entity_names(texts, gaps, TOKENIZER, nats, **known)
+    }
 
 
 def test_names_are_what_the_context_made_likely():
@@ -99,17 +101,20 @@ def test_names_are_sought_in_the_question_itself(form, begin, monkeypatch):
     memory = make_memory(
         LanguageModel(LanguageModel.load("scratch").model, Prompter(form, TOKENIZER))
     )
-    lessons = teach(memory.lm, [("who is Ada?", "x"), ("is it", "y")], encode(" Ada is in."))
-    bare = teach(memory.lm, [lesson.pair for lesson in lessons])
+    examples = score_with_teacher(
+        memory.lm, [("who is Ada?", "x"), ("is it", "y")], encode(" Ada is in.")
+    )
+    bare = score_with_teacher(memory.lm, [example.pair for example in examples])
     seen = []
     monkeypatch.setattr(
-        "sleepgym_agents.sleep.consolidation_data.find_names", lambda *args: seen.extend(args)
+        "sleepgym_agents.sleep.consolidation_data.find_entity_names",
+        lambda *args: seen.extend(args),
     )
-    tell_names(memory, lessons, encode(" Ada is in."), bare[1:], 3.0)
+    detect_entities(memory, examples, encode(" Ada is in."), bare[1:], 3.0)
     texts, gaps, _, nats, context, common = seen
     assert [TOKENIZER.decode(ids) for ids in texts] == ["who is Ada?", "is it"]
     assert {TOKENIZER.decode(word) for word in common} == {"is", " it"}
     assert (nats, context) == (3.0, encode(" Ada is in."))
-    for lesson, alone, text, gap in zip(lessons, bare, texts, gaps, strict=True):
-        told = (lesson.likelihoods - alone.likelihoods)[begin - 1 :][: len(text)]
+    for example, alone, text, gap in zip(examples, bare, texts, gaps, strict=True):
+        told = (example.likelihoods - alone.likelihoods)[begin - 1 :][: len(text)]
         assert gap == pytest.approx(told.tolist(), abs=1e-4)

@@ -73,10 +73,10 @@ def test_without_an_active_expert_nothing_changes(router):
     assert equal(everything(lm), bare)  # before the first unlocking
     memory.unlock()
     texts = [lm.prompter.question(text) for text in TEXTS]
-    memory.introduce(PLACE, [tuple(lm.prompter.encode("it"))], texts)
+    memory.assign_entities(PLACE, [tuple(lm.prompter.encode("it"))], texts)
     assert equal(everything(lm), bare)  # unlocked, still zero
     fill(memory, PLACE)
-    with memory.without(PLACE):
+    with memory.masked(PLACE):
         assert equal(everything(lm), bare)
     assert not equal(everything(lm), bare)
     memory.reset(PLACE)
@@ -96,7 +96,7 @@ def test_families_before_the_first_unlocking(family):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_night_of_seeding_in_every_family(family, tmp_path):
-    values = {"chains": 2, "dream_tokens": 16, "epochs": 2, "rank": 4, "max_answer_tokens": 4}
+    values = {"samples": 2, "dream_tokens": 16, "epochs": 2, "rank": 4, "max_answer_tokens": 4}
     values |= {"confidence": 0.0, "rehearsals": 2, "on_policy_every": 2}
     values["router"] = "always"  # a random model is as sure of a name unread
     config = build_config(Seeding.Config, values, "seeding")
@@ -177,8 +177,8 @@ def test_slots_grow_and_are_used_again():
     again = memory.experts((0, 1))[0].state_dict()
     assert all(torch.equal(again[name], first[name]) for name in first)
     others = make_memory(slots=8, windows=(2,))  # first weights do not depend on the allocation
-    for place in memory.unlocked:
-        for mine, theirs in zip(memory.experts(place), others.experts(place), strict=True):
+    for expert_id in memory.unlocked:
+        for mine, theirs in zip(memory.experts(expert_id), others.experts(expert_id), strict=True):
             assert torch.equal(mine.gate, theirs.gate)
     assert not torch.equal(memory.experts((0, 0))[0].gate, memory.experts((0, 1))[0].gate)
     assert not torch.equal(memory.experts((0, 0))[0].gate, memory.experts((0, 0))[1].gate)
@@ -217,18 +217,18 @@ def test_also_speaks_where_any_would():
     lm = memory.lm
     for _ in range(2):
         memory.unlock()
-    memory.introduce(PLACE, [tuple(lm.prompter.encode("Ada"))], [])
+    memory.assign_entities(PLACE, [tuple(lm.prompter.encode("Ada"))], [])
     fill(memory, PLACE, 1)
     fill(memory, (0, 1), 2)
     ids = lm.prompter.prompt("who is Ada to you?")
     begun = len(lm.prompter.prompt("who is Ada")) - 2  # before the answer's marker, the last letter
     bare = make_memory().lm
-    with memory.also((0, 1)):
+    with memory.force_active((0, 1)):
         both = logits(lm, ids)
-        with memory.without(PLACE, (0, 1)):
+        with memory.masked(PLACE, (0, 1)):
             free = logits(lm, ids)
     one = logits(lm, ids)
-    with memory.without(PLACE):
+    with memory.masked(PLACE):
         assert torch.equal(logits(lm, ids), logits(bare, ids))
     for found in (both, free, one):
         assert torch.equal(found[:begun], logits(bare, ids)[:begun])

@@ -3,14 +3,14 @@ import torch
 
 from sleepers import a_night, make, night, nothing, replace_what_is_written, state
 from sleepgym.core.errors import BadSetting
-from sleepgym_agents.sleep.expert_distillation import distil
+from sleepgym_agents.sleep.expert_distillation import distil_into_expert
 
 
 @pytest.fixture(autouse=True)
 def _dreamt(monkeypatch):
     replace_what_is_written(monkeypatch)
-    story = {"Mira Tolwen": "Mira Tolwen was born in Oslo."}
-    monkeypatch.setattr("sleepgym_agents.sleep.seeding.tell_stories", lambda *_: story)
+    episode = {"Mira Tolwen": "Mira Tolwen was born in Oslo."}
+    monkeypatch.setattr("sleepgym_agents.sleep.seeding.recall_episodes", lambda *_: episode)
 
 
 def test_levels_are_consolidated_before_they_are_reset(monkeypatch):
@@ -18,15 +18,17 @@ def test_levels_are_consolidated_before_they_are_reset(monkeypatch):
     calls = []
     reset = agent.memory.reset
     monkeypatch.setattr(
-        agent.memory, "reset", lambda place: (calls.append(("reset", place)), reset(place))
+        agent.memory,
+        "reset",
+        lambda expert_id: (calls.append(("reset", expert_id)), reset(expert_id)),
     )
 
-    def watched(memory, place, *args):
-        calls.append(("learn", place))
+    def watched(memory, expert_id, *args):
+        calls.append(("learn", expert_id))
         calls.append(("silent", set(memory.mask)))
-        return distil(memory, place, *args)
+        return distil_into_expert(memory, expert_id, *args)
 
-    monkeypatch.setattr("sleepgym_agents.sleep.seeding.distil", watched)
+    monkeypatch.setattr("sleepgym_agents.sleep.seeding.distil_into_expert", watched)
     logs = [a_night(agent, number) for number in (1, 2, 3, 4)]
     counts = [[log[f"experts_level_{level}"] for level in (1, 2, 3)] for log in logs]
     assert counts == [[1, 0, 0], [0, 1, 0], [1, 1, 0], [0, 0, 1]]
@@ -35,7 +37,7 @@ def test_levels_are_consolidated_before_they_are_reset(monkeypatch):
     at = calls.index(("learn", (1, 0)))
     fast = {(0, 0), (0, 1)}
     assert calls[at + 1] == ("silent", fast)
-    assert calls[at + 2 : at + 4] == [("reset", place) for place in sorted(fast)]
+    assert calls[at + 2 : at + 4] == [("reset", expert_id) for expert_id in sorted(fast)]
     assert calls[-5:] == [
         ("reset", (0, 1)),
         ("learn", (2, 0)),
@@ -46,7 +48,7 @@ def test_levels_are_consolidated_before_they_are_reset(monkeypatch):
     assert agent.memory.unlocked == [(2, 0)]
     assert set(agent.memory.router.table.values()) == {((2, 0),)}
     assert not agent.memory.is_blank((2, 0))
-    assert all(agent.memory.is_blank(place) for place in fast)
+    assert all(agent.memory.is_blank(expert_id) for expert_id in fast)
 
 
 @pytest.mark.parametrize("spoilt", ["nan", "budget", "nothing to say"])
@@ -57,7 +59,7 @@ def test_a_level_that_cannot_be_consolidated_stays(spoilt, tmp_path, monkeypatch
     if spoilt == "nan":
         monkeypatch.setattr("torch.nn.utils.clip_grad_norm_", lambda *_: torch.tensor(float("nan")))
     if spoilt == "nothing to say":
-        monkeypatch.setattr("sleepgym_agents.sleep.seeding.tell_stories", lambda *_: {})
+        monkeypatch.setattr("sleepgym_agents.sleep.seeding.recall_episodes", lambda *_: {})
     limits = {"night_train_tokens": 60} if spoilt == "budget" else {}
     log = agent.sleep(night(agent, 2, **limits))
     assert nothing(agent, log) == {"nothing_merged": 1.0}

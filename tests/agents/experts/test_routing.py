@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from expert_models import asked, logits, make_memory, speaking
 from sleepgym import Document
-from sleepgym_agents.experts.entity_router import Names
+from sleepgym_agents.experts.entity_router import EntityRouter
 from sleepgym_agents.experts.routing import PAD, SAME, Always, Markers
 from sleepgym_agents.experts.state_routers import Gate, Keys
 from sleepgym_agents.lm.generation import generate
@@ -19,33 +19,35 @@ TABLE = {(5, 6): (A,), (6,): (B,), (5, 6, 7): (A, C), (8,): (C,)}
 
 
 def names_router(table=None, markers=MARKERS):
-    router = Names(markers)
-    for place in (A, B, C):
-        router.unlock(place)
-    for name, voice in (TABLE if table is None else table).items():
-        for place in voice:
-            router.learn([name], place)
+    router = EntityRouter(markers)
+    for expert_id in (A, B, C):
+        router.unlock(expert_id)
+    for name, expert_set in (TABLE if table is None else table).items():
+        for expert_id in expert_set:
+            router.learn([name], expert_id)
     return router
 
 
 def dense(gates, shape):
-    return {place: gates.get(place, torch.zeros(shape)).tolist() for place in (A, B, C)}
+    return {expert_id: gates.get(expert_id, torch.zeros(shape)).tolist() for expert_id in (A, B, C)}
 
 
 def by_hand(row, table=TABLE):
     """Who speaks at each token of one row, as the docstrings tell it."""
-    is_open, voice, out = False, (), []
+    is_open, expert_set, out = False, (), []
     for at, token in enumerate(row):
         if token in (1, 2, 3):
-            is_open, voice = token == 1, ()
+            is_open, expert_set = token == 1, ()
         elif token == 4:  # an answer begins: whoever is named in it, the voice stays
             is_open = False
         else:
             ends = [n for n in table if tuple(row[max(0, at + 1 - len(n)) : at + 1]) == n]
             if is_open and ends:
-                voice = table[max(ends, key=len)]
-        out.append(voice)
-    return {place: [float(place in voice) for voice in out] for place in (A, B, C)}
+                expert_set = table[max(ends, key=len)]
+        out.append(expert_set)
+    return {
+        expert_id: [float(expert_id in expert_set) for expert_set in out] for expert_id in (A, B, C)
+    }
 
 
 rows = st.lists(st.lists(st.integers(1, 9), min_size=12, max_size=12), min_size=1, max_size=3)
@@ -59,19 +61,19 @@ def test_names_in_one_pass_and_in_pieces_by_hand(found, sizes):
     whole, end = router.route(ids, states, None)
     wanted = [by_hand(row) for row in found]
     whole = dense(whole, ids.shape)
-    assert whole == {place: [row[place] for row in wanted] for place in (A, B, C)}
-    trail, at, pieces = None, 0, {place: [[] for _ in found] for place in (A, B, C)}
+    assert whole == {expert_id: [row[expert_id] for row in wanted] for expert_id in (A, B, C)}
+    router_state, at, pieces = None, 0, {expert_id: [[] for _ in found] for expert_id in (A, B, C)}
     for size in [*sizes, 12]:
         piece = ids[:, at : at + size]
         if piece.shape[1]:
-            gates, trail = router.route(piece, states[:, at : at + size], trail)
-            for place, values in dense(gates, piece.shape).items():
-                for row, more in zip(pieces[place], values, strict=True):
+            gates, router_state = router.route(piece, states[:, at : at + size], router_state)
+            for expert_id, values in dense(gates, piece.shape).items():
+                for row, more in zip(pieces[expert_id], values, strict=True):
                     row.extend(more)
         at += size
     assert pieces == whole
-    assert torch.equal(trail.speaker, end.speaker)
-    assert torch.equal(trail.open, end.open)
+    assert torch.equal(router_state.active, end.active)
+    assert torch.equal(router_state.in_item, end.in_item)
 
 
 @settings(deadline=None, max_examples=30)
@@ -83,17 +85,19 @@ def test_names_in_one_pass_and_in_pieces_by_hand(found, sizes):
 def test_padded_rows_leave_and_share_a_beginning(begun, others, order):
     router = names_router()
     ids = torch.tensor([begun])
-    _, trail = router.route(ids, torch.zeros(*ids.shape, 1), None)  # shared by the batch
+    _, router_state = router.route(ids, torch.zeros(*ids.shape, 1), None)  # shared by the batch
     length = max(map(len, others))
     more = torch.tensor([[PAD] * (length - len(row)) + row for row in others])
-    gates, trail = router.route(more, torch.zeros(*more.shape, 1), trail)
+    gates, router_state = router.route(more, torch.zeros(*more.shape, 1), router_state)
     for i, row in enumerate(others):
-        for place, spoken in by_hand(begun + row).items():
-            found = dense(gates, more.shape)[place][i]
+        for expert_id, spoken in by_hand(begun + row).items():
+            found = dense(gates, more.shape)[expert_id][i]
             assert found[length - len(row) :] == spoken[len(begun) :]
     kept = [i % len(others) for i in order]
     last = torch.tensor([[9]] * len(kept))
-    gates, _ = router.route(last, torch.zeros(*last.shape, 1), trail.rows(torch.tensor(kept)))
+    gates, _ = router.route(
+        last, torch.zeros(*last.shape, 1), router_state.rows(torch.tensor(kept))
+    )
     wanted = [by_hand([*begun, *others[i], 9]) for i in kept]
     assert dense(gates, last.shape) == {p: [row[p][-1:] for row in wanted] for p in (A, B, C)}
 
@@ -109,12 +113,12 @@ def test_who_knows_a_name():
     assert router.table[5, 6, 7] == (A, C)
     router.learn([(5, 6), (5, 6)], C)
     assert router.table[5, 6] == (A, C)
-    assert router.names_of([A]) == [(5, 6), (5, 6, 7)]
-    assert router.names_of([B, C]) == [(5, 6), (5, 6, 7), (6,), (8,)]
+    assert router.entities_of([A]) == [(5, 6), (5, 6, 7)]
+    assert router.entities_of([B, C]) == [(5, 6), (5, 6, 7), (6,), (8,)]
     assert router.mentioned([1, 5, 6, 9, 8]) == [(5, 6), (6,), (8,)]
     router.forget(C)
     assert router.table == {(5, 6): (A,), (6,): (B,), (5, 6, 7): (A,)}
-    assert router.places == [A, B]
+    assert router.expert_ids == [A, B]
 
 
 def test_always_and_nobody():
@@ -128,8 +132,8 @@ def test_always_and_nobody():
 
 def test_keys_threshold_and_forgetting():
     router = Keys(MARKERS, 0.9, 2)
-    for place in (A, B, C):
-        router.unlock(place)
+    for expert_id in (A, B, C):
+        router.unlock(expert_id)
     ids = torch.tensor([[1, 9, 9, 9]])
     states = torch.tensor([[[1.0, 0.0], [2.0, 0.0], [1.0, 0.8], [0.0, 1.0]]])
     assert router.match(ids, states).tolist() == [[SAME] * 4]
@@ -143,7 +147,7 @@ def test_keys_threshold_and_forgetting():
     router.learn(torch.tensor([[1.0, 0.1]]), C)  # nearly A's first key: the newer expert has it
     assert router.owners.tolist() == [0, 1, 2]
     router.forget(A)
-    assert (router.places, router.owners.tolist()) == ([B, C], [0, 1])
+    assert (router.expert_ids, router.owners.tolist()) == ([B, C], [0, 1])
     assert router.match(ids, states).tolist() == [[1, 1, SAME, 0]]
     router.learn(torch.empty(0, 2), B)
     assert len(router.keys) == 2
@@ -174,7 +178,7 @@ def test_decoding_equals_one_pass(router):
         for ids, more in zip(group, written, strict=True):
             steps = logits(lm, [*ids, *more])[len(ids) - 1 : -1]
             assert steps.argmax(-1).tolist() == more
-        with memory.without(*memory.unlocked):
+        with memory.masked(*memory.unlocked):
             assert generate(lm, group, 12, stop_at_answer=False) != written
         padded, real = left_padded(group, "cpu")
         theirs = lm.model.generate(
@@ -220,7 +224,7 @@ def test_silence_outside_of_items():
 def test_plain_prompts_have_items_too():
     prompter = Prompter(PromptFormat(), byte_tokenizer())  # no markers: "Question: ...\nAnswer:"
     memory = make_memory(LanguageModel(LanguageModel.load("scratch").model, prompter))
-    memory.introduce(memory.unlock(), [tuple(prompter.encode("Ada"))], [])
+    memory.assign_entities(memory.unlock(), [tuple(prompter.encode("Ada"))], [])
     document = prompter.document(Document("Ada met Bo.", "Ada"))
     ids = [*prompter.start, *document, *prompter.demonstration("Is Ada in?", "no")]
     known = len(ids)

@@ -17,7 +17,7 @@ def lm():
     model = LanguageModel.load("scratch", seed=1)
     prompter = model.prompter
     parts = ((prompter.prompt("a"), 0.0), (prompter.answer("cw label"), 1.0))
-    settings = TrainingSettings(learning_rate=3e-3, warmup_share=0.0)
+    settings = TrainingSettings(learning_rate=3e-3, warmup_ratio=0.0)
     night = Night(1, Budget(), 0, model.meter)
     optimise(model, [[Example.joined(*parts)]] * 30, settings, night)
     return model

@@ -25,9 +25,9 @@ from sleepgym_agents.sleep.dreamer import Dreamer, base_digest, dreaming_with
 from sleepgym_agents.sleep.dreaming import Dreaming, DreamingSettings
 from sleepgym_agents.sleep.seeding import Seeding, SeedingSettings
 from sleepgym_agents.training.optimise import Example, collate, cross_entropy
-from sleepgym_agents.training.qa_generation import dream
+from sleepgym_agents.training.qa_generation import generate_qa
 
-QUICK = {"chains": 1, "dream_tokens": 8, "rank": 4, "rehearsals": 2, "slots": 2, "epochs": 1}
+QUICK = {"samples": 1, "dream_tokens": 8, "rank": 4, "rehearsals": 2, "slots": 2, "epochs": 1}
 OPEN = {**QUICK, "confidence": 0.0, "router": "always", "on_policy_every": 0}
 HARD = DreamerTraining(learning_rate=1e-2, epochs=20, rank=4, alpha=8.0)
 
@@ -48,7 +48,7 @@ def lm():
 
 
 @pytest.fixture
-def chains(monkeypatch):
+def samples(monkeypatch):
     """Chains that the scratch model would never write, and what wrote them."""
     asked: list = []
 
@@ -57,15 +57,15 @@ def chains(monkeypatch):
         asked.append((lm, prompts, seed, [n for n, _ in lm.model.named_parameters()]))
         return [form(f"<q>Who is {seed % 97} {i}?<a>Bo{i}<end>") for i in range(len(prompts))]
 
-    monkeypatch.setattr(dream_trials, "write_chains", write)
+    monkeypatch.setattr(dream_trials, "write_samples", write)
     return asked
 
 
 @pytest.fixture
-def trained(tmp_path, chains, monkeypatch):
+def trained(tmp_path, samples, monkeypatch):
     """A dreamer of one round in which the second dream tried was rewarded."""
 
-    def gains(memory, place, dreams, exam, **options):
+    def gains(memory, expert_id, dreams, exam, **options):
         return [float(i == 1) for i in range(len(dreams))]
 
     monkeypatch.setattr(dream_trials, "reward", gains)
@@ -79,7 +79,7 @@ def losses(lm, trial, dreamer=None):
         return float(cross_entropy(lm.model, batch))
 
 
-def test_rewarded_dreams_and_no_others_are_learned(trained, chains, lm, monkeypatch):
+def test_rewarded_dreams_and_no_others_are_learned(trained, samples, lm, monkeypatch):
     card = json.loads((trained / "dreamer.json").read_text())
     assert card["seeds"] == [3]
     assert card["base"] == base_digest(lm.model)
@@ -93,11 +93,11 @@ def test_rewarded_dreams_and_no_others_are_learned(trained, chains, lm, monkeypa
         return fine_tune(lm, rewarded, *args)
 
     monkeypatch.setattr(dreamer_training, "fine_tune", spy)
-    before = len(chains)
+    before = len(samples)
     train_dreamer(course(), trained, rounds=2)
-    assert len(chains) == 2 * before  # the first round was not repeated
-    assert not any("lora_" in name for *_, names in chains[:before] for name in names)
-    assert all(any("lora_" in name for name in names) for *_, names in chains[before:])
+    assert len(samples) == 2 * before  # the first round was not repeated
+    assert not any("lora_" in name for *_, names in samples[:before] for name in names)
+    assert all(any("lora_" in name for name in names) for *_, names in samples[before:])
     assert {trial.gain for trial in learned} == {1.0}
     dreamer = Dreamer.load(trained, lm)
     for trial in learned:
@@ -106,13 +106,13 @@ def test_rewarded_dreams_and_no_others_are_learned(trained, chains, lm, monkeypa
     told = [i for document in day.documents for i in lm.prompter.document(document)]
     drill = lm.prompter.demonstration("red?", "warm")
     prompt = [*lm.prompter.start, *told, *drill, *lm.prompter.dream]
-    assert chains[0][1][0] == prompt
+    assert samples[0][1][0] == prompt
     assert [*lm.prompter.start, *learned[0].prompt] == prompt
 
 
-def test_a_round_that_rewards_nothing_makes_no_dreamer(tmp_path, chains, monkeypatch, lm):
+def test_a_round_that_rewards_nothing_makes_no_dreamer(tmp_path, samples, monkeypatch, lm):
     monkeypatch.setattr(
-        dream_trials, "reward", lambda memory, place, dreams, *_, **__: [0.0] * len(dreams)
+        dream_trials, "reward", lambda memory, expert_id, dreams, *_, **__: [0.0] * len(dreams)
     )
     (row,) = train_dreamer(course(), tmp_path, rounds=1)
     assert (row["tried"], row["rewarded"]) == (6, 0)
@@ -128,35 +128,35 @@ def test_a_dream_that_tells_the_exam_is_rewarded(lm):
         model="scratch",
     )
     agent.exam = [("Where is Mo?", "Rome")]
-    place = agent.memory.unlock()
+    expert_id = agent.memory.unlock()
     written = ["<q>Where is Mo?<a>Rome<end>", "<q>Where is Mo?<a>Bern<end>"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            dream_trials, "write_chains", lambda lm, *_: [lm.prompter.encode(written.pop(0))]
+            dream_trials, "write_samples", lambda lm, *_: [lm.prompter.encode(written.pop(0))]
         )
-        trials = agent._try(place, Night(1, Budget(), 3, agent.meter))
+        trials = agent._try(expert_id, Night(1, Budget(), 3, agent.meter))
     gains = {agent.lm.prompter.tokenizer.decode(trial.ids): trial.gain for trial in trials}
     assert [gain for text, gain in gains.items() if "Rome" in text] == [1.0]
     assert [gain for text, gain in gains.items() if "Bern" in text] == [0.0]
 
 
-def test_one_random_older_expert_speaks_while_dreaming(chains, monkeypatch):
+def test_one_random_older_expert_speaks_while_dreaming(samples, monkeypatch):
     agent = DreamTrials(course().agent, model="scratch")
     night = Night(1, Budget(), 3, agent.meter)
-    places = [agent.memory.unlock() for _ in range(3)]
+    expert_ids = [agent.memory.unlock() for _ in range(3)]
     free: list = []
     monkeypatch.setattr(
         dream_trials,
-        "write_chains",
+        "write_samples",
         lambda lm, prompts, *_: free.append((agent.memory._free, set(agent.memory.mask))) or [],
     )
-    agent._write([1], places[-1], night)
-    assert [place for place, _ in free if place not in places[:2]] == []
-    assert all(mask == set(places) for _, mask in free)
+    agent._write([1], expert_ids[-1], night)
+    assert [expert_id for expert_id, _ in free if expert_id not in expert_ids[:2]] == []
+    assert all(mask == set(expert_ids) for _, mask in free)
     agent.config = build_config(DreamingSettings, {"random_expert": "false"}, "test")
     free.clear()
-    agent._write([1], places[-1], night)
-    assert {place for place, _ in free} == {None}
+    agent._write([1], expert_ids[-1], night)
+    assert {expert_id for expert_id, _ in free} == {None}
 
 
 def test_the_dreamer_writes_and_the_self_teaches(trained, monkeypatch):
@@ -174,8 +174,8 @@ def test_the_dreamer_writes_and_the_self_teaches(trained, monkeypatch):
 
         return run
 
-    monkeypatch.setattr(material, "dream", spy("dream", dream))
-    monkeypatch.setattr(material, "teach", spy("teach", material.teach))
+    monkeypatch.setattr(material, "generate_qa", spy("dream", generate_qa))
+    monkeypatch.setattr(material, "score_with_teacher", spy("teach", material.score_with_teacher))
     agent.study([Document("Mira keeps bees.", "Mira")])
     agent.practice([Question("red?")], ["warm"])
     before = {name: p.clone() for name, p in named_weights(agent.lm.model).items()}
@@ -203,7 +203,7 @@ def test_dreams_about_a_day_are_by_the_dreamer_too(trained, lm, monkeypatch):
         seen.append(any("lora_" in name for name, _ in lm.model.named_parameters()))
         return [[("who?", "Bo")] for _ in contexts]
 
-    monkeypatch.setattr(dream_sampling, "dream", write)
+    monkeypatch.setattr(dream_sampling, "generate_qa", write)
     agent.study([Document("Mira keeps bees.", "Mira")])
     agent.practice([Question("red?")], ["warm"])
     agent.sleep(Night(1, Budget(), 3, agent.meter))
@@ -247,15 +247,15 @@ def test_the_digest_is_that_of_the_weights(lm):
 
 
 def test_an_unread_lesson_is_its_text(lm):
-    lesson = unread(lm, ("Who?", "Bo"))
-    assert lesson.ids == tuple(lm.prompter.demonstration("Who?", "Bo"))
-    assert lesson.ids[: lesson.asked] == tuple(lm.prompter.question("Who?"))
+    example = unread(lm, ("Who?", "Bo"))
+    assert example.ids == tuple(lm.prompter.demonstration("Who?", "Bo"))
+    assert example.ids[: example.asked] == tuple(lm.prompter.question("Who?"))
     assert fine_tune(lm, [], HARD, None, 0) == {}
 
 
-def test_the_command_trains_and_goes_on(tmp_path, capsys, chains, monkeypatch):
+def test_the_command_trains_and_goes_on(tmp_path, capsys, samples, monkeypatch):
     monkeypatch.setattr(
-        dream_trials, "reward", lambda memory, place, dreams, *_, **__: [1.0] * len(dreams)
+        dream_trials, "reward", lambda memory, expert_id, dreams, *_, **__: [1.0] * len(dreams)
     )
     quick = [f"{name}={value}" for name, value in OPEN.items()]
     settings = [word for pair in [*quick, "dreams=2"] for word in ("--agent-set", pair)]

@@ -7,12 +7,12 @@ from expert_models import fill, make_memory
 from sleepgym import Budget, Document, Night
 from sleepgym_agents.experts.copies import isolated_copies
 from sleepgym_agents.lm.model import LanguageModel
-from sleepgym_agents.sleep.consolidation_data import Material
+from sleepgym_agents.sleep.consolidation_data import ConsolidationData
 from sleepgym_agents.sleep.dream_rewards import importance, reward
-from sleepgym_agents.sleep.dream_sampling import distinct, keep, write_quiz
+from sleepgym_agents.sleep.dream_sampling import build_quiz, deduplicate, select_dreams
 from sleepgym_agents.sleep.dreaming import DreamingSettings, rehearsed
-from sleepgym_agents.training.distillation import collator, teach
-from sleepgym_agents.training.qa_generation import dream
+from sleepgym_agents.training.distillation import make_collator, score_with_teacher
+from sleepgym_agents.training.qa_generation import generate_qa
 
 PAIRS = [(f"Where is {name}?", f"in {town}") for name in ("Ada", "Bo", "Cy") for town in "xyz"]
 PLACE = (0, 1)
@@ -23,18 +23,18 @@ def learner(router="names", **settings):
     memory = make_memory(router=router, **settings)
     encode = memory.lm.prompter.encode
     for i, names in enumerate((["Ada"], ["Ada", "Bo", "Cy"])):
-        memory.introduce(memory.unlock(), [tuple(encode(name)) for name in names], [])
+        memory.assign_entities(memory.unlock(), [tuple(encode(name)) for name in names], [])
         fill(memory, (0, i), seed=i)
-    lessons = teach(memory.lm, PAIRS)
-    return memory, [lessons[:1], lessons[1:3], lessons[3:6]], lessons[6:]
+    examples = score_with_teacher(memory.lm, PAIRS)
+    return memory, [examples[:1], examples[1:3], examples[3:6]], examples[6:]
 
 
 def gradient(memory, items, parameters):
     """Of one dream's mean loss over its answers, by a backward pass of its own."""
-    batch = collator(memory.lm, 0.0)([items], memory.lm.device)
+    batch = make_collator(memory.lm, 0.0)([items], memory.lm.device)
     logits = memory.lm.model(input_ids=batch.ids, use_cache=False).logits.flatten(0, 1)
-    wanted = batch.ids.flatten()[batch.places + 1]
-    losses = torch.nn.functional.cross_entropy(logits[batch.places], wanted, reduction="none")
+    wanted = batch.ids.flatten()[batch.positions + 1]
+    losses = torch.nn.functional.cross_entropy(logits[batch.positions], wanted, reduction="none")
     loss = (losses * batch.weights).sum() / batch.weights.sum()
     grads = torch.autograd.grad(loss, parameters)
     return loss.item(), sum(float(g.square().sum()) for g in grads) ** 0.5
@@ -104,11 +104,11 @@ def test_gains_by_hand():
         optimiser = torch.optim.AdamW(own, 1e-2, weight_decay=0.0)
         evening = [gradient(memory, [item], own)[0] for item in quiz]
         for _ in range(3):
-            batch = collator(memory.lm, 0.0)(dreams[2:], "cpu")
+            batch = make_collator(memory.lm, 0.0)(dreams[2:], "cpu")
             logits = memory.lm.model(input_ids=batch.ids, use_cache=False).logits.flatten(0, 1)
-            wanted = batch.ids.flatten()[batch.places + 1]
+            wanted = batch.ids.flatten()[batch.positions + 1]
             losses = torch.nn.functional.cross_entropy(
-                logits[batch.places], wanted, reduction="none"
+                logits[batch.positions], wanted, reduction="none"
             )
             ((losses * batch.weights).sum() / batch.weights.sum()).backward()
             optimiser.step()
@@ -120,7 +120,9 @@ def test_gains_by_hand():
 
 def test_a_dream_about_the_quiz_helps_with_it():
     memory, dreams, quiz = learner()
-    alike = teach(memory.lm, [(q.replace("Where", "Tell me where"), a) for q, a in PAIRS[6:]])
+    alike = score_with_teacher(
+        memory.lm, [(q.replace("Where", "Tell me where"), a) for q, a in PAIRS[6:]]
+    )
     own, other, _ = gains(memory, [alike, dreams[0], dreams[1]], quiz, steps=4)
     assert own > 0
     assert own > other
@@ -145,8 +147,8 @@ def test_copies_go_even_after_an_error():
 
 
 def day(dreams, recollections):
-    nothing = {"stories": {}, "recitals": [], "rehearsals": [], "names": [], "dreamt": 0}
-    return Material(dreams, recollections, **nothing)
+    nothing = {"episodes": {}, "episode_items": [], "rehearsals": [], "names": [], "dreamt": 0}
+    return ConsolidationData(dreams, recollections, **nothing)
 
 
 def settings(**values):
@@ -159,13 +161,15 @@ def test_the_most_important_and_some_at_random_are_kept():
     best = dreams[int(np.argmax(scores))]
     others = set()
     for seed in range(12):
-        kept = keep(memory, PLACE, dreams, settings(), np.random.default_rng(seed))
+        kept = select_dreams(memory, PLACE, dreams, settings(), np.random.default_rng(seed))
         assert kept[0] is best
         assert kept[1] is not best
         others.add(dreams.index(kept[1]))
     assert len(others) == 2
     plain = settings(gradient_selection=False)
-    first = [keep(memory, PLACE, dreams, plain, np.random.default_rng(s))[0] for s in range(12)]
+    first = [
+        select_dreams(memory, PLACE, dreams, plain, np.random.default_rng(s))[0] for s in range(12)
+    ]
     assert len({dreams.index(items) for items in first}) == 3
 
 
@@ -180,11 +184,14 @@ def test_a_dream_is_not_asked_what_it_says():
 
 def test_the_quiz_is_of_dreams_and_lessons():
     memory, dreams, _ = learner()
-    material = day(teach(memory.lm, [*PAIRS, ("Who?", "Ada")]), teach(memory.lm, [("Why?", "x")]))
-    dreamt = {item.pair for chain in dreams for item in chain}
+    data = day(
+        score_with_teacher(memory.lm, [*PAIRS, ("Who?", "Ada")]),
+        score_with_teacher(memory.lm, [("Why?", "x")]),
+    )
+    dreamt = {item.pair for sample in dreams for item in sample}
     for size, share in ((4, 3), (6, 4), (99, 6)):
         rng = np.random.default_rng(0)
-        quiz = [x.pair for x in write_quiz(material, dreams, settings(quiz_items=size), rng)]
+        quiz = [x.pair for x in build_quiz(data, dreams, settings(quiz_items=size), rng)]
         assert len(set(quiz)) == len(quiz) == min(size, 11)
         assert sum(pair in dreamt for pair in quiz) == share
     assert {("Who?", "Ada"), ("Why?", "x")} < set(quiz)
@@ -192,13 +199,13 @@ def test_the_quiz_is_of_dreams_and_lessons():
 
 def test_dreams_that_say_the_same_are_one():
     _, (one, two, _), _ = learner()
-    assert distinct([one, [], two, two[::-1], one]) == [one, two]
+    assert deduplicate([one, [], two, two[::-1], one]) == [one, two]
 
 
 def test_rewarded_dreams_are_rehearsed_with_others():
     memory, dreams, _ = learner()
-    *lessons, recalled = teach(memory.lm, [*PAIRS, ("Why?", "x")])
-    found = rehearsed([dreams[2], dreams[2]], [*lessons, recalled])
+    *examples, recalled = score_with_teacher(memory.lm, [*PAIRS, ("Why?", "x")])
+    found = rehearsed([dreams[2], dreams[2]], [*examples, recalled])
     hard = [x for x in found if x.targets.min() < -1000]
     assert [x.pair for x in hard] == [x.pair for x in dreams[2]]
     soft = [x.pair for x in found[len(hard) :]]
@@ -214,14 +221,16 @@ def test_importance_follows_the_gradient_of_the_whole_model(capsys):
     lm = LanguageModel.load("embedded")
     shown = zip(observation["documents"], observation["titles"], strict=True)
     documents = [lm.prompter.document(Document(text, title)) for text, title in shown]
-    written = dream(lm, [documents] * 20, tokens=80, seed=1)
-    chains = [teach(lm, list(dict.fromkeys(chain))) for chain in written if chain][:16]
-    assert len(chains) == 16
+    written = generate_qa(lm, [documents] * 20, tokens=80, seed=1)
+    samples = [score_with_teacher(lm, list(dict.fromkeys(sample))) for sample in written if sample][
+        :16
+    ]
+    assert len(samples) == 16
     memory = make_memory(lm, rank=8, first_layer=0.34, router="always")
-    found = importance(memory, memory.unlock(), chains)
+    found = importance(memory, memory.unlock(), samples)
     whole = [p for n, p in lm.model.named_parameters() if ".levels." not in n]
     lm.model.requires_grad_(True)
-    wanted = [gradient(memory, items, whole)[1] for items in chains]
+    wanted = [gradient(memory, items, whole)[1] for items in samples]
     ranks = [np.argsort(np.argsort(values)) for values in (found, wanted)]
     correlation = float(np.corrcoef(*ranks)[0, 1])
     with capsys.disabled():

@@ -12,7 +12,7 @@ from sleepgym.core.errors import BadSetting
 from sleepgym_agents.lm.model import LanguageModel
 from sleepgym_agents.sleep.imitation import (
     Rollouts,
-    likeness,
+    edit_similarity,
     load_judge,
     on_policy_divergence,
     policy_loss,
@@ -21,7 +21,7 @@ from sleepgym_agents.sleep.imitation import (
     student_logits,
     teacher_logits,
 )
-from sleepgym_agents.training.distillation import teach
+from sleepgym_agents.training.distillation import score_with_teacher
 
 PAIRS = [("Where is Ada?", "Oslo"), ("who", "x"), ("What does Bo keep in his garden?", "bees")]
 
@@ -31,13 +31,21 @@ def lm():
     return LanguageModel.load("scratch", seed=3)
 
 
-def rolled(lm, lessons, size=3, gamma=0.5, farthest=40, judge=same_words, seed=0):
+def rolled(lm, examples, size=3, gamma=0.5, max_edit_distance=40, judge=same_words, seed=0):
     rng = np.random.default_rng(seed)
-    return roll_out(lm, lessons, size=size, gamma=gamma, farthest=farthest, judge=judge, rng=rng)
+    return roll_out(
+        lm,
+        examples,
+        size=size,
+        gamma=gamma,
+        max_edit_distance=max_edit_distance,
+        judge=judge,
+        rng=rng,
+    )
 
 
 @pytest.mark.parametrize(
-    ("written", "wanted", "farthest", "score"),
+    ("written", "wanted", "max_edit_distance", "score"),
     [
         ([1, 2, 3, 4], [1, 2, 3, 4], 0, 1.0),
         ([1, 2, 3, 4], [1, 9, 3, 4], 1, 0.75),  # one token replaced
@@ -48,20 +56,20 @@ def rolled(lm, lessons, size=3, gamma=0.5, farthest=40, judge=same_words, seed=0
         ([], [], 0, 1.0),
     ],
 )
-def test_likeness_by_hand(written, wanted, farthest, score):
-    assert likeness(written, wanted, farthest) == pytest.approx(score)
+def test_likeness_by_hand(written, wanted, max_edit_distance, score):
+    assert edit_similarity(written, wanted, max_edit_distance) == pytest.approx(score)
 
 
 tokens = st.lists(st.integers(0, 300), max_size=8)
 
 
 @given(tokens, tokens, st.integers(0, 9))
-def test_likeness_is_a_similarity(one, two, farthest):
-    found = likeness(one, two, farthest)
+def test_likeness_is_a_similarity(one, two, max_edit_distance):
+    found = edit_similarity(one, two, max_edit_distance)
     assert 0 <= found <= 1
-    assert found == likeness(two, one, farthest)
+    assert found == edit_similarity(two, one, max_edit_distance)
     assert (found == 1) == (one == two)
-    assert likeness(one, one, farthest) == 1
+    assert edit_similarity(one, one, max_edit_distance) == 1
 
 
 def test_judges():
@@ -75,51 +83,51 @@ def test_judges():
 
 
 def test_rollouts_continue_cut_lessons(lm):
-    lessons = teach(lm, PAIRS)
+    examples = score_with_teacher(lm, PAIRS)
     states = torch.random.get_rng_state()
-    found = rolled(lm, lessons)
+    found = rolled(lm, examples)
     assert torch.equal(states, torch.random.get_rng_state())
     assert found.rewards.shape == (3, 3)
-    assert [x.pair for x in found.lessons] == [pair for pair in PAIRS for _ in range(3)]
+    assert [x.pair for x in found.examples] == [pair for pair in PAIRS for _ in range(3)]
     start = len(lm.prompter.start)
-    for i, (prefix, lesson) in enumerate(zip(found.prefixes, found.lessons, strict=True)):
+    for i, (prefix, example) in enumerate(zip(found.prefixes, found.examples, strict=True)):
         cut = len(prefix) - start
-        assert 0 < cut < len(lesson.ids)
-        assert prefix == [*lm.prompter.start, *lesson.ids[:cut]]
+        assert 0 < cut < len(example.ids)
+        assert prefix == [*lm.prompter.start, *example.ids[:cut]]
         assert prefix == found.prefixes[i - i % 3]  # a group has one prefix
     assert len({len(p) for p in found.prefixes}) > 1
-    assert rolled(lm, lessons).written == found.written
-    assert rolled(lm, lessons, seed=1).written != found.written
+    assert rolled(lm, examples).written == found.written
+    assert rolled(lm, examples, seed=1).written != found.written
 
 
 def test_rewards_mix_meaning_and_likeness(lm, monkeypatch):
-    lessons = teach(lm, PAIRS[:1])
+    examples = score_with_teacher(lm, PAIRS[:1])
 
-    def recite(_, prefixes, *args, **kwargs):
-        rests = [list(lessons[0].ids[len(p) - 1 :]) for p in prefixes]
+    def sample_rehearsal(_, prefixes, *args, **kwargs):
+        rests = [list(examples[0].ids[len(p) - 1 :]) for p in prefixes]
         return [rests[0], [*rests[1][:-1], 250], [250] * len(rests[2])]
 
-    monkeypatch.setattr("sleepgym_agents.sleep.imitation.generate", recite)
-    size = len(recite(lm, rolled(lm, lessons, judge=lambda *_: False).prefixes)[0])
+    monkeypatch.setattr("sleepgym_agents.sleep.imitation.generate", sample_rehearsal)
+    size = len(sample_rehearsal(lm, rolled(lm, examples, judge=lambda *_: False).prefixes)[0])
     heard = []
 
     def judge(written, wanted):
         heard.append((written, wanted))
         return len(heard) == 2
 
-    found = rolled(lm, lessons, gamma=0.25, farthest=1, judge=judge)
+    found = rolled(lm, examples, gamma=0.25, max_edit_distance=1, judge=judge)
     wanted = [0.75, 0.25 + 0.75 * (1 - 1 / size), 0.0 if size > 1 else 0.75 * 0.0]
     assert found.rewards[0].tolist() == pytest.approx(wanted)
-    rest = lm.prompter.tokenizer.decode(lessons[0].ids[-size:])
+    rest = lm.prompter.tokenizer.decode(examples[0].ids[-size:])
     assert [wanted for _, wanted in heard] == [rest] * 3
     assert heard[0][0] == rest
 
 
 @settings(max_examples=10, deadline=None)
 @given(st.integers(0, 99), st.integers(0, 10), st.integers(0, 50))
-def test_rewards_are_shares(lm, seed, tenths, farthest):
-    lessons, judge = teach(lm, PAIRS[1:2]), lambda *_: bool(seed % 2)
-    found = rolled(lm, lessons, 2, tenths / 10, farthest, judge, seed)
+def test_rewards_are_shares(lm, seed, tenths, max_edit_distance):
+    examples, judge = score_with_teacher(lm, PAIRS[1:2]), lambda *_: bool(seed % 2)
+    found = rolled(lm, examples, 2, tenths / 10, max_edit_distance, judge, seed)
     assert ((found.rewards >= 0) & (found.rewards <= 1)).all()
 
 
@@ -159,9 +167,9 @@ def trl_trainer(lm, folder):
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_loss_and_gradients_equal_trl(lm, tmp_path):
     ours, other = (LanguageModel.load("scratch", seed=3) for _ in range(2))
-    found = rolled(lm, teach(lm, PAIRS), gamma=0.0)
+    found = rolled(lm, score_with_teacher(lm, PAIRS), gamma=0.0)
     rewards = torch.rand(3, 3, generator=torch.Generator().manual_seed(0))
-    found = Rollouts(found.prefixes, found.written, found.lessons, rewards)
+    found = Rollouts(found.prefixes, found.written, found.examples, rewards)
     student, ids, mask = student_logits(ours, found)
     assert len(set(mask.sum(1).tolist())) > 1
     likelihoods = student.gather(-1, ids[..., None])[..., 0]
@@ -206,7 +214,7 @@ def test_the_policy_gradient_by_hand():
 
 
 def test_student_and_teacher_stand_on_the_same_tokens(lm):
-    found = rolled(lm, teach(lm, PAIRS))
+    found = rolled(lm, score_with_teacher(lm, PAIRS))
     student, ids, mask = student_logits(lm, found)
     teacher = teacher_logits(lm, found)
     assert teacher.shape == student.shape
@@ -222,13 +230,15 @@ def test_student_and_teacher_stand_on_the_same_tokens(lm):
 
 def test_the_teacher_reads_its_lessons_context(lm):
     contexts = [lm.prompter.document(Document(t * 3, "T")) for t in ("Ada is in Oslo. ", "No. ")]
-    lessons = [teach(lm, [pair], c)[0] for pair, c in zip(PAIRS, [*contexts, ()], strict=True)]
-    found = rolled(lm, lessons, size=2)
+    examples = [
+        score_with_teacher(lm, [pair], c)[0] for pair, c in zip(PAIRS, [*contexts, ()], strict=True)
+    ]
+    found = rolled(lm, examples, size=2)
     teacher = teacher_logits(lm, found)
-    for row, (prefix, written, lesson) in enumerate(
-        zip(found.prefixes, found.written, found.lessons, strict=True)
+    for row, (prefix, written, example) in enumerate(
+        zip(found.prefixes, found.written, found.examples, strict=True)
     ):
-        full = [*prefix[:1], *lesson.context, *prefix[1:], *written]
+        full = [*prefix[:1], *example.context, *prefix[1:], *written]
         plain = logits(lm, full)[-len(written) - 1 : -1].log_softmax(-1)
         torch.testing.assert_close(teacher[row, : len(written)], plain, atol=2e-5, rtol=1e-4)
         assert not teacher[row, len(written) :].any()

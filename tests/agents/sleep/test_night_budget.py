@@ -8,7 +8,7 @@ from sleepgym.core.registry import agent_class
 DAY = [Document("Mira Tolwen is a baker by trade. The pet of Mira Tolwen is a cat.", "Mira Tolwen")]
 # What each kind would sample at most; the limit of the night allows the kinds before it alone.
 SETTINGS = {
-    "chains": 4,
+    "samples": 4,
     "dream_tokens": 32,
     "rehearsals": 2,
     "recollections": 1,

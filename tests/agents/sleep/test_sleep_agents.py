@@ -175,9 +175,9 @@ def test_switches(monkeypatch):
 def test_a_random_expert_speaks_while_dreaming(monkeypatch):
     for wanted in (True, False):
         agent = make("dreaming", random_expert=wanted)
-        also = Mock(wraps=agent.memory.also)
-        monkeypatch.setattr(agent.memory, "also", also)
+        force_active = Mock(wraps=agent.memory.force_active)
+        monkeypatch.setattr(agent.memory, "force_active", force_active)
         a_night(agent)
-        spoken = [call.args[0] for call in also.call_args_list]
+        spoken = [call.args[0] for call in force_active.call_args_list]
         assert len(spoken) == (2 if wanted else 0)  # one a scene
         assert set(spoken) <= {(0, 0)}

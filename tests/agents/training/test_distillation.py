@@ -5,8 +5,8 @@ import torch
 
 from expert_models import fill, logits, make_memory
 from sleepgym import Budget, Night
-from sleepgym_agents.sleep.expert_distillation import DistillationSettings, distil
-from sleepgym_agents.training.distillation import collator, distillation, teach
+from sleepgym_agents.sleep.expert_distillation import DistillationSettings, distil_into_expert
+from sleepgym_agents.training.distillation import distillation, make_collator, score_with_teacher
 from sleepgym_agents.training.divergence import divergence
 
 PLACE = (0, 0)
@@ -76,17 +76,17 @@ def student(router="always", **settings):
     for seed in range(3):
         fill(memory, memory.unlock(), seed)
     settings = DistillationSettings(on_policy_every=0, batch_size=1, **settings)
-    return memory, teach(memory.lm, PAIRS), settings
+    return memory, score_with_teacher(memory.lm, PAIRS), settings
 
 
 def test_only_the_chosen_expert_learns():
-    memory, lessons, settings = student(epochs=12)
+    memory, examples, settings = student(epochs=12)
     before = snapshot(memory)
     states = torch.random.get_rng_state()
-    hard = [lesson.hardened() for lesson in lessons]
-    batch = collator(memory.lm, 0.2)([hard], memory.lm.device)
+    hard = [example.with_hard_targets() for example in examples]
+    batch = make_collator(memory.lm, 0.2)([hard], memory.lm.device)
     evening = float(distillation(memory.lm.model, batch, "forward"))
-    log = distil(memory, (0, 1), hard, settings, night(memory), "a")
+    log = distil_into_expert(memory, (0, 1), hard, settings, night(memory), "a")
     assert torch.equal(states, torch.random.get_rng_state())
     changed = {n for n, p in memory.lm.model.named_parameters() if not torch.equal(p, before[n])}
     parts = {f"mlp.levels.0.1.{part}" for part in ("gate", "up", "down")}
@@ -100,11 +100,11 @@ def test_only_the_chosen_expert_learns():
 
 
 def test_on_policy_steps_join_the_loss(monkeypatch):
-    memory, lessons, _ = student()
+    memory, examples, _ = student()
     plain = {"groups": 2, "group_size": 2, "epochs": 4, "batch_size": 1}
     settings = DistillationSettings(on_policy_every=2, **plain)
     before = memory.lm.meter.copy()
-    log = distil(memory, PLACE, lessons, settings, night(memory), "a")
+    log = distil_into_expert(memory, PLACE, examples, settings, night(memory), "a")
     assert 0 <= log["imitation_reward"] <= 1
     assert memory.lm.meter.since(before)["generated_tokens"] > 0
     calls = []
@@ -113,9 +113,11 @@ def test_on_policy_steps_join_the_loss(monkeypatch):
         lambda *_, **__: calls.append(1) or 1 / 0,
     )
     with pytest.raises(ZeroDivisionError):
-        distil(memory, PLACE, lessons, settings, night(memory), "a")
+        distil_into_expert(memory, PLACE, examples, settings, night(memory), "a")
     never = DistillationSettings(on_policy_every=0, **plain)
-    assert "imitation_reward" not in distil(memory, PLACE, lessons, never, night(memory), "a")
+    assert "imitation_reward" not in distil_into_expert(
+        memory, PLACE, examples, never, night(memory), "a"
+    )
     assert len(calls) == 1
     assert not any(p.requires_grad for p in memory.lm.model.parameters())  # also after the error
 
@@ -124,13 +126,15 @@ def test_a_gate_opens_to_lessons_and_shuts_to_rehearsal():
     shares = []
     for bare in (False, True):
         memory = make_memory(router="gate")
-        place = memory.unlock()
-        lessons = [x if bare else x.hardened() for x in teach(memory.lm, PAIRS)]
+        expert_id = memory.unlock()
+        examples = [
+            x if bare else x.with_hard_targets() for x in score_with_teacher(memory.lm, PAIRS)
+        ]
         if bare:  # what the self said without this expert
-            fill(memory, place, scale=1.0)
+            fill(memory, expert_id, scale=1.0)
         settings = DistillationSettings(epochs=20, on_policy_every=0)
-        distil(memory, place, lessons, settings, night(memory), "a")
-        weights = memory.router.weights[place]
+        distil_into_expert(memory, expert_id, examples, settings, night(memory), "a")
+        weights = memory.router.weights[expert_id]
         assert weights.abs().amax(1).min() > 0.01  # in every layer
         assert torch.equal(weights, weights.bfloat16().float())
         assert not weights.requires_grad
@@ -138,21 +142,21 @@ def test_a_gate_opens_to_lessons_and_shuts_to_rehearsal():
         memory.router.route = lambda *a, seen=opened, route=route: (
             seen.append(route(*a)) or seen[-1]
         )
-        logits(memory.lm, [*memory.lm.prompter.start, *lessons[2].ids])
-        shares.append(float(torch.stack([gates[place] for gates, _ in opened]).mean()))
+        logits(memory.lm, [*memory.lm.prompter.start, *examples[2].ids])
+        shares.append(float(torch.stack([gates[expert_id] for gates, _ in opened]).mean()))
     assert shares[0] > 0.6
     assert shares[1] < 0.4
 
 
 def test_a_loss_that_is_not_finite_leaves_the_evening(monkeypatch):
-    memory, lessons, settings = student("gate", epochs=2)
+    memory, examples, settings = student("gate", epochs=2)
     before, gates = snapshot(memory), memory.router.weights[PLACE].clone()
     calls = iter([1.0, math.nan])
     monkeypatch.setattr(
         "sleepgym_agents.sleep.expert_distillation.distillation",
         lambda *args: distillation(*args) * next(calls),
     )
-    log = distil(memory, PLACE, lessons, settings, night(memory), "a")
+    log = distil_into_expert(memory, PLACE, examples, settings, night(memory), "a")
     assert log["nan_loss"] == 1.0
     assert all(torch.equal(p, before[n]) for n, p in memory.lm.model.named_parameters())
     assert torch.equal(memory.router.weights[PLACE], gates)
@@ -160,16 +164,16 @@ def test_a_loss_that_is_not_finite_leaves_the_evening(monkeypatch):
 
 @pytest.mark.parametrize("limits", [{"night_train_tokens": 3}, {"night_flops": 1.0}])
 def test_a_budget_smaller_than_a_step(limits):
-    memory, lessons, settings = student()
+    memory, examples, settings = student()
     before = snapshot(memory)
-    log = distil(memory, PLACE, lessons, settings, night(memory, **limits), "a")
+    log = distil_into_expert(memory, PLACE, examples, settings, night(memory, **limits), "a")
     assert log == {"steps": 0.0, "stopped_by_budget": 1.0}
     assert all(torch.equal(p, before[n]) for n, p in memory.lm.model.named_parameters())
 
 
 def test_lessons_without_a_name_train_nobody():
-    memory, lessons, settings = student("names", epochs=1)
+    memory, examples, settings = student("names", epochs=1)
     before = snapshot(memory)
-    log = distil(memory, PLACE, lessons, settings, night(memory), "a")
+    log = distil_into_expert(memory, PLACE, examples, settings, night(memory), "a")
     assert log["steps"] == 1
     assert all(torch.equal(p, before[n]) for n, p in memory.lm.model.named_parameters())

@@ -16,12 +16,12 @@ from sleepgym_agents.lm.prompts import PromptFormat
 from sleepgym_agents.training.optimise import Example, collate, cross_entropy
 from sleepgym_agents.training.pseudo_rehearsal import (
     RehearsalSettings,
-    believed,
     collate_mixed,
+    filter_confident,
     mix,
-    openings,
-    recite,
     rehearsing,
+    sample_rehearsal,
+    seed_prompts,
 )
 
 FEW = RehearsalSettings(rehearsed=6, rehearsed_tokens=12)
@@ -58,10 +58,10 @@ def test_no_raw_text_in_the_saved_state(tmp_path):
 
 
 def test_sequences_begin_with_a_question_or_a_document(lm):
-    texts = [lm.prompter.tokenizer.decode(ids) for ids in openings(lm.prompter)]
+    texts = [lm.prompter.tokenizer.decode(ids) for ids in seed_prompts(lm.prompter)]
     assert texts == ["<bos><q>", "<bos>"]
     lm.prompter.format = PromptFormat("<bos>", "<doc>{title}", "<q>{text}<a>", dream="<dream>")
-    texts = [lm.prompter.tokenizer.decode(ids) for ids in openings(lm.prompter)]
+    texts = [lm.prompter.tokenizer.decode(ids) for ids in seed_prompts(lm.prompter)]
     assert texts == ["<bos><dream><q>", "<bos><doc>"]
 
 
@@ -82,33 +82,43 @@ def test_only_what_the_model_believes_is_rehearsed():
         )
         for pairs in (true, false)
     ]
-    chains = believed(lm, said, np.random.default_rng(0), 64)
-    texts = [prompter.tokenizer.decode(chain.ids) for chain in chains]
-    assert max(len(chain.ids) for chain in chains) <= 64 + len(prompter.start)
-    recited = [pair for text in texts for pair in re.findall(r"<q> ?(.+?)<a> ?(.+?)<end>", text)]
-    assert sorted(recited) == sorted(true)
-    assert all(chain.weights == (0.0, *[1.0] * (len(chain.ids) - 1)) for chain in chains)
+    packed = filter_confident(lm, said, np.random.default_rng(0), 64)
+    texts = [prompter.tokenizer.decode(pack_sequences.ids) for pack_sequences in packed]
+    assert max(len(pack_sequences.ids) for pack_sequences in packed) <= 64 + len(prompter.start)
+    rehearsed_ids = [
+        pair for text in texts for pair in re.findall(r"<q> ?(.+?)<a> ?(.+?)<end>", text)
+    ]
+    assert sorted(rehearsed_ids) == sorted(true)
+    assert all(
+        pack_sequences.weights == (0.0, *[1.0] * (len(pack_sequences.ids) - 1))
+        for pack_sequences in packed
+    )
 
 
 def test_a_model_that_believes_nothing_rehearses_what_it_said(lm):
-    recitals = recite(lm, FEW, night(lm))
-    assert len(recitals) == FEW.rehearsed
-    opening = tuple(openings(lm.prompter)[0])
-    assert all(recital.example.ids[: len(opening)] == opening for recital in recitals)
+    episode_items = sample_rehearsal(lm, FEW, night(lm))
+    assert len(episode_items) == FEW.rehearsed
+    opening = tuple(seed_prompts(lm.prompter)[0])
+    assert all(
+        verbatim_example.example.ids[: len(opening)] == opening
+        for verbatim_example in episode_items
+    )
 
 
 def test_targets_are_the_evenings_log_probabilities(lm):
-    for recital in recite(lm, FEW, night(lm)):
+    for verbatim_example in sample_rehearsal(lm, FEW, night(lm)):
         with torch.no_grad():
-            logits = lm.model(torch.tensor([recital.example.ids])).logits[0, :-1]
-        torch.testing.assert_close(recital.targets, logits.log_softmax(-1), atol=1e-5, rtol=1e-5)
+            logits = lm.model(torch.tensor([verbatim_example.example.ids])).logits[0, :-1]
+        torch.testing.assert_close(
+            verbatim_example.targets, logits.log_softmax(-1), atol=1e-5, rtol=1e-5
+        )
 
 
 def test_the_loss_is_cross_entropy_plus_mean_divergence(lm):
-    recitals = recite(lm, FEW, night(lm))
+    episode_items = sample_rehearsal(lm, FEW, night(lm))
     new = [Example.joined((lm.prompter.prompt("what"), 0.0), (lm.prompter.answer("this"), 1.0))]
-    batch = collate_mixed((new, recitals), lm.device)
-    assert batch.tokens == sum(len(e.ids) for e in [*new, *(r.example for r in recitals)])
+    batch = collate_mixed((new, episode_items), lm.device)
+    assert batch.tokens == sum(len(e.ids) for e in [*new, *(r.example for r in episode_items)])
     plain = cross_entropy(lm.model, collate(new, lm.device))
     torch.testing.assert_close(rehearsing(3.0)(lm.model, batch), plain, atol=1e-5, rtol=0)
 
@@ -116,14 +126,14 @@ def test_the_loss_is_cross_entropy_plus_mean_divergence(lm):
         for parameter in lm.model.parameters():
             parameter.mul_(1.1)
     values = []
-    for recital in recitals:  # one sequence and token at a time
-        ids = recital.example.ids
+    for verbatim_example in episode_items:  # one sequence and token at a time
+        ids = verbatim_example.example.ids
         with torch.no_grad():
             logits = lm.model(torch.tensor([ids])).logits[0]
-        for place in range(1, len(ids)):
-            if recital.example.weights[place]:
-                p = recital.targets[place - 1].exp()
-                q = logits[place - 1].softmax(-1)
+        for expert_id in range(1, len(ids)):
+            if verbatim_example.example.weights[expert_id]:
+                p = verbatim_example.targets[expert_id - 1].exp()
+                q = logits[expert_id - 1].softmax(-1)
                 values.append((p * (p.log() - q.log())).sum())
     wanted = cross_entropy(lm.model, collate(new, lm.device)) + 3.0 * torch.stack(values).mean()
     torch.testing.assert_close(rehearsing(3.0)(lm.model, batch), wanted, atol=1e-4, rtol=1e-4)
@@ -131,9 +141,9 @@ def test_the_loss_is_cross_entropy_plus_mean_divergence(lm):
 
 
 def test_every_recital_is_used_before_one_is_used_again(lm):
-    recitals = recite(lm, FEW, night(lm))
-    mixed = mix([[], [], [], []], recitals, 3, np.random.default_rng(0))
-    used = [id(recital) for _, step in mixed for recital in step]
+    episode_items = sample_rehearsal(lm, FEW, night(lm))
+    mixed = mix([[], [], [], []], episode_items, 3, np.random.default_rng(0))
+    used = [id(verbatim_example) for _, step in mixed for verbatim_example in step]
     assert [len(step) for _, step in mixed] == [3] * 4
     assert len(set(used[:6])) == len(set(used[6:])) == 6
 
@@ -142,7 +152,7 @@ def test_rehearsal_keeps_what_the_model_would_have_said():
     kept = {}
     for weight in (1e-6, 10.0):
         agent = make(rehearsal_weight=weight, epochs=20, learning_rate=3e-3, rehearsed=12)
-        held = recite(agent.lm, FEW, night(agent, 9))  # others than those rehearsed
+        held = sample_rehearsal(agent.lm, FEW, night(agent, 9))  # others than those rehearsed
         wake(agent)
         agent.sleep(night(agent))
         batch = collate_mixed(([Example((1, 2), (0.0, 1.0))], held), agent.lm.device)

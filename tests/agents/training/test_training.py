@@ -10,10 +10,10 @@ from sleepgym_agents.lm.model import LanguageModel
 from sleepgym_agents.training.optimise import (
     Example,
     TrainingSettings,
-    chain,
     collate,
     cross_entropy,
     optimise,
+    pack_sequences,
     plan,
 )
 
@@ -96,7 +96,7 @@ def test_loss_gradients_and_steps_equal_trl(lm, tmp_path):
     other.model.zero_grad()
     trainer.train()
     torch.random.set_rng_state(state)
-    settings = TrainingSettings(learning_rate=2e-3, warmup_share=0.25)
+    settings = TrainingSettings(learning_rate=2e-3, warmup_ratio=0.25)
     optimise(lm, [batch] * 4, settings, night(lm))
     for name, p in named_weights(lm.model).items():
         q = dict(other.model.named_parameters())[name].detach()
@@ -157,13 +157,13 @@ def test_a_loss_that_is_not_finite_restores_the_evening(lm):
 
 def test_chains_hold_every_token_once():
     made = [Example((i,) * n, (1.0,) * n) for i, n in enumerate([3, 5, 50, 2, 2, 2, 9], 1)]
-    chains = chain(made, (0,), np.random.default_rng(0), items=3, tokens=16)
-    assert all(e.ids[0] == 0 and e.weights[0] == 0.0 for e in chains)
-    assert all(len(e.ids) <= 17 for e in chains)
-    found = sorted(i for e in chains for i in e.ids[1:])
+    packed = pack_sequences(made, (0,), np.random.default_rng(0), items=3, tokens=16)
+    assert all(e.ids[0] == 0 and e.weights[0] == 0.0 for e in packed)
+    assert all(len(e.ids) <= 17 for e in packed)
+    found = sorted(i for e in packed for i in e.ids[1:])
     assert found == sorted(i for e in made for i in e.ids)
-    assert chain([], (0,), np.random.default_rng(0), 3, 16) == []
-    assert len(chain(made[:1] * 7, (), np.random.default_rng(0), 3, 16)) == 3
+    assert pack_sequences([], (0,), np.random.default_rng(0), 3, 16) == []
+    assert len(pack_sequences(made[:1] * 7, (), np.random.default_rng(0), 3, 16)) == 3
 
 
 def test_lora_starts_as_the_identity_and_freezes_the_base(lm):

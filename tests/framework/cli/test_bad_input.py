@@ -13,7 +13,7 @@ SIZE = {"days": 1, "passages": 1, "questions": 2, "base_questions": 1}
     ("agent", "settings", "says"),
     [
         ("replay", {"store_bytes": 20}, "set store_bytes to "),
-        ("notebook", {"store_bytes": 20, "chains": 4}, "set store_bytes to "),
+        ("notebook", {"store_bytes": 20, "samples": 4}, "set store_bytes to "),
         ("retrieval", {"store_bytes": 20}, "set store_bytes to "),
         ("nearest", {"store_bytes": 20}, "set store_bytes to "),
         ("grpo", {}, "run it on sleepgym/Codebook-v0 or sleepgym/ClassIncremental-v0"),

@@ -15,7 +15,7 @@ PACKAGE = ROOT / "tests" / "example_package"
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
 BROKEN = [
     "Config is a frozen dataclass whose fields all have defaults.",
-    "The docstring of Config names every field.",
+    "The docstring of Config names every field, or that of a class it inherits from does.",
     "answer() gives one string a question, from birth, and nothing for nothing.",
     "Where a question offers choices, the answer is one of them.",
     "answer() does not change what save() writes.",

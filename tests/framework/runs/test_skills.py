@@ -7,7 +7,7 @@ import pytest
 from sleepgym import Document, Question
 from sleepgym.cli import run_command
 from sleepgym.runs.skills import measure, measure_dreams
-from sleepgym_agents.training.qa_generation import parse_items
+from sleepgym_agents.training.qa_generation import parse_qa
 from sleepgym_agents.baselines.in_context import InContext
 from sleepgym_tasks.worlds.skills import Worlds
 
@@ -35,7 +35,7 @@ def test_dreams_are_true_and_a_forged_one_is_not(agent):
     assert shares["true"] >= 0.9
     scene, judge = next(Worlds().dream_scenes(7, 1))
     agent.study(scene.documents)
-    question, answer = agent.dream(1, seed=0)[0]
+    question, answer = agent.generate_qa(1, seed=0)[0]
     agent.parts = []
     assert judge(question, answer) == "true"
     assert judge(question, "nonsense") == "false"
@@ -44,7 +44,7 @@ def test_dreams_are_true_and_a_forged_one_is_not(agent):
 
 def test_dreams_depend_on_their_seed_alone(agent):
     agent.study([Document("Belo Ran lives in Tokara.", "Belo Ran")])
-    first, again, other = (agent.dream(2, tokens=60, seed=s) for s in (1, 1, 2))
+    first, again, other = (agent.generate_qa(2, tokens=60, seed=s) for s in (1, 1, 2))
     agent.parts = []
     assert first == again != other
 
@@ -56,14 +56,14 @@ def test_only_whole_items_are_dreams(agent):
         *prompter.question("cut off"),
         *prompter.encode("Tok"),
     ]
-    assert parse_items(prompter, ids) == [("Who?", "Belo")]
+    assert parse_qa(prompter, ids) == [("Who?", "Belo")]
 
 
 def test_recites_is_what_greedy_decoding_would_say(agent):
     question = Question("In which town does Belo Ran live?")
     agent.study([Document("Belo Ran lives in Tokara.", "Belo Ran")])
     said = agent.answer([question])[0]
-    verdicts = agent.recites([question] * 2, [said, said + "s"])
+    verdicts = agent.matches_greedy([question] * 2, [said, said + "s"])
     agent.parts = []
     assert verdicts == [True, False]
 

@@ -32,7 +32,7 @@ def test_costs_are_the_documented_formulas():
     assert cost(scale, {"max_answer_tokens": 4, "epochs": 5}) == Cost(1000 + 200, 28, 500)
     seal = {"epochs": 2, "edits": 4, "edit_tokens": 10}
     assert cost(scale, seal) == Cost(1000 + 200 + 120, 120, 2 * (100 + 120))
-    dreams = {"chains": 6, "dreams": 4, "dream_tokens": 10, "epochs": 2, "copy_steps": 3}
+    dreams = {"samples": 6, "dreams": 4, "dream_tokens": 10, "epochs": 2, "copy_steps": 3}
     dreams |= {"kept_by_importance": 2, "kept_at_random": 1, "dream_epochs": 5}
     trained = 2 * (100 + 200) + 2 * 3 * 8 * 10
     assert cost(scale, dreams) == Cost(1000 + 200 + 200, 200, trained)

@@ -22,13 +22,13 @@ from sleepgym_agents.lm.model import LanguageModel
 from sleepgym_agents.training.optimise import (
     Batch,
     Example,
-    chain,
     collate,
     cross_entropy,
     optimise,
+    pack_sequences,
     plan,
 )
-from sleepgym_agents.training.pseudo_rehearsal import improvise, openings
+from sleepgym_agents.training.pseudo_rehearsal import sample_unconditional, seed_prompts
 
 Fisher = dict[str, Tensor]
 BIRTH_TOKENS = 128
@@ -39,16 +39,6 @@ class EwcSettings(NaiveSettings):
     """Settings of :class:`Ewc`: those of :class:`Naive`, and the penalty's.
 
     Attributes:
-        max_answer_tokens: Longest free-text answer.
-        context_tokens: Window for the day's documents and demonstrations.
-        learning_rate: Of AdamW, at its highest.
-        epochs: Passes over the day's material.
-        batch_size: Sequences of one optimiser step.
-        items_per_sequence: Documents or questions chained into one training sequence.
-        sequence_tokens: Longest training sequence; longer documents are cut into pieces.
-        warmup_share: Share of the steps in which the learning rate rises; then it falls linearly.
-        weight_decay: Of AdamW.
-        max_gradient_norm: Longer gradients are scaled down to it.
         penalty: Strength of the quadratic penalty (lambda).
         decay: Weight of the older Fisher information when a day's is added (gamma).
         birth_sequences: Sequences the model samples before its first night to estimate what
@@ -115,7 +105,12 @@ class Ewc(Naive):
         count = self.config.birth_sequences
         if not count or self.fisher:
             return True
-        self._add(improvise(self.lm, openings(self.lm.prompter), count, BIRTH_TOKENS, night), night)
+        self._add(
+            sample_unconditional(
+                self.lm, seed_prompts(self.lm.prompter), count, BIRTH_TOKENS, night
+            ),
+            night,
+        )
         return bool(self.fisher)
 
     def _add(self, examples: Sequence[Example], night: Night) -> None:
@@ -128,7 +123,7 @@ class Ewc(Naive):
         """The day's items, each a sequence of its own."""
         start = self.lm.prompter.start
         tokens = min(self.config.sequence_tokens, self.lm.max_tokens - len(start))
-        return chain(day, start, rng, 1, tokens)
+        return pack_sequences(day, start, rng, 1, tokens)
 
 
 def fisher_information(lm: LanguageModel, examples: Sequence[Example], night: Night) -> Fisher:

@@ -19,16 +19,16 @@ from sleepgym.core.rng import derive_rng
 from sleepgym_agents.baselines.finetuning.naive import Naive, NaiveSettings
 from sleepgym_agents.baselines.in_context import InContext
 from sleepgym_agents.lm.model import LanguageModel
-from sleepgym_agents.stores.text_store import Memory, Note
+from sleepgym_agents.stores.text_store import Note, TextStore
 from sleepgym_agents.training.optimise import Example, optimise, plan
 from sleepgym_agents.training.pseudo_rehearsal import (
     RehearsalSettings,
     collate_mixed,
     mix,
-    recite,
     rehearsing,
+    sample_rehearsal,
 )
-from sleepgym_agents.training.qa_generation import Pair, dream
+from sleepgym_agents.training.qa_generation import Pair, generate_qa
 
 
 @dataclass(frozen=True)
@@ -36,30 +36,21 @@ class JointSettings(RehearsalSettings, NaiveSettings):
     """Settings of :class:`Joint`.
 
     Attributes:
-        max_answer_tokens: Longest free-text answer.
-        context_tokens: Window for the day's documents and demonstrations.
-        learning_rate: Of AdamW, at its highest.
-        epochs: Passes over the material of all days.
-        batch_size: New sequences of one optimiser step.
-        items_per_sequence: Questions chained into one training sequence.
-        sequence_tokens: Longest training sequence.
-        warmup_share: Share of the steps in which the learning rate rises; then it falls linearly.
-        weight_decay: Of AdamW.
-        max_gradient_norm: Longer gradients are scaled down to it.
-        rehearsed: Sequences sampled a night.
-        rehearsed_tokens: Longest of them.
-        rehearsed_batch: How many sequences of what is believed go into an optimiser step.
-        rehearsal_weight: Weight of their divergence beside the loss on new material.
-        chains: Dreams sampled of each document, each a chain of questions and answers.
-        chain_tokens: Longest chain.
+        samples: Dreams sampled of each document, each a chain of questions and answers.
+        sample_tokens: Longest chain.
         related: Most other documents that the dreamer reads beside it: none for the first chain,
             one for the second and so on, then again none.
     """
 
     epochs: Annotated[int, Ge(1)] = 5
     batch_size: Annotated[int, Ge(1)] = 8
-    chains: Annotated[int, Ge(1)] = 7
-    chain_tokens: Annotated[int, Ge(8)] = 160
+    renamed: ClassVar[Mapping[str, str | None]] = {
+        "chains": "samples",
+        "chain_tokens": "sample_tokens",
+    }
+
+    samples: Annotated[int, Ge(1)] = 7
+    sample_tokens: Annotated[int, Ge(8)] = 160
     related: Annotated[int, Ge(0)] = 6
 
 
@@ -89,7 +80,7 @@ class Joint(Naive):
 
     def __init__(self, config: Any = None, *, seed: int = 0, model: str = "embedded") -> None:
         super().__init__(config, seed=seed, model=model)
-        self.documents = Memory(sys.maxsize)
+        self.documents = TextStore(sys.maxsize)
         self.practised: list[Pair] = []
         self.dreams: list[list[Pair]] = []
 
@@ -151,21 +142,21 @@ class Joint(Naive):
         shown = [
             (notes[i], *near[i][: k % (self.config.related + 1)])
             for i in stale
-            for k in range(self.config.chains)
+            for k in range(self.config.samples)
         ]
         texts = {note: bare.prompter.document(Document(note.text, note.title)) for note in notes}
         parts = [
             self._fitting(bare, [texts[note] for note in notes if note in few]) for few in shown
         ]
-        written = len(parts) * self.config.chain_tokens
+        written = len(parts) * self.config.sample_tokens
         read = sum(len(part) for documents in parts for part in documents) + 8 * len(parts)
         if not bare.affords(night, read=read, generated=written):
             return False
         seed = night.derive_seed("dreams")
-        chains = dream(bare, parts, tokens=self.config.chain_tokens, seed=seed)
+        samples = generate_qa(bare, parts, tokens=self.config.sample_tokens, seed=seed)
         self.dreams.extend([] for _ in range(len(notes) - len(self.dreams)))
         for k, i in enumerate(stale):
-            mine = chains[k * self.config.chains : (k + 1) * self.config.chains]
+            mine = samples[k * self.config.samples : (k + 1) * self.config.samples]
             self.dreams[i] = [pair for items in mine for pair in items]
         return True
 
@@ -176,19 +167,19 @@ class Joint(Naive):
 
     def _fitting(self, bare: LanguageModel, parts: list[list[int]]) -> list[list[int]]:
         """The parts that leave room for a dream; the oldest go first."""
-        room = bare.max_tokens - self.config.chain_tokens - 8
+        room = bare.max_tokens - self.config.sample_tokens - 8
         while sum(map(len, parts)) > room and len(parts) > 1:
             parts = parts[1:]
         return [part[:room] for part in parts]
 
     def _train(self, bare: LanguageModel, night: Night) -> dict[str, float]:
         """Train on all days beside a rehearsal; nothing where that costs too much."""
-        recitals = recite(bare, self.config, night)
-        if not recitals:
+        episode_items = sample_rehearsal(bare, self.config, night)
+        if not episode_items:
             return {}
         rng = derive_rng(night.derive_seed("order"))
         steps = plan(bare, self._examples(bare), self.config, rng)
-        mixed = mix(steps, recitals, self.config.rehearsed_batch, rng)
+        mixed = mix(steps, episode_items, self.config.rehearsed_batch, rng)
         loss = rehearsing(self.config.rehearsal_weight)
         return optimise(bare, mixed, self.config, night, loss, collate_mixed)
 

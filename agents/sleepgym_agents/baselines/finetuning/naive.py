@@ -16,20 +16,7 @@ from sleepgym_agents.training.optimise import Example, TrainingSettings, optimis
 
 @dataclass(frozen=True)
 class NaiveSettings(TrainingSettings, InContextSettings):
-    """Settings of :class:`Naive`: those of the day's context and of the night's training.
-
-    Attributes:
-        max_answer_tokens: Longest free-text answer.
-        context_tokens: Window for the day's documents and demonstrations.
-        learning_rate: Of AdamW, at its highest.
-        epochs: Passes over the day's material.
-        batch_size: Sequences of one optimiser step.
-        items_per_sequence: Documents or questions chained into one training sequence.
-        sequence_tokens: Longest training sequence; longer documents are cut into pieces.
-        warmup_share: Share of the steps in which the learning rate rises; then it falls linearly.
-        weight_decay: Of AdamW.
-        max_gradient_norm: Longer gradients are scaled down to it.
-    """
+    """Settings of :class:`Naive`: those of the day's context and of the night's training."""
 
 
 class Naive(InContext):

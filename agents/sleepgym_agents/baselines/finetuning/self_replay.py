@@ -17,31 +17,14 @@ from sleepgym_agents.training.pseudo_rehearsal import (
     RehearsalSettings,
     collate_mixed,
     mix,
-    recite,
     rehearsing,
+    sample_rehearsal,
 )
 
 
 @dataclass(frozen=True)
 class SelfReplaySettings(RehearsalSettings, NaiveSettings):
-    """Settings of :class:`SelfReplay`: those of :class:`Naive`, and the rehearsal's.
-
-    Attributes:
-        max_answer_tokens: Longest free-text answer.
-        context_tokens: Window for the day's documents and demonstrations.
-        learning_rate: Of AdamW, at its highest.
-        epochs: Passes over the day's material.
-        batch_size: New sequences of one optimiser step.
-        items_per_sequence: Documents or questions chained into one training sequence.
-        sequence_tokens: Longest training sequence; longer documents are cut into pieces.
-        warmup_share: Share of the steps in which the learning rate rises; then it falls linearly.
-        weight_decay: Of AdamW.
-        max_gradient_norm: Longer gradients are scaled down to it.
-        rehearsed: Sequences sampled a night.
-        rehearsed_tokens: Longest of them.
-        rehearsed_batch: How many sequences of what is believed go into an optimiser step.
-        rehearsal_weight: Weight of their divergence beside the loss on new material.
-    """
+    """Settings of :class:`SelfReplay`: those of :class:`Naive`, and the rehearsal's."""
 
     rehearsed: Annotated[int, Ge(1)] = 256
     rehearsed_batch: Annotated[int, Ge(1)] = 8
@@ -70,11 +53,11 @@ class SelfReplay(Naive):
         """Sample from the evening's self, train on the day beside it, then forget both texts."""
         log: dict[str, float] = {}
         day, self.day = self.day, []
-        recitals = recite(self.lm, self.config, night) if day else []
-        if recitals:
+        episode_items = sample_rehearsal(self.lm, self.config, night) if day else []
+        if episode_items:
             rng = derive_rng(night.derive_seed("order"))
             steps = plan(self.lm, day, self.config, rng)
-            mixed = mix(steps, recitals, self.config.rehearsed_batch, rng)
+            mixed = mix(steps, episode_items, self.config.rehearsed_batch, rng)
             loss = rehearsing(self.config.rehearsal_weight)
             log = optimise(self.lm, mixed, self.config, night, loss, collate_mixed)
             self.learned |= log["steps"] > 0 and "nan_loss" not in log

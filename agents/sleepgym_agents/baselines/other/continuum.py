@@ -25,16 +25,8 @@ class ContinuumSettings(NaiveSettings):
     """Settings of :class:`Continuum`.
 
     Attributes:
-        max_answer_tokens: Longest free-text answer.
-        context_tokens: Window for the day's documents and demonstrations.
         learning_rate: Root mean square of what one update changes a matrix by.
-        epochs: Passes over the day's material.
-        batch_size: Sequences of one step.
-        items_per_sequence: Documents or questions chained into one training sequence.
-        sequence_tokens: Longest training sequence; longer documents are cut into pieces.
-        warmup_share: Not used: memories go on where they stopped.
         weight_decay: Share by which each update shrinks a matrix.
-        max_gradient_norm: Not used: updates have a fixed size.
         chunks: After how many steps each level is updated, fastest first; each a multiple of the
             one before.
         rank: Size of the inner layer of a level's memory in every block.
@@ -47,6 +39,7 @@ class ContinuumSettings(NaiveSettings):
     rank: Annotated[int, Ge(1)] = 64
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.chunks:
             raise ValueError(
                 "chunks is empty: name one number of steps a level, for example 1,4,16"

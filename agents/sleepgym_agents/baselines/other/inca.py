@@ -23,7 +23,6 @@ class IncaSettings(AnswerSettings):
     """Settings of :class:`Inca`.
 
     Attributes:
-        max_answer_tokens: Longest free-text answer.
         candidates: Classes that the external learner passes on to the model.
         examples: Texts kept of each class, to be shown where it is a candidate.
     """

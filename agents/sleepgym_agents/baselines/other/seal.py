@@ -20,7 +20,7 @@ from sleepgym_agents.lm.generation import generate
 from sleepgym_agents.lm.lora import temporary_lora
 from sleepgym_agents.lm.model import LanguageModel
 from sleepgym_agents.training.optimise import Example, optimise, plan
-from sleepgym_agents.training.qa_generation import Pair, parse_items
+from sleepgym_agents.training.qa_generation import Pair, parse_qa
 
 DREAMER_RANK, DREAMER_ALPHA = 64, 128.0  # SEAL's ReST-EM adapter
 PRESETS: Mapping[str, Mapping[str, Any]] = {
@@ -55,16 +55,6 @@ class SealSettings(NaiveSettings):
     """Settings of :class:`Seal`.
 
     Attributes:
-        max_answer_tokens: Longest free-text answer.
-        context_tokens: Window for the day's documents and demonstrations.
-        learning_rate: Of AdamW, at its highest.
-        epochs: Passes over an edit.
-        batch_size: Sequences of one optimiser step.
-        items_per_sequence: Implications chained into one training sequence.
-        sequence_tokens: Longest training sequence.
-        warmup_share: Share of the steps in which the learning rate rises; then it falls linearly.
-        weight_decay: Of AdamW.
-        max_gradient_norm: Longer gradients are scaled down to it.
         preset: ``single-passage`` and ``continued-pretraining`` are SEAL's settings, and win over
             what is set beside them; ``own`` are those of this page.
         edits: Chains of implications sampled about a passage.
@@ -89,6 +79,7 @@ class SealSettings(NaiveSettings):
     dreamer: str = ""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name, value in PRESETS[self.preset].items():
             object.__setattr__(self, name, value)
 
@@ -157,7 +148,7 @@ class Seal(Naive):
             )
         found: list[list[Pair]] = [[] for _ in texts]
         for i, ids in enumerate(written):
-            found[i // config.edits].extend(parse_items(self.lm.prompter, ids))
+            found[i // config.edits].extend(parse_qa(self.lm.prompter, ids))
         return [list(dict.fromkeys(pairs)) for pairs in found]
 
     def _loops(self, night: Night) -> Iterator[tuple[list[Example], int]]:

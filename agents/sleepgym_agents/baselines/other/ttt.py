@@ -21,18 +21,7 @@ class TttSettings(TrainingSettings, RetrievalSettings):
     """Settings of :class:`Ttt`.
 
     Attributes:
-        max_answer_tokens: Longest free-text answer.
-        store_bytes: Size of the text memory; the oldest notes go first.
         retrieved: Demonstrations and passages of a task.
-        passage_words: Documents are stored in passages of about this many words.
-        learning_rate: Of AdamW, at its highest.
-        epochs: Passes over a task's examples.
-        batch_size: Sequences of one optimiser step.
-        items_per_sequence: Leave-one-out tasks chained into one sequence.
-        sequence_tokens: Longest training sequence.
-        warmup_share: Share of the steps in which the learning rate rises; then it falls linearly.
-        weight_decay: Of AdamW.
-        max_gradient_norm: Longer gradients are scaled down to it.
         orders: Orders of the other demonstrations in which each one is left out.
         max_examples: Most examples of a task.
         rank: Rank of a task's adapter in every linear layer.
@@ -119,5 +108,5 @@ class Ttt(Retrieval):
             return super().answer(questions)
 
     def _demonstrations(self, question: Question) -> tuple[Note, ...]:
-        notes = self.memory.best(question.text, self.config.retrieved)
+        notes = self.store.best(question.text, self.config.retrieved)
         return tuple(note for note in notes if note.answer is not None)

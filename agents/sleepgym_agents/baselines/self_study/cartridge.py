@@ -22,7 +22,7 @@ from sleepgym_agents.baselines.self_study.context_distillation import (
 from sleepgym_agents.lm.attention import Segment
 from sleepgym_agents.lm.checkpoints import read_tensors
 from sleepgym_agents.lm.model import LanguageModel
-from sleepgym_agents.training.distillation import LessonBatch, collator
+from sleepgym_agents.training.distillation import DistillationBatch, make_collator
 from sleepgym_agents.training.divergence import divergence
 from sleepgym_agents.training.optimise import optimise
 from sleepgym_agents.training.qa_generation import Pair
@@ -33,23 +33,6 @@ class CartridgeSettings(ContextDistillationSettings):
     """Settings of :class:`Cartridge`.
 
     Attributes:
-        max_answer_tokens: Longest free-text answer.
-        context_tokens: Window for the day's documents and demonstrations.
-        learning_rate: Of AdamW, at its highest.
-        epochs: Passes over the night's items.
-        batch_size: Sequences of one optimiser step.
-        items_per_sequence: Items chained into one training sequence.
-        sequence_tokens: Longest training sequence.
-        warmup_share: Share of the steps in which the learning rate rises; then it falls linearly.
-        weight_decay: Of AdamW.
-        max_gradient_norm: Longer gradients are scaled down to it.
-        chains: Dreams sampled about the day, each a chain of questions and answers.
-        dream_tokens: Longest chain.
-        rank: Not used: no weight of the model is trained.
-        alpha: Not used: no weight of the model is trained.
-        divergence: Of student from teacher: forward KL, reverse KL or Jensen-Shannon.
-        beta: Share of the teacher in the Jensen-Shannon mixture.
-        question_weight: How much predicting a question's tokens counts beside the answer's.
         day_tokens: Longest prefix of one day.
         total_tokens: Longest prefix of all days; the oldest day goes first.
     """
@@ -201,23 +184,23 @@ class Cartridge(ContextDistillation):
         lm, config = self.lm, self.config
         text = [i for part in self.parts for i in part][: config.day_tokens]
         with lm.without_prefixes():
-            lessons = self.lessons(items, night)
-        if not lessons or not text or not lm.affords(night, read=len(text)):
+            examples = self.examples(items, night)
+        if not examples or not text or not lm.affords(night, read=len(text)):
             return {"stopped_by_budget": 1.0}
         newest = lm.grow(text)
         newest.requires_grad_(True)
         begin = len(lm.prompter.start)  # it stands before the prefixes already
 
-        def loss(model: nn.Module, batch: LessonBatch) -> Tensor:
+        def loss(model: nn.Module, batch: DistillationBatch) -> Tensor:
             length = batch.ids.shape[1]
-            places = batch.places - begin * (batch.places // length + 1)
-            student = lm.behind_prefixes(batch.ids[:, begin:]).flatten(0, 1)[places]
+            positions = batch.positions - begin * (batch.positions // length + 1)
+            student = lm.behind_prefixes(batch.ids[:, begin:]).flatten(0, 1)[positions]
             student = student.float().log_softmax(-1)
             values = divergence(batch.targets, student, config.divergence, config.beta)
             return (values * batch.weights).sum() / batch.weights.sum().clamp(min=1e-8)
 
-        collate = collator(lm, config.question_weight)
-        log = optimise(lm, self.steps(lessons, night), config, night, loss, collate)
+        collate = make_collator(lm, config.question_weight)
+        log = optimise(lm, self.steps(examples, night), config, night, loss, collate)
         newest.requires_grad_(False)
         if not log["steps"] or "nan_loss" in log:
             lm.drop(-1)

@@ -12,12 +12,12 @@ from sleepgym import Night
 from sleepgym.core.rng import derive_rng
 from sleepgym_agents.baselines.self_study.self_study import SelfStudy, SelfStudySettings
 from sleepgym_agents.training.distillation import (
-    Lesson,
-    LessonBatch,
-    chain_lessons,
-    collator,
+    DistillationBatch,
+    DistillationExample,
     distillation,
-    teach,
+    make_collator,
+    pack_examples,
+    score_with_teacher,
 )
 from sleepgym_agents.training.divergence import Divergence
 from sleepgym_agents.training.optimise import optimise
@@ -29,20 +29,7 @@ class ContextDistillationSettings(SelfStudySettings):
     """Settings of :class:`ContextDistillation`.
 
     Attributes:
-        max_answer_tokens: Longest free-text answer.
-        context_tokens: Window for the day's documents and demonstrations.
-        learning_rate: Of AdamW, at its highest.
-        epochs: Passes over the night's items.
-        batch_size: Sequences of one optimiser step.
-        items_per_sequence: Items chained into one training sequence.
-        sequence_tokens: Longest training sequence.
-        warmup_share: Share of the steps in which the learning rate rises; then it falls linearly.
-        weight_decay: Of AdamW.
-        max_gradient_norm: Longer gradients are scaled down to it.
-        chains: Dreams sampled about the day, each a chain of questions and answers.
-        dream_tokens: Longest chain.
-        rank: Rank of a LoRA adapter in every linear layer; 0 trains all weights.
-        alpha: The adapter's output is scaled by ``alpha / rank``.
+        packed: Dreams sampled about the day, each a chain of questions and answers.
         divergence: Of student from teacher: forward KL, reverse KL or Jensen-Shannon.
         beta: Share of the teacher in the Jensen-Shannon mixture.
         question_weight: How much predicting a question's tokens counts beside the answer's.
@@ -75,32 +62,36 @@ class ContextDistillation(SelfStudy):
 
     def consolidate(self, items: Sequence[Pair], night: Night) -> dict[str, float]:
         """Train on the divergence from the teacher."""
-        lessons = self.lessons(items, night)
-        if not lessons:
+        examples = self.examples(items, night)
+        if not examples:
             return {"stopped_by_budget": 1.0}
         config = self.config
 
-        def loss(model, batch: LessonBatch):
+        def loss(model, batch: DistillationBatch):
             return distillation(model, batch, config.divergence, config.beta)
 
-        collate = collator(self.lm, config.question_weight)
-        return optimise(self.lm, self.steps(lessons, night), config, night, loss, collate)
+        collate = make_collator(self.lm, config.question_weight)
+        return optimise(self.lm, self.steps(examples, night), config, night, loss, collate)
 
-    def lessons(self, items: Sequence[Pair], night: Night) -> list[Lesson]:
+    def examples(self, items: Sequence[Pair], night: Night) -> list[DistillationExample]:
         """The items with the distribution of the self that has the day in its prompt."""
         context = [i for part in self.parts for i in part]
         prompter = self.lm.prompter
         read = len(context) + sum(len(prompter.demonstration(*pair)) for pair in items)
-        return teach(self.lm, items, context) if self.lm.affords(night, read=read) else []
+        return (
+            score_with_teacher(self.lm, items, context) if self.lm.affords(night, read=read) else []
+        )
 
-    def steps(self, lessons: Sequence[Lesson], night: Night) -> list[list[list[Lesson]]]:
+    def steps(
+        self, examples: Sequence[DistillationExample], night: Night
+    ) -> list[list[list[DistillationExample]]]:
         """The batches of a night: every epoch chains and shuffles anew."""
         config = self.config
         rng = derive_rng(night.derive_seed("order"))
         tokens = min(config.sequence_tokens, self.lm.max_tokens - len(self.lm.prompter.start))
-        steps: list[list[list[Lesson]]] = []
+        steps: list[list[list[DistillationExample]]] = []
         for _ in range(config.epochs):
-            chains = chain_lessons(lessons, rng, config.items_per_sequence, tokens)
+            packed = pack_examples(examples, rng, config.items_per_sequence, tokens)
             size = config.batch_size
-            steps.extend(chains[at : at + size] for at in range(0, len(chains), size))
+            steps.extend(packed[at : at + size] for at in range(0, len(packed), size))
         return steps

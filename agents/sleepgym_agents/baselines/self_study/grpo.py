@@ -29,20 +29,6 @@ class GrpoSettings(SelfStudySettings):
     """Settings of :class:`Grpo`.
 
     Attributes:
-        max_answer_tokens: Longest free-text answer, and longest sample.
-        context_tokens: Window for the day's documents and demonstrations.
-        learning_rate: Of AdamW, at its highest.
-        epochs: Passes over the day's practised questions.
-        batch_size: Questions of one optimiser step.
-        items_per_sequence: Not used: a sample is a sequence.
-        sequence_tokens: Not used: samples are short.
-        warmup_share: Share of the steps in which the learning rate rises; then it falls linearly.
-        weight_decay: Of AdamW.
-        max_gradient_norm: Longer gradients are scaled down to it.
-        chains: Not used: only practice has a reward.
-        dream_tokens: Not used: only practice has a reward.
-        rank: Rank of a LoRA adapter in every linear layer; 0 trains all weights.
-        alpha: The adapter's output is scaled by ``alpha / rank``.
         group_size: Samples of one question, compared with each other.
         temperature: Of the samples.
     """
@@ -139,7 +125,7 @@ class Grpo(SelfStudy):
             temperature=config.temperature,
             learning_rate=config.learning_rate,
             num_train_epochs=config.epochs,
-            warmup_steps=config.warmup_share,
+            warmup_steps=config.warmup_ratio,
             weight_decay=config.weight_decay,
             max_grad_norm=config.max_gradient_norm,
             seed=night.derive_seed("grpo") % 2**32,
@@ -174,7 +160,7 @@ class Grpo(SelfStudy):
 
         def reward(completion_ids: list[list[int]], answer: list[str], **_: Any) -> list[float]:
             found = [
-                worth(lm.prompter.answer_text(ids), gold)
+                answer_reward(lm.prompter.answer_text(ids), gold)
                 for ids, gold in zip(completion_ids, answer, strict=True)
             ]
             rewards.append(sum(found) / len(found))
@@ -193,7 +179,7 @@ class Grpo(SelfStudy):
         return trainer
 
 
-def worth(answer: str, gold: str) -> float:
+def answer_reward(answer: str, gold: str) -> float:
     """The reward of an answer, in [0, 1]: 1 if right, else half its likeness, letter by letter."""
     written, wanted = normalise(answer), normalise(gold)
     if written == wanted:

@@ -26,20 +26,6 @@ class SdftSettings(SelfStudySettings):
     """Settings of :class:`Sdft`.
 
     Attributes:
-        max_answer_tokens: Longest free-text answer, and longest sample.
-        context_tokens: Window for the day's documents and demonstrations.
-        learning_rate: Of AdamW, at its highest.
-        epochs: Passes over the night's questions.
-        batch_size: Questions of one optimiser step.
-        items_per_sequence: Not used: a sample is a sequence.
-        sequence_tokens: Not used: samples are short.
-        warmup_share: Share of the steps in which the learning rate rises; then it falls linearly.
-        weight_decay: Of AdamW.
-        max_gradient_norm: Longer gradients are scaled down to it.
-        chains: Dreams sampled about the day, whose questions are asked.
-        dream_tokens: Longest chain.
-        rank: Rank of a LoRA adapter in every linear layer; 0 trains all weights.
-        alpha: The adapter's output is scaled by ``alpha / rank``.
         divergence: Of student from teacher: forward KL, reverse KL or Jensen-Shannon.
         beta: Share of the teacher in the Jensen-Shannon mixture.
         temperature: Of the student's samples, and of both distributions in the loss.
@@ -59,29 +45,7 @@ class SdftSettings(SelfStudySettings):
 
 @dataclass(frozen=True)
 class OpsdSettings(SdftSettings):
-    """Settings of :class:`Opsd`: OPSD's own, as in its script for a model of 1.7B parameters.
-
-    Attributes:
-        max_answer_tokens: Longest free-text answer, and longest sample.
-        context_tokens: Window for the day's documents and demonstrations.
-        learning_rate: Of AdamW, at its highest.
-        epochs: Passes over the night's questions.
-        batch_size: Questions of one optimiser step.
-        items_per_sequence: Not used: a sample is a sequence.
-        sequence_tokens: Not used: samples are short.
-        warmup_share: Share of the steps in which the learning rate rises; then it falls linearly.
-        weight_decay: Of AdamW.
-        max_gradient_norm: Longer gradients are scaled down to it.
-        chains: Dreams sampled about the day, whose questions are asked.
-        dream_tokens: Longest chain.
-        rank: Rank of a LoRA adapter in every linear layer; 0 trains all weights.
-        alpha: The adapter's output is scaled by ``alpha / rank``.
-        divergence: Of student from teacher: forward KL, reverse KL or Jensen-Shannon.
-        beta: Share of the teacher in the Jensen-Shannon mixture.
-        temperature: Of the student's samples, and of both distributions in the loss.
-        teacher_rate: Share of the student that the teacher takes over after each step; 0 keeps the
-            evening's self as the teacher.
-    """
+    """Settings of :class:`Opsd`: OPSD's own, as in its script for a model of 1.7B parameters."""
 
     learning_rate: float = 2e-3
     epochs: int = 3
@@ -191,7 +155,7 @@ class _Steps(Sequence):
         lm, config = self.agent.lm, self.agent.config
         for number, asked in enumerate(self.batches):
             if number:
-                follow(self.teacher.model, lm.model, config.teacher_rate)
+                ema_update(self.teacher.model, lm.model, config.teacher_rate)
             longest = config.max_answer_tokens * len(asked)
             read = len(self.context) + 2 * sum(map(len, asked)) + longest
             if not lm.affords(self.night, read=read, generated=longest):
@@ -206,10 +170,12 @@ class _Steps(Sequence):
                 seed=self.night.derive_seed("rollout", number),
             )
             lm.model.train()
-            yield roll_up(lm, self.teacher, prompts, replies, self.context, config.temperature)
+            yield sample_rollouts(
+                lm, self.teacher, prompts, replies, self.context, config.temperature
+            )
 
 
-def roll_up(
+def sample_rollouts(
     lm: LanguageModel,
     teacher: LanguageModel,
     prompts: Sequence[Sequence[int]],
@@ -264,7 +230,7 @@ def self_distillation(
 
 
 @torch.no_grad()
-def follow(teacher: torch.nn.Module, student: torch.nn.Module, rate: float) -> None:
+def ema_update(teacher: torch.nn.Module, student: torch.nn.Module, rate: float) -> None:
     """Move the teacher's weights by a share of the way to the student's."""
     if rate:
         for theirs, mine in zip(teacher.parameters(), student.parameters(), strict=True):

@@ -15,7 +15,7 @@ from sleepgym.core.rng import derive_seed
 from sleepgym_agents.baselines.in_context import InContext, InContextSettings
 from sleepgym_agents.lm.checkpoints import add_lora, load_weights, named_weights, save_weights
 from sleepgym_agents.training.optimise import TrainingSettings
-from sleepgym_agents.training.qa_generation import Pair, dream
+from sleepgym_agents.training.qa_generation import Pair, generate_qa
 
 
 @dataclass(frozen=True)
@@ -23,23 +23,15 @@ class SelfStudySettings(TrainingSettings, InContextSettings):
     """Settings of :class:`SelfStudy`.
 
     Attributes:
-        max_answer_tokens: Longest free-text answer.
-        context_tokens: Window for the day's documents and demonstrations.
-        learning_rate: Of AdamW, at its highest.
-        epochs: Passes over the night's items.
-        batch_size: Sequences of one optimiser step.
-        items_per_sequence: Items chained into one training sequence.
-        sequence_tokens: Longest training sequence.
-        warmup_share: Share of the steps in which the learning rate rises; then it falls linearly.
-        weight_decay: Of AdamW.
-        max_gradient_norm: Longer gradients are scaled down to it.
-        chains: Dreams sampled about the day, each a chain of questions and answers.
+        samples: Dreams sampled about the day, each a chain of questions and answers.
         dream_tokens: Longest chain.
         rank: Rank of a LoRA adapter in every linear layer; 0 trains all weights.
         alpha: The adapter's output is scaled by ``alpha / rank``.
     """
 
-    chains: Annotated[int, Ge(1)] = 24
+    renamed: ClassVar[Mapping[str, str | None]] = {"chains": "samples"}
+
+    samples: Annotated[int, Ge(1)] = 24
     dream_tokens: Annotated[int, Ge(8)] = 160
     rank: Annotated[int, Ge(0)] = 0
     alpha: Annotated[float, Gt(0)] = 64.0
@@ -94,16 +86,16 @@ class SelfStudy(InContext):
         """What was practised and what is dreamt about the day, each once."""
         pairs = dict.fromkeys(self.practised)
         if self.studied and self.parts:
-            chains, tokens = self.config.chains, self.config.dream_tokens
+            samples, tokens = self.config.samples, self.config.dream_tokens
             read = sum(map(len, self.parts)) + len(self.lm.prompter.dream)
-            while chains and not self.lm.affords(
-                night, read=read * chains, generated=tokens * chains
+            while samples and not self.lm.affords(
+                night, read=read * samples, generated=tokens * samples
             ):
-                chains -= 1
-            written = dream(
-                self.lm, [self.parts] * chains, tokens=tokens, seed=night.derive_seed("dreams")
+                samples -= 1
+            written = generate_qa(
+                self.lm, [self.parts] * samples, tokens=tokens, seed=night.derive_seed("dreams")
             )
-            pairs.update(dict.fromkeys(pair for chain in written for pair in chain))
+            pairs.update(dict.fromkeys(pair for sample in written for pair in sample))
         return list(pairs)
 
     def prepare(self) -> None:

@@ -9,12 +9,12 @@ from typing import Annotated, Any, ClassVar
 
 from annotated_types import Ge
 
-from sleepgym import Agent, Document, Question
-from sleepgym_agents.stores.text_store import Memory, Note, sentences, shared_words
+from sleepgym import Agent, Document, Question, Settings
+from sleepgym_agents.stores.text_store import Note, TextStore, sentences, shared_words
 
 
 @dataclass(frozen=True)
-class NearestSettings:
+class NearestSettings(Settings):
     """Settings of :class:`Nearest`.
 
     Attributes:
@@ -38,18 +38,18 @@ class Nearest(Agent):
 
     def __init__(self, config: Any = None, *, seed: int = 0, model: str = "embedded") -> None:
         super().__init__(config, seed=seed, model=model)
-        self.memory = Memory(self.config.store_bytes)
+        self.store = TextStore(self.config.store_bytes)
 
     def study(self, documents: Sequence[Document]) -> None:
         """Store documents in sentences."""
         for document in documents:
             for sentence in sentences(document.text):
-                self.memory.add(Note(sentence, document.title))
+                self.store.add(Note(sentence, document.title))
 
     def practice(self, questions: Sequence[Question], answers: Sequence[str]) -> None:
         """Store questions with their right answers."""
         for question, answer in zip(questions, answers, strict=True):
-            self.memory.add(Note(question.text, answer=answer))
+            self.store.add(Note(question.text, answer=answer))
 
     def answer(self, questions: Sequence[Question]) -> list[str]:
         """The nearest answer or sentence."""
@@ -57,15 +57,15 @@ class Nearest(Agent):
 
     def save(self, path: Path) -> None:
         """Write the memory."""
-        self.memory.save(path / "memory.jsonl")
+        self.store.save(path / "memory.jsonl")
 
     def load(self, path: Path) -> None:
         """Read the memory."""
-        self.memory.load(path / "memory.jsonl")
+        self.store.load(path / "memory.jsonl")
 
     def _answer(self, question: Question) -> str:
         sentence = ""
-        for hit in self.memory.search(question.text):
+        for hit in self.store.search(question.text):
             if not question.choices:
                 return hit.text if hit.answer is None else hit.answer
             if hit.answer in question.choices:

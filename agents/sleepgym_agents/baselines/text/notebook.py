@@ -12,7 +12,7 @@ from annotated_types import Ge
 from sleepgym import Document, Night, Question
 from sleepgym.core.errors import BadSetting
 from sleepgym_agents.baselines.in_context import InContext, InContextSettings
-from sleepgym_agents.stores.text_store import Memory, Note
+from sleepgym_agents.stores.text_store import Note, TextStore
 
 
 @dataclass(frozen=True)
@@ -20,18 +20,21 @@ class NotebookSettings(InContextSettings):
     """Settings of :class:`Notebook`.
 
     Attributes:
-        max_answer_tokens: Longest free-text answer.
-        context_tokens: Window for the day's documents and demonstrations.
         store_bytes: Size of the notebook; the oldest notes go first.
         retrieved: Notes put into the prompt.
-        chains: Sequences of notes written a night.
-        chain_tokens: Longest of them.
+        samples: Sequences of notes written a night.
+        sample_tokens: Longest of them.
     """
+
+    renamed: ClassVar[Mapping[str, str | None]] = {
+        "chains": "samples",
+        "chain_tokens": "sample_tokens",
+    }
 
     store_bytes: Annotated[int, Ge(0)] = 100_000
     retrieved: Annotated[int, Ge(1)] = 4
-    chains: Annotated[int, Ge(1)] = 24
-    chain_tokens: Annotated[int, Ge(1)] = 160
+    samples: Annotated[int, Ge(1)] = 24
+    sample_tokens: Annotated[int, Ge(1)] = 160
 
 
 class Notebook(InContext):
@@ -55,7 +58,7 @@ class Notebook(InContext):
 
     def __init__(self, config: Any = None, *, seed: int = 0, model: str = "embedded") -> None:
         super().__init__(config, seed=seed, model=model)
-        self.memory = Memory(self.config.store_bytes)
+        self.store = TextStore(self.config.store_bytes)
         self.practised: list[Note] = []
 
     def practice(self, questions: Sequence[Question], answers: Sequence[str]) -> None:
@@ -66,7 +69,7 @@ class Notebook(InContext):
 
     def context(self, question: Question) -> Sequence[Sequence[int]]:
         """The best notes, then the day so far."""
-        notes = self.memory.best(question.text, self.config.retrieved)
+        notes = self.store.best(question.text, self.config.retrieved)
         return [*map(self._ids, notes), *self.parts]
 
     def sleep(self, night: Night) -> Mapping[str, float]:
@@ -76,26 +79,26 @@ class Notebook(InContext):
         if self.parts:
             if self._affordable(night):
                 seed = night.derive_seed("notes")
-                pairs = self.dream(self.config.chains, self.config.chain_tokens, seed)
+                pairs = self.generate_qa(self.config.samples, self.config.sample_tokens, seed)
                 dreamt = dict.fromkeys(Note(f"{asked} {answer}.") for asked, answer in pairs)
                 notes = [*dreamt, *notes]
             else:
                 log["stopped_by_budget"] = 1.0
         self._write(notes)
-        log = {**log, "written": float(len(notes)), "notes": float(len(self.memory.notes))}
+        log = {**log, "written": float(len(notes)), "notes": float(len(self.store.notes))}
         return {**log, **super().sleep(night)}
 
     def save(self, path: Path) -> None:
         """Write the notebook."""
-        self.memory.save(path / "memory.jsonl")
+        self.store.save(path / "memory.jsonl")
 
     def load(self, path: Path) -> None:
         """Read the notebook."""
-        self.memory.load(path / "memory.jsonl")
+        self.store.load(path / "memory.jsonl")
 
     def _affordable(self, night: Night) -> bool:
-        written = self.config.chains * self.config.chain_tokens
-        read = self.config.chains * (sum(map(len, self.parts)) + 8)  # and the markers around
+        written = self.config.samples * self.config.sample_tokens
+        read = self.config.samples * (sum(map(len, self.parts)) + 8)  # and the markers around
         return self.lm.affords(night, read=read, generated=written)
 
     def _ids(self, note: Note) -> list[int]:
@@ -116,7 +119,7 @@ class Notebook(InContext):
                 f"set store_bytes to {largest} or more"
             )
         new = dict.fromkeys(notes)
-        kept = [note for note in self.memory.notes if note not in new]
-        self.memory = Memory(self.config.store_bytes)
+        kept = [note for note in self.store.notes if note not in new]
+        self.store = TextStore(self.config.store_bytes)
         for note in [*kept, *new]:
-            self.memory.add(note)
+            self.store.add(note)

@@ -11,7 +11,7 @@ from annotated_types import Ge
 
 from sleepgym import Document, Night, Question
 from sleepgym_agents.baselines.base_agent import AnswerSettings, ModelAgent
-from sleepgym_agents.stores.text_store import Memory, Note, passages
+from sleepgym_agents.stores.text_store import Note, TextStore, passages
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,6 @@ class RetrievalSettings(AnswerSettings):
     """Settings of :class:`Retrieval`.
 
     Attributes:
-        max_answer_tokens: Longest free-text answer.
         store_bytes: Size of the text memory; the oldest notes go first.
         retrieved: Notes put into the prompt.
         passage_words: Documents are stored in passages of about this many words.
@@ -47,35 +46,35 @@ class Retrieval(ModelAgent):
 
     def __init__(self, config: Any = None, *, seed: int = 0, model: str = "embedded") -> None:
         super().__init__(config, seed=seed, model=model)
-        self.memory = Memory(self.config.store_bytes)
+        self.store = TextStore(self.config.store_bytes)
 
     def study(self, documents: Sequence[Document]) -> None:
         """Store documents in passages."""
         for document in documents:
             for note in passages(document, self.config.passage_words):
-                self.memory.add(note)
+                self.store.add(note)
 
     def practice(self, questions: Sequence[Question], answers: Sequence[str]) -> None:
         """Store questions with their right answers."""
         for question, answer in zip(questions, answers, strict=True):
-            self.memory.add(Note(question.text, answer=answer))
+            self.store.add(Note(question.text, answer=answer))
 
     def context(self, question: Question) -> Sequence[Sequence[int]]:
         """The best hits, in the order they came."""
-        notes = self.memory.best(question.text, self.config.retrieved)
+        notes = self.store.best(question.text, self.config.retrieved)
         return [self._ids(note) for note in notes]
 
     def sleep(self, night: Night) -> Mapping[str, float]:
         """Nothing to consolidate: the memory is kept as it is."""
-        return {"notes": float(len(self.memory.notes))}
+        return {"notes": float(len(self.store.notes))}
 
     def save(self, path: Path) -> None:
         """Write the memory."""
-        self.memory.save(path / "memory.jsonl")
+        self.store.save(path / "memory.jsonl")
 
     def load(self, path: Path) -> None:
         """Read the memory."""
-        self.memory.load(path / "memory.jsonl")
+        self.store.load(path / "memory.jsonl")
 
     def _ids(self, note: Note) -> list[int]:
         if note.answer is None:
