@@ -142,7 +142,7 @@ def _write(submission: Submission, file: Path, board: Board, data: Path | None) 
         return Outcome(label, None, f"refused by rule {', '.join(broken)}")
     file.parent.mkdir(parents=True, exist_ok=True)
     files.write_whole(content, file)
-    text = verdict.model_dump_json(indent=1) + "\n"
+    text = verdict.to_text()
     files.write_whole(text.encode(), verdict_file(file))
     mean = verdict.results.mean.get(board.headline)
     commits = len({run.commit for run in submission.runs})
