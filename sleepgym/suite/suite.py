@@ -249,6 +249,9 @@ def _run_one(spec: RunSpec, out: Path) -> None:
 
 
 def _part(row: Mapping[str, Any]) -> Part:
+    for offer in row.get("offers", ()):
+        if offer not in registry.NEEDS:
+            raise unknown_name(f"offer of {row['id']}", offer, registry.NEEDS)
     return Part(
         id=row["id"],
         label=row.get("label", row["id"]),
@@ -265,6 +268,9 @@ def _with_all_agents(rows: Sequence[Part], package: str, envs: Sequence[Part]) -
 
     Nothing is imported: what an agent needs stands in its register line.
     """
+    packages = {registry.agent_package(name) for name in registry.agents}
+    if package not in packages:
+        raise unknown_name("package with agents", package, packages)
     named = {row.label: row for row in rows}
     found: dict[str, Part] = {}
     for entry in registry.agents.values():

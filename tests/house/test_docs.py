@@ -6,6 +6,7 @@ import re
 import pytest
 
 from checkout import ROOT
+from sleepgym.core import registry
 
 
 def load(name):
@@ -23,6 +24,23 @@ def test_reference_pages_are_up_to_date():
     module = generate()
     written = {file.name: file.read_text() for file in module.FOLDER.glob("*.md")}
     assert written == module.pages(), "run `make docs`"
+
+
+def test_the_tables_of_agents_are_up_to_date():
+    module = load("agent_tables")
+    readme = module.README.read_text()
+    assert readme.count(module.BEGIN) == readme.count(module.END) == 1
+    assert readme == module.filled(readme), "run `make docs`"
+    assert module.REPRODUCTION.read_text() == module.reproduction(), "run `make docs`"
+    for name in registry.agents:
+        assert f"[`{name}`](docs/reference/{name}.md)" in readme
+
+
+def test_tests_that_are_named_as_checks_exist():
+    page = load("agent_tables").reproduction()
+    named = re.findall(r"`(tests/[\w/]+\.py)`", page)
+    assert len(named) > 3
+    assert all((ROOT / file).is_file() for file in named)
 
 
 def test_the_results_are_those_of_the_committed_submissions():
