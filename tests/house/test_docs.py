@@ -2,17 +2,23 @@
 
 import importlib.util
 import re
+import subprocess
+import sys
 
 import pytest
 
 from checkout import ROOT
 from sleepgym.core import registry
 
+UNITS = {"MB": 1e6, "kB": 1e3}
+
 
 def load(name):
     spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / "tools" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
+    del sys.modules[name]
     return module
 
 
@@ -48,6 +54,24 @@ def test_the_results_are_those_of_the_committed_submissions():
     tracks = module.results()
     assert module.PAGE.read_text() == module.page(tracks), "run `make docs`"
     assert {"sleep", "seeding", "dreaming", "naive"} <= tracks["Almanac"].keys()
+
+
+def test_the_largest_generated_files_are_counted():
+    module, text = load("sizes"), (ROOT / "CONTRIBUTING.md").read_text()
+    row = re.compile(r"^\| (.+?) \| ([\d.]+) (MB|kB) \| (.+?) \|$", re.M)
+    shown = {
+        (what, made): float(size) * UNITS[unit] for what, size, unit, made in row.findall(text)
+    }
+    today = row.findall(module.table())
+    assert shown.keys() == {(what, made) for what, _, _, made in today}
+    for what, size, unit, made in today:
+        said = shown[what, made]
+        assert 0.8 < float(size) * UNITS[unit] / said < 1.25, f"{what}: run docs/tools/sizes.py"
+    counted = {file for thing in module.GENERATED for file in thing.files}
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+    for name in filter(None, listed.stdout.split("\0")):
+        file = ROOT / name
+        assert file in counted or not file.is_file() or file.stat().st_size < 60_000, name
 
 
 def test_every_setting_has_a_meaning():

@@ -149,15 +149,15 @@ def test_every_agent_of_a_package_meets_what_offers_what_it_needs(mine, tmp_path
 def test_what_nobody_offers_or_needs_is_named(mine, tmp_path):
     file = tmp_path / "mine.toml"
     file.write_text(ALL + ENVS.format("text", '["document"]'))
-    with pytest.raises(UnknownName, match="offer of toy:Toy 'document'; did you mean documents"):
+    with pytest.raises(UnknownName, match="offer of toy:Toy 'document': did you mean documents"):
         load_suite(str(file))
     file.write_text(ALL.replace('"mine"', '"nine"') + ENVS.format("text", "[]"))
-    with pytest.raises(UnknownName, match="package with agents 'nine'; did you mean mine"):
+    with pytest.raises(UnknownName, match="package with agents 'nine': did you mean mine"):
         load_suite(str(file))
     file.write_text(ENVS.join(['summary = "x"\nseeds = "0"\n', ""]).format("text", "[]"))
     with pytest.raises(SleepGymError, match=r"mine\.toml names no agent"):
         load_suite(str(file))
-    with pytest.raises(UnknownName, match="need of agent acts 'practise'; did you mean practice"):
+    with pytest.raises(UnknownName, match="need of agent acts 'practise': did you mean practice"):
         sleepgym.register_agent("acts", "mine.agents:Acts", "x", needs=["practise"])
 
 
