@@ -46,8 +46,9 @@ bench: $(STAMP)  ## Ratios, measured side by side in one run
 bench-gpu:  ## Nights of a 1B-shaped random model on one GPU, with the Python that is there
 	PYTHONPATH=.:agents:tasks:leaderboards $(PYTHON) benchmarks/gpu_night.py
 
-docs: $(STAMP)  ## Write docs/reference from the docstrings, docs/results.md from the submissions
+docs: $(STAMP)  ## Write the reference and the tables of agents from the classes, docs/results.md from the submissions
 	$(BIN)/python docs/tools/reference.py
+	$(BIN)/python docs/tools/agent_tables.py
 	$(BIN)/python docs/tools/results.py
 
 clean:  ## Remove the virtual environment and what was built; runs are kept

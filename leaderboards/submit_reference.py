@@ -4,8 +4,8 @@
     python leaderboards/submit_reference.py runs/baselines --board almanac-8
 
 RUNS holds ``.../LABEL/seed-N``, as ``sleepgym suite`` writes them. Each agent that ran on the
-board's environment is described by ``leaderboards/cards/LABEL.toml``, or as a variant by the card
-of its agent, packed, verified as anyone would, and written to ``leaderboards/submissions/BOARD/``.
+board's environment is described by a method card that is made from its class (a variant by that of
+its agent), packed, verified as anyone would, and written to ``leaderboards/submissions/BOARD/``.
 The others are listed with the reason. Exit code 1 if nothing was submitted, 2 on bad input.
 """
 
@@ -15,12 +15,12 @@ import argparse
 import os
 import re
 import sys
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sleepgym.core import docstrings, registry
 from sleepgym.core.errors import BadRun, SleepGymError
 from sleepgym.runs.records import read_meta
 from sleepgym_boards.board import Board, load_board
@@ -33,7 +33,13 @@ from sleepgym_boards.verification.verifier import verify
 
 HERE = Path(__file__).parent
 SUBMISSIONS = HERE / "submissions"
-CARDS = HERE / "cards"
+CARD = {
+    "authors": ["SleepGym"],
+    "code": "https://github.com/sleepgym/sleepgym",
+    "data": "none",
+    "pretraining": "none",
+    "tuning_seeds": "0-99",
+}
 MOST_REASONS = 3
 
 
@@ -56,7 +62,6 @@ def submit_all(
     runs: Path,
     board: Board,
     out: Path = SUBMISSIONS,
-    cards: Path = CARDS,
     data: Path | None = None,
 ) -> Iterator[Outcome]:
     """Submit every agent under ``runs`` that ran on the board's environment.
@@ -76,7 +81,7 @@ def submit_all(
         raise SleepGymError(f"{runs} holds two folders of {twice[0]}: name the runs of one suite")
     for folder, metas in sorted(fitting.items()):
         try:
-            card = _card(folder.name, metas, cards)
+            card = method_card(folder.name, metas[0])
             submission = pack([folder], board, card, data=data)
         except NotReady as error:
             more = len(error.missing) - MOST_REASONS
@@ -110,26 +115,39 @@ def _apart(meta: dict[str, Any], board: Board) -> str:
     return ""
 
 
-def _card(label: str, metas: list[dict[str, Any]], cards: Path) -> MethodCard:
-    """The method card of an agent, or of a variant of one, at the commit of its runs."""
+def method_card(label: str, meta: dict[str, Any]) -> MethodCard:
+    """The method card of an agent, or of a variant of one, at the commit of its runs.
+
+    Args:
+        label: Of the runs; other than the agent's name, they are those of a variant.
+        meta: ``run.json`` of one of them.
+
+    Raises:
+        NotReady: If the runs cannot be described by the agent's class alone.
+    """
     if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", label):
         raise NotReady([f"its label {label!r} must be lower-case words joined by hyphens"])
-    agent = metas[0]["spec"]["agent"]
-    file = next(
-        (f for f in (cards / f"{label}.toml", cards / f"{agent}.toml") if f.is_file()), None
-    )
-    if file is None:
-        raise NotReady([f"there is no card {label}.toml or {agent}.toml in {cards.name}/"])
-    commit = metas[0]["commit"]
+    agent, commit = meta["spec"]["agent"], meta["commit"]
     if commit is None:
         raise NotReady(["its runs do not say at which commit: run in a checkout"])
-    card = tomllib.loads(file.read_text("utf-8")) | {"commit": commit.removesuffix("-dirty")}
-    if card["pretraining"] == "none" and metas[0]["spec"]["agent_settings"].get("dreamer"):
-        raise NotReady([f"its dreamer was trained beforehand, which {file.name} denies"])
-    if file.stem != label:
-        card["name"] = f"{card['name']}: {re.sub('[^A-Za-z0-9]+', ' ', label).strip()}"
-        card["summary"] += " A variant: its settings say what is left out or replaced."
-    return validate_card(card, f"card {file.name}")
+    if meta["spec"]["agent_settings"].get("dreamer"):
+        raise NotReady(["its dreamer was trained beforehand, which its card would deny"])
+    cls = registry.agent_class(agent)
+    name, summary = cls.title or agent, docstrings.summary(cls)
+    if not summary:
+        raise NotReady([f"the class of {agent} has no docstring that says what it does"])
+    if cls.sources:
+        summary = f"{summary.removesuffix('.')} ({cls.sources})."
+    if label != agent:
+        name = f"{name}: {re.sub('[^A-Za-z0-9]+', ' ', label).strip()}"
+        summary += " A variant: its settings say what is left out or replaced."
+    fields = {
+        "name": name,
+        "summary": summary,
+        "departures": " ".join(docstrings.departures(cls)) or "none",
+        "commit": commit.removesuffix("-dirty"),
+    }
+    return validate_card(CARD | fields, f"card of {label}")
 
 
 def _write(submission: Submission, file: Path, board: Board, data: Path | None) -> Outcome:
@@ -142,7 +160,7 @@ def _write(submission: Submission, file: Path, board: Board, data: Path | None) 
         return Outcome(label, None, f"refused by rule {', '.join(broken)}")
     file.parent.mkdir(parents=True, exist_ok=True)
     files.write_whole(content, file)
-    text = verdict.model_dump_json(indent=1) + "\n"
+    text = verdict.to_text()
     files.write_whole(text.encode(), verdict_file(file))
     mean = verdict.results.mean.get(board.headline)
     commits = len({run.commit for run in submission.runs})

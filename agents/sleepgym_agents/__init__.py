@@ -14,14 +14,19 @@ sleepgym.register_agent(
     "keeps the day in a bounded context window, wiped at night",
 )
 sleepgym.register_agent(
+    "nearest",
+    "sleepgym_agents.baselines.text.nearest:Nearest",
+    "no model: the label or sentence of the best BM25 hit",
+)
+sleepgym.register_agent(
     "retrieval",
     "sleepgym_agents.baselines.text.retrieval:Retrieval",
     "BM25 over everything it stored, the best passages into the prompt",
 )
 sleepgym.register_agent(
-    "nearest",
-    "sleepgym_agents.baselines.text.nearest:Nearest",
-    "no model: the label or sentence of the best BM25 hit",
+    "notebook",
+    "sleepgym_agents.baselines.text.notebook:Notebook",
+    "writes its dreams down as text and reads the best notes before answering",
 )
 sleepgym.register_agent(
     "naive",
@@ -34,36 +39,6 @@ sleepgym.register_agent(
     "the same through one LoRA adapter, trained further every night",
 )
 sleepgym.register_agent(
-    "seeding",
-    "sleepgym_agents.sleep.seeding:Seeding",
-    "Knowledge Seeding: distils the day in context into newly unlocked experts",
-)
-sleepgym.register_agent(
-    "dreaming",
-    "sleepgym_agents.sleep.dreaming:Dreaming",
-    "Dreaming: learns from those of its dreams that helped a copy of it",
-)
-sleepgym.register_agent(
-    "sleep",
-    "sleepgym_agents.sleep.sleep:Sleep",
-    "Knowledge Seeding, then Dreaming",
-)
-sleepgym.register_agent(
-    "replay",
-    "sleepgym_agents.baselines.finetuning.replay:Replay",
-    "fine-tunes on the day mixed with a uniform sample of old raw text",
-)
-sleepgym.register_agent(
-    "self-replay",
-    "sleepgym_agents.baselines.finetuning.self_replay:SelfReplay",
-    "fine-tunes on the day, held to its evening self on sequences it samples",
-)
-sleepgym.register_agent(
-    "ewc",
-    "sleepgym_agents.baselines.finetuning.ewc:Ewc",
-    "fine-tunes with weights that mattered before held by a penalty (online EWC)",
-)
-sleepgym.register_agent(
     "lora-per-day",
     "sleepgym_agents.baselines.finetuning.lora_per_day:LoraPerDay",
     "a new LoRA adapter every night, older ones frozen and all active",
@@ -74,14 +49,19 @@ sleepgym.register_agent(
     "a new LoRA adapter every night, orthogonal to all older ones",
 )
 sleepgym.register_agent(
-    "notebook",
-    "sleepgym_agents.baselines.text.notebook:Notebook",
-    "writes its dreams down as text and reads the best notes before answering",
+    "ewc",
+    "sleepgym_agents.baselines.finetuning.ewc:Ewc",
+    "fine-tunes with weights that mattered before held by a penalty (online EWC)",
 )
 sleepgym.register_agent(
-    "inca",
-    "sleepgym_agents.baselines.other.inca:Inca",
-    "class Gaussians pick candidates, the frozen model chooses among them",
+    "replay",
+    "sleepgym_agents.baselines.finetuning.replay:Replay",
+    "fine-tunes on the day mixed with a uniform sample of old raw text",
+)
+sleepgym.register_agent(
+    "self-replay",
+    "sleepgym_agents.baselines.finetuning.self_replay:SelfReplay",
+    "fine-tunes on the day, held to its evening self on sequences it samples",
 )
 sleepgym.register_agent(
     "joint",
@@ -107,16 +87,25 @@ sleepgym.register_agent(
     "grpo",
     "sleepgym_agents.baselines.self_study.grpo:Grpo",
     "reinforces the better of its sampled answers to the day's practice",
+    needs=("practice",),
 )
 sleepgym.register_agent(
     "seal",
     "sleepgym_agents.baselines.other.seal:Seal",
     "writes implications of what it read and merges a LoRA trained on them",
+    needs=("documents",),
 )
 sleepgym.register_agent(
     "ttt",
     "sleepgym_agents.baselines.other.ttt:Ttt",
     "trains a LoRA on each task's demonstrations when asked, then drops it",
+    needs=("practice",),
+)
+sleepgym.register_agent(
+    "inca",
+    "sleepgym_agents.baselines.other.inca:Inca",
+    "class Gaussians pick candidates, the frozen model chooses among them",
+    needs=("practice", "choices"),
 )
 sleepgym.register_agent(
     "cartridge",
@@ -127,4 +116,19 @@ sleepgym.register_agent(
     "continuum",
     "sleepgym_agents.baselines.other.continuum:Continuum",
     "memories beside the MLPs, each updated by gradient at its own frequency",
+)
+sleepgym.register_agent(
+    "seeding",
+    "sleepgym_agents.sleep.seeding:Seeding",
+    "Knowledge Seeding: distils the day in context into newly unlocked experts",
+)
+sleepgym.register_agent(
+    "dreaming",
+    "sleepgym_agents.sleep.dreaming:Dreaming",
+    "Dreaming: learns from those of its dreams that helped a copy of it",
+)
+sleepgym.register_agent(
+    "sleep",
+    "sleepgym_agents.sleep.sleep:Sleep",
+    "Knowledge Seeding, then Dreaming",
 )

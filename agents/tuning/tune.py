@@ -2,8 +2,13 @@
 
     python agents/tuning/tune.py --out DIR --trials 8 --seeds 5,6 --days 8 --jobs 2 --write
 
-Draws each agent's trials from spaces.toml beside this file (the first trial is its defaults),
-writes a line a run to DIR/trials.jsonl and prints the best trial of each agent. A trial's value is
+Draws each agent's trials from the ``search_space`` of its class: the first is its defaults; every
+other takes each setting from its list with probability one half. All agents get the same number of
+trials, or as many as their lists allow. Almanac has no practice: tune ``grpo``, ``ttt`` and
+``nearest`` with ``--env sleepgym/Codebook-v0``, and ``inca`` with
+``--env sleepgym/ClassIncremental-v0 --env-set dataset=invented``.
+
+Writes a line a run to DIR/trials.jsonl and prints the best trial of each agent. A trial's value is
 the mean over its streams of final accuracy plus base retention (0 where a stream asks nothing of
 the base); a run that fails counts 0. A trial must beat the defaults on every stream, or it is luck;
 and its nights may not take half as long again: better must not mean slower. The same command goes
@@ -19,7 +24,6 @@ import json
 import os
 import re
 import time
-import tomllib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import as_completed
 from dataclasses import dataclass
@@ -104,7 +108,7 @@ def draw_trials(agent: str, space: Mapping[str, Sequence[Any]], count: int) -> l
         for _ in range(ATTEMPTS):
             drawn = {k: values[int(rng.integers(len(values)))] for k, values in space.items()}
             settings = {k: v for k, v in drawn.items() if rng.random() < 0.5}
-            built = build_config(config, settings, f"agent {agent} in spaces.toml")
+            built = build_config(config, settings, f"the search space of {agent}")
             if built not in seen:
                 seen.append(built)
                 news = (k for k in settings if getattr(built, k) != getattr(seen[0], k))
@@ -137,6 +141,12 @@ def run_trial(search: Search, agent: str, number: int, settings: dict[str, Any],
         return {**line, "value": 0.0, "error": f"{type(error).__name__}: {error}"}
     value = (scores["average_accuracy"] or 0.0) + (scores["base_retention"] or 0.0)
     return {**line, "value": value, **{name: scores[name] for name in SHOWN}}
+
+
+def search_spaces() -> dict[str, Mapping[str, Sequence[Any]]]:
+    """Registered agent -> its search space; those with nothing to tune are left out."""
+    spaces = {name: registry.agent_class(name).search_space for name in registry.agents}
+    return {name: space for name, space in spaces.items() if space}
 
 
 def upgrade_trials(lines: Sequence[Line]) -> list[Line]:
@@ -238,9 +248,9 @@ def search_all(
 
 def main() -> None:
     """Run the trials of some agents."""
-    spaces = tomllib.loads((HERE / "spaces.toml").read_text())
+    spaces = search_spaces()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--agents", default=",".join(spaces), help="names; all of spaces.toml")
+    parser.add_argument("--agents", default=",".join(spaces), help="names; all that can be tuned")
     parser.add_argument("--env", default="sleepgym/Almanac-v0")
     parser.add_argument("--days", type=int, default=8)
     parser.add_argument("--env-set", action="append", default=[], metavar="K=V")
@@ -256,7 +266,7 @@ def main() -> None:
     try:
         for agent in agents:
             if agent not in spaces:
-                raise unknown_name("agent in spaces.toml", agent, spaces)
+                raise unknown_name("agent with a search space", agent, spaces)
         seeds = parse_seeds(given.seeds)
         if max(seeds) > 99:
             raise BadSetting(f"seeds={given.seeds}: tune on seeds 0-99")

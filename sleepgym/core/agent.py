@@ -21,13 +21,18 @@ class NoSettings(Settings):
 class Agent(ABC):
     """Reads and answers while awake, consolidates while asleep, and forgets what it does not save.
 
-    Subclasses name a frozen dataclass ``Config`` and implement the abstract methods. Whatever is
-    random is derived from ``self.seed`` (see :mod:`sleepgym.core.rng`), never drawn from a
-    generator that lives on: a run resumed after a crash must make the same choices.
+    Subclasses name a frozen dataclass ``Config`` and implement the abstract methods. The other
+    class attributes describe the method to pages, boards and searches, and may stay as they are.
+    Whatever is random is derived from ``self.seed`` (see :mod:`sleepgym.core.rng`), never drawn
+    from a generator that lives on: a run resumed after a crash must make the same choices.
 
     Attributes:
         Config: Frozen dataclass of the agent's settings; its docstring documents each field.
         uses_model: Whether the agent loads the language model it is given.
+        title: Name on boards and in tables; empty: the name it is registered under.
+        sources: Publications that the method is from, in a few words.
+        checked: What the implementation was compared with; empty: nothing.
+        search_space: Setting -> the values that a search draws from; empty: nothing to tune.
         config: This agent's settings.
         seed: Seed of this run.
         model: ``"embedded"``, a path, a hub id or ``"scratch"``.
@@ -37,6 +42,10 @@ class Agent(ABC):
 
     Config: ClassVar[type] = NoSettings
     uses_model: ClassVar[bool] = False
+    title: ClassVar[str] = ""
+    sources: ClassVar[str] = ""
+    checked: ClassVar[str] = ""
+    search_space: ClassVar[Mapping[str, Sequence[Any]]] = {}
 
     def __init__(self, config: Any = None, *, seed: int = 0, model: str = "embedded") -> None:
         self.config = self.Config() if config is None else config

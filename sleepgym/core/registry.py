@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
@@ -20,15 +20,24 @@ from sleepgym.core.errors import SleepGymError, UnknownName, unknown_name
 
 GROUPS = ("sleepgym.tasks", "sleepgym.agents")
 COMMANDS = "sleepgym.commands"
+NEEDS = ("documents", "practice", "choices")  # what a stream may offer, and an agent need
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A registered thing: its name, where it is, one line about it, and who registered it."""
+    """A registered thing.
+
+    Attributes:
+        name: Its name.
+        entry_point: ``module:Class``.
+        summary: One line about it.
+        needs: Of an agent: what a stream must offer for it to learn anything.
+    """
 
     name: str
     entry_point: str
     summary: str
+    needs: tuple[str, ...] = ()
 
     def load(self) -> Any:
         """Import and return what the entry point names."""
@@ -62,20 +71,26 @@ def register_env(env_id: str, entry_point: str, summary: str) -> None:
         )
 
 
-def register_agent(name: str, entry_point: str, summary: str) -> None:
+def register_agent(name: str, entry_point: str, summary: str, needs: Iterable[str] = ()) -> None:
     """Register an agent under a short name.
 
     Args:
         name: Lower-case words joined by hyphens, for example ``"in-context"``.
         entry_point: ``"module:Class"`` of a :class:`sleepgym.Agent`.
         summary: One line for listings.
+        needs: What a stream must offer for it to learn anything, of :data:`NEEDS`; suites that run
+            every agent leave it out elsewhere.
 
     Raises:
         SleepGymError: If the name is not lower-case words joined by hyphens.
+        UnknownName: If it needs what no stream offers.
     """
     if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):
         raise SleepGymError(f"agent name {name!r} is not lower-case words joined by hyphens")
-    agents[name] = Entry(name, entry_point, summary)
+    for need in needs:
+        if need not in NEEDS:
+            raise unknown_name(f"need of agent {name}", need, NEEDS)
+    agents[name] = Entry(name, entry_point, summary, tuple(needs))
 
 
 def register_battery(name: str, entry_point: str, summary: str) -> None:

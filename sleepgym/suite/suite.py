@@ -2,8 +2,10 @@
 
 A suite is a TOML file: ``summary``, ``seeds`` (``"100-104"``), ``model``, ``[[envs]]`` and
 ``[[agents]]``. Adding one is adding a file to ``sleepgym/suite/catalogue/``. With ``tuned = true``
-agents run with their tuned settings (:mod:`sleepgym.suite.tuned`), a suite's own laid over them. An
-agent may name the environments it meets (``envs``, their labels), and an environment the
+agents run with their tuned settings (:mod:`sleepgym.suite.tuned`), a suite's own laid over them.
+``all_agents_of = "PACKAGE"`` stands for a row of every agent that the package registers, on every
+environment that ``offers`` what it needs; rows of the file replace those of their labels. An agent
+may name the environments it meets (``envs``, their labels), and an environment the
 ``data_files`` without which ``sleepgym suite`` leaves it out. For ``--dry-run`` a suite may say
 how large the model is (``parameters``), what is fetched (``[[downloads]]``: ``what``,
 ``gigabytes``), and of which size the streams are (``scale`` of an environment, the fields of
@@ -21,6 +23,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from sleepgym.core import registry
 from sleepgym.core.errors import BadSetting, MissingData, SleepGymError, unknown_name
 from sleepgym.runs.spec import Audit, RunSpec
 from sleepgym.runs.workers import make_pool
@@ -41,6 +44,7 @@ class Part:
         scale: Of an environment: the size of its streams, for estimates without the data.
         data_files: Of an environment: files of the data folder it is left out without.
         envs: Of an agent: labels of the environments it meets; all where empty.
+        offers: Of an environment: what it offers of :data:`sleepgym.core.registry.NEEDS`.
     """
 
     id: str
@@ -49,6 +53,7 @@ class Part:
     scale: Scale | None = None
     data_files: tuple[str, ...] = ()
     envs: tuple[str, ...] = ()
+    offers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -166,11 +171,15 @@ def load_suite(name: str) -> Suite:
         raise unknown_name("suite", name, suite_names())
     try:
         content = tomllib.loads(file.read_text())
+        envs = tuple(_part(row) for row in content["envs"])
+        rows = [_part(row) for row in content.get("agents", ())]
+        if "all_agents_of" in content:
+            rows = _with_all_agents(rows, content["all_agents_of"], envs)
         suite = Suite(
             name=file.stem,
             summary=content["summary"],
-            envs=tuple(_part(row) for row in content["envs"]),
-            agents=tuple(_part(row) for row in content["agents"]),
+            envs=envs,
+            agents=tuple(rows),
             seeds=parse_seeds(str(content["seeds"])),
             model=content.get("model", "embedded"),
             parameters=content.get("parameters"),
@@ -179,6 +188,8 @@ def load_suite(name: str) -> Suite:
         )
     except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
         raise SleepGymError(f"suite file {file} is malformed: {error!r}") from error
+    if not suite.agents:
+        raise SleepGymError(f"suite file {file} names no agent: add [[agents]] or all_agents_of")
     labels = [env.label for env in suite.envs]
     for agent in suite.agents:
         for label in agent.envs:
@@ -238,6 +249,9 @@ def _run_one(spec: RunSpec, out: Path) -> None:
 
 
 def _part(row: Mapping[str, Any]) -> Part:
+    for offer in row.get("offers", ()):
+        if offer not in registry.NEEDS:
+            raise unknown_name(f"offer of {row['id']}", offer, registry.NEEDS)
     return Part(
         id=row["id"],
         label=row.get("label", row["id"]),
@@ -245,4 +259,27 @@ def _part(row: Mapping[str, Any]) -> Part:
         scale=Scale(**row["scale"]) if "scale" in row else None,
         data_files=tuple(row.get("data_files", ())),
         envs=tuple(row.get("envs", ())),
+        offers=tuple(row.get("offers", ())),
     )
+
+
+def _with_all_agents(rows: Sequence[Part], package: str, envs: Sequence[Part]) -> list[Part]:
+    """A row for every agent of a package; those that are there already keep their own.
+
+    Nothing is imported: what an agent needs stands in its register line.
+    """
+    packages = {registry.agent_package(name) for name in registry.agents}
+    if package not in packages:
+        raise unknown_name("package with agents", package, packages)
+    named = {row.label: row for row in rows}
+    found: dict[str, Part] = {}
+    for entry in registry.agents.values():
+        if registry.agent_package(entry.name) != package:
+            continue
+        fitting = tuple(env.label for env in envs if set(entry.needs) <= set(env.offers))
+        if entry.name in named:
+            found[entry.name] = named[entry.name]
+        elif fitting:
+            everywhere = len(fitting) == len(envs)
+            found[entry.name] = Part(entry.name, entry.name, envs=() if everywhere else fitting)
+    return [*found.values(), *(row for row in rows if row.label not in found)]

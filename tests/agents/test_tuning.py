@@ -14,7 +14,8 @@ from sleepgym.core.errors import BadRun, UnknownName
 from sleepgym.core.settings import build_config
 
 FOLDER = ROOT / "agents" / "tuning"
-SPACES = tomllib.loads((FOLDER / "spaces.toml").read_text())
+SPACES = {name: registry.agent_class(name).search_space for name in registry.agents}
+SPACES = {name: space for name, space in SPACES.items() if space}
 FEW = {"in-context", "retrieval", "nearest", "notebook", "inca"}  # nothing of theirs is trained
 NEVER = float("inf")
 
@@ -60,7 +61,7 @@ def test_trials_begin_with_the_defaults_and_differ(tune, agent):
 
 
 def test_a_setting_that_does_not_exist_is_named(tune):
-    with pytest.raises(UnknownName, match=r"agent naive in spaces\.toml 'epoch'.*mean epochs"):
+    with pytest.raises(UnknownName, match=r"search space of naive 'epoch'.*mean epochs"):
         tune.draw_trials("naive", {"epoch": [1, 2]}, 5)
 
 

@@ -2,36 +2,32 @@
 
 import json
 import runpy
-import tomllib
+import sys
+import types
 
 import pytest
 
 import board_files
+import sleepgym
 from checkout import ROOT
+from sleepgym.core import registry
 from sleepgym.core.settings import plain
 from sleepgym.runs.runner import run
 from sleepgym.runs.spec import RunSpec
 from sleepgym.suite.suite import load_suite
 from sleepgym_boards.board import load_board
 from sleepgym_boards.catalogue.entries import load_entries
-from sleepgym_boards.packing import validate_card
 from sleepgym_boards.submission.files import parse, read_bytes, write
 from sleepgym_boards.verification.identity import board_settings
 
 BOARDS = ROOT / "leaderboards"
 SCRIPT = runpy.run_path(str(BOARDS / "submit_reference.py"))
-CARD = board_files.CARD.replace('commit = "0123abc"\n', "")
 COMMIT = "a1" * 20
-REFERENCE = {
-    *("frozen", "in-context", "retrieval", "naive", "naive-lora", "seeding", "dreaming", "sleep"),
-    *("replay", "self-replay", "ewc", "joint", "notebook", "cartridge", "context-distillation"),
-    *("sdft", "lora-per-day", "o-lora", "inca", "nearest"),
-}
 
 
 @pytest.fixture(scope="module")
 def suite(tmp_path_factory):
-    """Runs as a suite leaves them, a board and cards."""
+    """Runs as a suite leaves them, and a board."""
     folder = tmp_path_factory.mktemp("suite")
     board_files.write_board(folder)
     for agent, label in [("Honest", "notes"), ("Twin", "without-notes"), ("Bloated", "bloated")]:
@@ -43,16 +39,12 @@ def suite(tmp_path_factory):
     for record in folder.glob("runs/*/*/*/run.json"):
         meta = json.loads(record.read_text()) | {"commit": COMMIT + "-dirty"}
         record.write_text(json.dumps(meta))
-    (folder / "cards").mkdir()
-    (folder / "cards" / "notes.toml").write_text(CARD)
-    (folder / "cards" / "bloated.toml").write_text(CARD)
-    (folder / "cards" / "board_agents:Twin.toml").write_text(CARD)
     return folder
 
 
 def submit(suite, out, runs="runs"):
     board = load_board(str(suite / "toy.toml"))
-    found = SCRIPT["submit_all"](suite / runs, board, out, suite / "cards")
+    found = SCRIPT["submit_all"](suite / runs, board, out)
     return {outcome.label: outcome for outcome in found}
 
 
@@ -69,13 +61,12 @@ def test_agents_are_submitted_or_listed_with_the_reason(suite, tmp_path):
     ]
 
 
-def test_a_variant_has_the_card_of_its_agent_under_its_own_name(suite, tmp_path):
+def test_the_card_is_made_from_the_class(suite, tmp_path):
     outcomes = submit(suite, tmp_path)
-    card = parse(read_bytes(outcomes["twin"].file)).card
-    assert card.name == "Notes: twin"
-    assert "A variant" in card.summary
-    assert parse(read_bytes(outcomes["notes"].file)).card.name == "Notes"
-    assert card.commit == COMMIT
+    card = parse(read_bytes(outcomes["notes"].file)).card
+    assert card.name == "board_agents:Honest: notes"
+    assert card.summary.startswith("Writes down what it reads, and says what that costs. A variant")
+    assert (card.commit, card.departures) == (COMMIT, "none")
 
 
 def test_the_same_runs_give_the_same_bytes_on_another_day(suite, tmp_path):
@@ -86,17 +77,22 @@ def test_the_same_runs_give_the_same_bytes_on_another_day(suite, tmp_path):
     assert submit(suite, tmp_path)["notes"].file.read_bytes() == before
 
 
-def test_no_card_and_a_trained_dreamer_are_reasons(suite, tmp_path):
-    card = SCRIPT["_card"]
-    meta = {"spec": {"agent": "other", "agent_settings": {}}, "commit": "0123abc"}
-    not_ready = SCRIPT["NotReady"]
-    with pytest.raises(not_ready, match=r"there is no card x.toml or other.toml in cards"):
-        card("x", [meta], suite / "cards")
+def test_what_a_class_cannot_describe_is_a_reason():
+    card, not_ready = SCRIPT["method_card"], SCRIPT["NotReady"]
+    meta = {"spec": {"agent": "toy:Notes", "agent_settings": {}}, "commit": None}
     with pytest.raises(not_ready, match="at which commit"):
-        card("notes", [meta | {"commit": None}], suite / "cards")
+        card("notes", meta)
+    meta["commit"] = "0123abc"
     meta["spec"]["agent_settings"]["dreamer"] = "somewhere"
-    with pytest.raises(not_ready, match=r"trained beforehand, which notes.toml denies"):
-        card("notes", [meta], suite / "cards")
+    with pytest.raises(not_ready, match="trained beforehand"):
+        card("notes", meta)
+    bare = {"spec": {"agent": "test_cards:Bare", "agent_settings": {}}, "commit": "0123abc"}
+    module = types.ModuleType("test_cards")
+    module.Bare = type("Bare", (sleepgym.Agent,), {"__doc__": None})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "test_cards", module)
+        with pytest.raises(not_ready, match="test_cards:Bare has no docstring"):
+            card("bare", bare)
 
 
 def test_the_command_says_what_is_wrong_in_one_line(suite, tmp_path, capsys):
@@ -115,7 +111,7 @@ def test_the_command_says_what_is_wrong_in_one_line(suite, tmp_path, capsys):
     assert "two folders of notes" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
     assert main([str(runs / "a"), "--board", board, *out]) == 1
-    assert capsys.readouterr().out.startswith("skipped notes: there is no card notes.toml or boa")
+    assert capsys.readouterr().out.startswith("skipped notes: seeds: no run of seed 101")
 
 
 @pytest.mark.parametrize(
@@ -140,10 +136,17 @@ def test_a_suite_runs_what_its_board_asks(suite_name, label, board):
     assert suite.model == (board.base_model.spec if board.base_model else "embedded")
 
 
-def test_every_reference_agent_has_a_card():
-    cards = {file.stem: tomllib.loads(file.read_text()) for file in BOARDS.glob("cards/*.toml")}
-    assert cards.keys() >= REFERENCE | {agent.id for agent in load_suite("baselines").agents}
-    for name, fields in cards.items():
-        card = validate_card(fields | {"commit": "0123abc"}, name)
-        assert (card.tuning_seeds, card.authors) == ("0-99", ["SleepGym"])
-    assert len({fields["name"] for fields in cards.values()}) == len(cards)
+def test_every_registered_agent_has_a_card():
+    cards = {}
+    for agent in registry.agents:
+        meta = {"spec": {"agent": agent, "agent_settings": {}}, "commit": "0123abc-dirty"}
+        cards[agent] = SCRIPT["method_card"](agent, meta)
+    assert len({card.name for card in cards.values()}) == len(cards)
+    assert cards["ewc"].name == "EWC, online"
+    assert cards["ewc"].summary.endswith("(Kirkpatrick et al. 2017; online: Schwarz et al. 2018).")
+    assert cards["frozen"].departures == "none"
+    sdft, opsd = cards["sdft"].departures, cards["opsd"].departures  # "Those of ..." are told
+    assert opsd.startswith(sdft)
+    assert len(opsd) > len(sdft)
+    meta["spec"]["agent"] = "sleep"
+    assert SCRIPT["method_card"]("sleep-gate", meta).name == "Sleep: sleep gate"

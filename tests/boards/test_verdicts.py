@@ -1,10 +1,14 @@
 """What a verdict says beside yes and no."""
 
+import json
+
 import pytest
 
 import board_files
 import tampering
 from board_files import edited, phases
+from checkout import ROOT
+from sleepgym_boards.verification.verdict import Verdict
 from sleepgym_boards.verification.verifier import verify
 
 
@@ -43,3 +47,31 @@ def test_a_budget_is_the_first_class_that_all_nights_keep_to(honest):
 
     assert verify(content, board).results.budget_class == "notes"
     assert verify(edited(content, keep_numbers), board).results.budget_class == "numbers"
+
+
+def test_a_verdict_is_written_small_enough_to_read_and_compare(honest):
+    content, board = honest
+    verdict = verify(content, board)
+    text = verdict.to_text()
+    assert json.loads(text) == verdict.model_dump(mode="json")
+    assert Verdict.model_validate_json(text) == verdict
+    lines = text.splitlines()
+    for rule in verdict.rules:  # a line a rule
+        assert sum(line.startswith(f'  {{"rule": "{rule.rule}"') for line in lines) == 1
+    for row in (
+        '   {"seed": 104, ',
+        '   {"night": 3, ',
+        '  "mean": {"average_accuracy": ',
+        '  "mat',
+    ):
+        assert sum(line.startswith(row) for line in lines) == 1, row
+    assert len(lines) < 80
+
+
+def test_committed_verdicts_are_written_that_way():
+    files = sorted((ROOT / "leaderboards" / "submissions").glob("*/*.verdict.json"))
+    texts = [file.read_text() for file in files]
+    assert len(texts) >= 90
+    for file, text in zip(files, texts, strict=True):
+        assert Verdict.model_validate_json(text).to_text() == text, file
+    assert sum(text.count("\n") for text in texts) < 100 * len(texts)

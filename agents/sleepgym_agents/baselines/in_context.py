@@ -38,6 +38,12 @@ class InContext(ModelAgent):
     """
 
     Config: ClassVar[type] = InContextSettings
+    title: ClassVar[str] = "In context"
+    sources: ClassVar[str] = "Brown et al. 2020"
+    search_space: ClassVar[Mapping[str, Sequence[Any]]] = {
+        "context_tokens": [512, 1024, 2048, 4096],
+        "max_answer_tokens": [16, 32, 64],
+    }
 
     def __init__(self, config: Any = None, *, seed: int = 0, model: str = "embedded") -> None:
         super().__init__(config, seed=seed, model=model)

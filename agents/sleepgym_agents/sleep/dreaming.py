@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from annotated_types import Ge, Gt
 
@@ -70,9 +70,24 @@ class Dreaming(Seeding):
            streams (:mod:`sleepgym_agents.outer_loops.dreamer`).
         4. Only what the self cannot answer without reading is tried. What it can, about names that
            are dreamt of, is rehearsed beside the rewarded dreams, with the night's other lessons.
+        5. Those of :class:`sleepgym_agents.sleep.seeding.Seeding`.
     """
 
     Config: ClassVar[type] = DreamingSettings
+    title: ClassVar[str] = "Dreaming"
+    sources: ClassVar[str] = "Language Models Need Sleep, arXiv:2606.03979, section 3.3"
+    checked: ClassVar[str] = (
+        "as `seeding`; importance equals separate backward passes "
+        "(`tests/agents/sleep/test_dreams_chosen.py`); no figure of the paper"
+    )
+    search_space: ClassVar[Mapping[str, Sequence[Any]]] = {
+        "dream_learning_rate": [5e-3, 1e-2, 2e-2],
+        "dream_epochs": [4, 8, 16],
+        "kept_by_importance": [12, 28],
+        "copy_learning_rate": [1e-3, 3e-3, 1e-2],
+        "batch_size": [1, 2, 4],
+        "items_per_sequence": [1, 3, 6],
+    }
 
     def learn(self, expert_id: ExpertId, data: ConsolidationData, night: Night) -> dict[str, float]:
         """Dream, choose, try, and learn what helped."""

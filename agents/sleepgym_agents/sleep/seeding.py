@@ -76,6 +76,21 @@ class Seeding(InContext):
     """
 
     Config: ClassVar[type] = SeedingSettings
+    title: ClassVar[str] = "Knowledge Seeding"
+    sources: ClassVar[str] = "Language Models Need Sleep, arXiv:2606.03979, section 3.2"
+    checked: ClassVar[str] = (
+        "divergences and their gradients equal TRL's `generalized_jsd_loss` "
+        "(`tests/agents/training/test_distillation.py`); the policy gradient equals TRL's GRPO "
+        "(`tests/agents/sleep/test_imitation.py`); no figure of the paper"
+    )
+    search_space: ClassVar[Mapping[str, Sequence[Any]]] = {
+        "learning_rate": [5e-3, 1e-2, 2e-2],
+        "epochs": [6, 8, 12],
+        "batch_size": [1, 2, 4],
+        "items_per_sequence": [1, 3, 6],
+        "first_layer": [0.0, 0.34, 0.5],
+        "recollections": [0, 16, 32],
+    }
 
     def __init__(self, config: Any = None, *, seed: int = 0, model: str = "embedded") -> None:
         super().__init__(config, seed=seed, model=model)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from sleepgym import Night
 from sleepgym_agents.experts.routing import ExpertId
@@ -32,9 +33,23 @@ class Sleep(Dreaming):
     into the same newly unlocked expert: memory consolidation, then dreaming.
 
     Logs: those of ``seeding`` and of ``dreaming``.
+
+    Departures:
+        1. Those of :class:`sleepgym_agents.sleep.dreaming.Dreaming`.
     """
 
     Config: ClassVar[type] = SleepSettings
+    title: ClassVar[str] = "Sleep"
+    sources: ClassVar[str] = "Language Models Need Sleep, arXiv:2606.03979"
+    checked: ClassVar[str] = "as `seeding` and `dreaming`; no figure of the paper"
+    search_space: ClassVar[Mapping[str, Sequence[Any]]] = {
+        "learning_rate": [5e-3, 1e-2, 2e-2],
+        "epochs": [6, 8, 12],
+        "batch_size": [1, 2, 4],
+        "items_per_sequence": [1, 3, 6],
+        "dream_learning_rate": [2e-3, 5e-3, 1e-2],
+        "dream_epochs": [2, 4, 8],
+    }
 
     def learn(self, expert_id: ExpertId, data: ConsolidationData, night: Night) -> dict[str, float]:
         """Both stages, each switchable."""

@@ -72,7 +72,7 @@ def write_verdicts(folder: Path, data: Path | None = None) -> Iterator[Finding]:
             yield Finding(place, f"cannot be verified here: {problem}", False)
             continue
         verdict = _with_rerun(verdict, entry.verdict)
-        text = (verdict.model_dump_json(indent=1) + "\n").encode()
+        text = verdict.to_text().encode()
         file = verdict_file(entry.file)
         written = not file.is_file() or file.is_symlink() or file.read_bytes() != text
         if written:

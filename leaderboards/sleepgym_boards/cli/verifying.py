@@ -54,7 +54,7 @@ def verify(
         verdict = verify_file(path, chosen, data=data, salt=opened, reruns=rerun)
         verdicts.append(verdict)
         if write:
-            text = verdict.model_dump_json(indent=1) + "\n"
+            text = verdict.to_text()
             write_whole(text.encode(), verdict_file(path))
         if not as_json:
             _show(path, verdict)

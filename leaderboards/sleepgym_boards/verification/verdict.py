@@ -6,7 +6,8 @@ that anyone who verifies the same file gets the same bytes. It is what the site 
 
 from __future__ import annotations
 
-from typing import Literal
+import json
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -158,3 +159,24 @@ class Verdict(BaseModel):
     def ok(self) -> bool:
         """Whether every rule holds."""
         return all(rule.ok for rule in self.rules)
+
+    def to_text(self) -> str:
+        """The verdict as JSON: a rule, a fact about the method, a metric table or a stream a line.
+
+        Small enough to be read and compared by eye; the values are those of ``model_dump``.
+        """
+        return _layout(self.model_dump(mode="json"), "", levels=2) + "\n"
+
+
+def _layout(value: Any, indent: str, levels: int) -> str:
+    """JSON whose first ``levels`` of objects, and all lists of objects, are one item a line."""
+    tabular = isinstance(value, list) and value and isinstance(value[0], dict)
+    if not tabular and not (isinstance(value, dict) and value and levels > 0):
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    inner = indent + " "
+    if tabular:
+        items = [_layout(item, inner, levels=0) for item in value]
+    else:
+        items = [f"{json.dumps(k)}: {_layout(v, inner, levels - 1)}" for k, v in value.items()]
+    opening, closing = "[]" if tabular else "{}"
+    return f"{opening}\n{inner}" + f",\n{inner}".join(items) + f"\n{indent}{closing}"

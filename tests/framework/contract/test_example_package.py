@@ -13,6 +13,8 @@ from checkout import ROOT
 
 PACKAGE = ROOT / "tests" / "example_package"
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
+FILES = ["mypkg/__init__.py", "mypkg/cram.py", "mypkg/rote.py", "mypkg/tuned.toml"]
+INHERITED = os.environ.get("PYTHONPATH", "")
 BROKEN = [
     "Config is a frozen dataclass whose fields all have defaults.",
     "The docstring of Config names every field, or that of a class it inherits from does.",
@@ -42,11 +44,14 @@ def sleepgym(tmp_path_factory):
         lines += [f"[{group}]", *(f"{name} = {value}" for name, value in points.items())]
     (info / "entry_points.txt").write_text("\n".join(lines) + "\n")
 
-    def run(*arguments, installed=True, code=0):
-        path = [str(PACKAGE), str(site)] if installed else [str(PACKAGE)]
+    def run(*arguments, path=(PACKAGE, site), code=0):
         result = subprocess.run(
             [sys.executable, "-m", "sleepgym", *map(str, arguments)],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(path), "COLUMNS": "200"},
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join([*map(str, path), INHERITED]),
+                "COLUMNS": "200",
+            },
             capture_output=True,
             text=True,
         )
@@ -63,7 +68,7 @@ def shown(file):
     return found[1]
 
 
-@pytest.mark.parametrize("file", ["mypkg/__init__.py", "mypkg/rote.py", "mypkg/tuned.toml"])
+@pytest.mark.parametrize("file", FILES)
 def test_contributing_shows_the_package_as_it_is(file):
     assert (PACKAGE / file).read_text() == shown(file)
 
@@ -73,21 +78,38 @@ def test_contributing_shows_its_entry_point_and_suite():
     assert shown("suite.toml") == (PACKAGE / "suite.toml").read_text()
 
 
-def test_without_installing_it_runs_by_module_and_class(sleepgym, tmp_path):
-    command = CONTRIBUTING.partition("sleepgym run --agent mypkg")[2].partition("```")[0]
-    words = f"run --agent mypkg{command}".replace("\\\n", " ").split()
-    out = tmp_path / "rote"
-    assert words[-2:] == ["--out", "runs/rote"]
-    text = sleepgym(*words[:-1], out, installed=False)
-    assert "mypkg.rote:Rote" in text
-    assert "or agent 'rote'" in sleepgym("check", "rote", installed=False, code=2)
+def command(agent, out):
+    """The command of CONTRIBUTING that runs an agent, its output elsewhere."""
+    text = CONTRIBUTING.partition(f"sleepgym run --agent {agent}")[2].partition("```")[0]
+    words = f"run --agent {agent}{text}".replace("\\\n", " ").split()
+    assert words[-2] == "--out"
+    return [*words[:-1], out]
+
+
+def test_the_blocks_pasted_elsewhere_run_as_they_are(sleepgym, tmp_path):
+    (tmp_path / "mypkg").mkdir()
+    for file in ("mypkg/rote.py", "mypkg/cram.py"):
+        (tmp_path / file).write_text(shown(file))
+    for agent in ("mypkg.rote:Rote", "mypkg.cram:Cram"):
+        assert agent in sleepgym(*command(agent, tmp_path / agent), path=[tmp_path])
+    assert "or agent 'rote'" in sleepgym("check", "rote", path=[tmp_path], code=2)
+    scores = json.loads(sleepgym("score", tmp_path / "mypkg.cram:Cram", "--json"))
+    frozen = command("mypkg.cram:Cram", tmp_path / "frozen")
+    frozen[2] = "frozen"
+    sleepgym(*frozen)
+    floor = json.loads(sleepgym("score", tmp_path / "frozen", "--json"))
+    assert scores["morning_accuracy"] > floor["morning_accuracy"] + 0.2
+    night = json.loads((tmp_path / "mypkg.cram:Cram" / "nights.jsonl").read_text())
+    assert night["train_tokens"] > 0  # what it spent is on its meter
+    assert night["flops"] > 0
 
 
 def test_installed_it_has_its_name_everywhere(sleepgym, tmp_path):
     assert "answers everything alike" in sleepgym("list", "agents", "rote")
-    checked = sleepgym("check", "rote").splitlines()
-    assert len(checked) == len(BROKEN)
-    assert all(line.startswith("ok") for line in checked)
+    for agent in ("rote", "cram"):
+        checked = sleepgym("check", agent).splitlines()
+        assert len(checked) == len(BROKEN)
+        assert all(line.startswith("ok") for line in checked)
     out = tmp_path / "suite"
     text = sleepgym("suite", PACKAGE / "suite.toml", "--out", out)
     assert re.search(r"^ *rote +\d", text, re.M), text

@@ -7,8 +7,11 @@ import pytest
 
 from sleepgym.cli import run_command
 from sleepgym.core import registry
+from sleepgym.core.schedule import schedule
+from sleepgym.core.types import Phase
 from sleepgym.reports import figures
 from sleepgym.runs.records import read_run
+from sleepgym.runs.spec import RunSpec
 from sleepgym.suite.suite import load_suite
 
 TINY = {
@@ -29,6 +32,37 @@ def test_no_agent_is_forgotten(suite):
     assert {agent.id for agent in suite.agents} == registry.agents.keys()
     assert suite.tuned
     assert len(suite.seeds) >= 5
+
+
+def test_agents_meet_the_environments_that_offer_what_they_need(suite):
+    apart = {  # all others meet every environment
+        "nearest": ("codebook", "clinc150", "squad"),  # answers Almanac with a whole sentence
+        "grpo": ("codebook", "clinc150"),
+        "ttt": ("codebook", "clinc150"),
+        "inca": ("clinc150",),
+        "seal": ("almanac", "squad"),
+        "seeding-gate": ("clinc150",),
+        "sleep-gate": ("clinc150",),
+    }
+    assert {agent.label: agent.envs for agent in suite.agents if agent.envs} == apart
+    assert len(suite.agents) == len(registry.agents) + 2
+    settings = {a.label: (a.id, dict(a.settings)) for a in suite.agents if a.settings}
+    gate = {"router": "gate"}
+    assert settings == {"seeding-gate": ("seeding", gate), "sleep-gate": ("sleep", gate)}
+
+
+def test_what_an_environment_offers_is_what_its_streams_hold(suite, data_dir):
+    for env in suite.envs:
+        settings = {**env.settings, **TINY[env.label]}
+        made = RunSpec(env.id, "frozen", settings, data=data_dir).make_env()
+        steps = list(schedule(made.family.stream(100), made.exams))
+        practised = [q for step in steps if step.phase is Phase.PRACTICE for q in step.questions]
+        held = {
+            "documents": any(step.documents for step in steps),
+            "practice": bool(practised),
+            "choices": any(question.choices for question in practised),
+        }
+        assert set(env.offers) == {name for name, there in held.items() if there}, env.label
 
 
 def test_without_data_two_environments_are_left(suite):

@@ -3,7 +3,9 @@ from pathlib import Path
 
 import pytest
 
+import sleepgym
 from sleepgym.cli import run_command
+from sleepgym.core import registry
 from sleepgym.core.errors import BadSetting, MissingData, SleepGymError, UnknownName
 from sleepgym.runs.records import read_run
 from sleepgym.suite.suite import load_suite, parse_seeds, run_suite, suite_names
@@ -118,6 +120,45 @@ def test_a_malformed_file_is_named(file, text):
     file.write_text(text)
     with pytest.raises(SleepGymError, match=r"mine\.toml is malformed"):
         load_suite(str(file))
+
+
+ALL = 'summary = "x"\nseeds = "0"\nall_agents_of = "mine"\n'
+ENVS = '[[envs]]\nid = "toy:Toy"\nlabel = "{}"\noffers = {}\n'
+
+
+@pytest.fixture
+def mine(monkeypatch):
+    """Two agents of a package, one of which needs something."""
+    monkeypatch.setattr(registry, "agents", dict(registry.agents))
+    sleepgym.register_agent("reads", "mine.agents:Reads", "x", needs=["documents"])
+    sleepgym.register_agent("talks", "mine.agents:Talks", "x")
+
+
+def test_every_agent_of_a_package_meets_what_offers_what_it_needs(mine, tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text(ALL + ENVS.format("text", '["documents"]') + ENVS.format("quiz", "[]"))
+    agents = load_suite(str(file)).agents  # there is no module mine.agents: nothing was imported
+    assert [(agent.label, agent.envs) for agent in agents] == [("reads", ("text",)), ("talks", ())]
+    file.write_text(file.read_text() + '[[agents]]\nid = "reads"\n[[agents]]\nid = "naive"\n')
+    agents = load_suite(str(file)).agents
+    assert [(a.label, a.envs) for a in agents] == [("reads", ()), ("talks", ()), ("naive", ())]
+    file.write_text(ALL + ENVS.format("quiz", "[]"))
+    assert [agent.label for agent in load_suite(str(file)).agents] == ["talks"]
+
+
+def test_what_nobody_offers_or_needs_is_named(mine, tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text(ALL + ENVS.format("text", '["document"]'))
+    with pytest.raises(UnknownName, match="offer of toy:Toy 'document': did you mean documents"):
+        load_suite(str(file))
+    file.write_text(ALL.replace('"mine"', '"nine"') + ENVS.format("text", "[]"))
+    with pytest.raises(UnknownName, match="package with agents 'nine': did you mean mine"):
+        load_suite(str(file))
+    file.write_text(ENVS.join(['summary = "x"\nseeds = "0"\n', ""]).format("text", "[]"))
+    with pytest.raises(SleepGymError, match=r"mine\.toml names no agent"):
+        load_suite(str(file))
+    with pytest.raises(UnknownName, match="need of agent acts 'practise': did you mean practice"):
+        sleepgym.register_agent("acts", "mine.agents:Acts", "x", needs=["practise"])
 
 
 def test_seeds_are_ranges():

@@ -66,6 +66,18 @@ class Ewc(Naive):
     """
 
     Config: ClassVar[type] = EwcSettings
+    title: ClassVar[str] = "EWC, online"
+    sources: ClassVar[str] = "Kirkpatrick et al. 2017; online: Schwarz et al. 2018"
+    checked: ClassVar[str] = (
+        "Fisher equals per-example gradients by `torch.func`; penalty and gradient exact"
+    )
+    search_space: ClassVar[Mapping[str, Sequence[Any]]] = {
+        "learning_rate": [3e-4, 1e-3, 2e-3],
+        "epochs": [5, 10, 20],
+        "items_per_sequence": [1, 3, 6],
+        "penalty": [5.0, 20.0, 100.0, 500.0],
+        "decay": [0.9, 0.95, 1.0],
+    }
 
     def __init__(self, config: Any = None, *, seed: int = 0, model: str = "embedded") -> None:
         super().__init__(config, seed=seed, model=model)

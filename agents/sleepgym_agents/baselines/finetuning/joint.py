@@ -77,6 +77,17 @@ class Joint(Naive):
     """
 
     Config: ClassVar[type] = JointSettings
+    title: ClassVar[str] = "Joint training"
+    sources: ClassVar[str] = "upper bound of continual learning"
+    checked: ClassVar[str] = "property: starts from the bare weights, trains on all days"
+    search_space: ClassVar[Mapping[str, Sequence[Any]]] = {
+        "learning_rate": [3e-4, 1e-3, 2e-3],
+        "epochs": [3, 5, 10],
+        "samples": [7, 14, 28],
+        "related": [0, 3, 6],
+        "rehearsed": [128, 256, 512],
+        "rehearsal_weight": [2.0, 4.0, 8.0],
+    }
 
     def __init__(self, config: Any = None, *, seed: int = 0, model: str = "embedded") -> None:
         super().__init__(config, seed=seed, model=model)

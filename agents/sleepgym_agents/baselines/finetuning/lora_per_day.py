@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -54,6 +54,16 @@ class LoraPerDay(Naive):
     """
 
     Config: ClassVar[type] = LoraPerDaySettings
+    title: ClassVar[str] = "A LoRA a day"
+    sources: ClassVar[str] = "IncLoRA in Wang et al. 2023, arXiv:2310.14152"
+    checked: ClassVar[str] = "the merged model equals PEFT with all adapters active"
+    search_space: ClassVar[Mapping[str, Sequence[Any]]] = {
+        "learning_rate": [1e-3, 2e-3, 5e-3, 1e-2],
+        "epochs": [5, 10, 20],
+        "batch_size": [2, 4, 8],
+        "items_per_sequence": [1, 3, 6],
+        "rank": [4, 8, 16],
+    }
 
     def __init__(self, config: Any = None, *, seed: int = 0, model: str = "embedded") -> None:
         super().__init__(config, seed=seed, model=model)

@@ -35,6 +35,17 @@ class Naive(InContext):
     """
 
     Config: ClassVar[type] = NaiveSettings
+    title: ClassVar[str] = "Fine-tuning"
+    sources: ClassVar[str] = "SEAL's baseline, Zweiger et al. 2025"
+    checked: ClassVar[str] = (
+        "loss equals TRL's SFTTrainer (`tests/agents/training/test_training.py`)"
+    )
+    search_space: ClassVar[Mapping[str, Sequence[Any]]] = {
+        "learning_rate": [3e-4, 1e-3, 2e-3],
+        "epochs": [5, 10, 20],
+        "batch_size": [2, 4, 8],
+        "items_per_sequence": [1, 3, 6],
+    }
     saved: ClassVar[str] = ""  # parameters with this in their name make up the state
 
     def __init__(self, config: Any = None, *, seed: int = 0, model: str = "embedded") -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from annotated_types import Ge, Gt
 
@@ -37,6 +38,15 @@ class NaiveLora(Naive):
     """
 
     Config: ClassVar[type] = NaiveLoraSettings
+    title: ClassVar[str] = "Fine-tuning, one LoRA"
+    sources: ClassVar[str] = "Hu et al. 2021; SEAL's inner loop, Zweiger et al. 2025"
+    search_space: ClassVar[Mapping[str, Sequence[Any]]] = {
+        "learning_rate": [1e-3, 2e-3, 5e-3, 1e-2],
+        "epochs": [5, 10, 20],
+        "batch_size": [2, 4, 8],
+        "items_per_sequence": [1, 3, 6],
+        "rank": [8, 32, 64],
+    }
     saved: ClassVar[str] = "lora_"
 
     @property

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from annotated_types import Ge
@@ -48,6 +48,18 @@ class OLora(LoraPerDay):
     """
 
     Config: ClassVar[type] = OLoraSettings
+    title: ClassVar[str] = "O-LoRA"
+    sources: ClassVar[str] = "Wang et al. 2023, arXiv:2310.14152"
+    checked: ClassVar[str] = (
+        "penalty equals the paper's formula; subspaces of two nights nearly orthogonal"
+    )
+    search_space: ClassVar[Mapping[str, Sequence[Any]]] = {
+        "learning_rate": [1e-3, 2e-3, 5e-3, 1e-2],
+        "epochs": [5, 10, 20],
+        "items_per_sequence": [1, 3, 6],
+        "rank": [4, 8, 16],
+        "orthogonality": [0.5, 5.0, 50.0],
+    }
 
     def start(self) -> None:
         """Move the new input directions out of the span of the older ones.

@@ -46,6 +46,18 @@ class Replay(Naive):
     """
 
     Config: ClassVar[type] = ReplaySettings
+    title: ClassVar[str] = "Experience replay"
+    sources: ClassVar[str] = "Rolnick et al. 2019; Chaudhry et al. 2019; Vitter 1985"
+    checked: ClassVar[str] = (
+        "property: the buffer equals an offline draw, never over budget, uniform (chi-squared)"
+    )
+    search_space: ClassVar[Mapping[str, Sequence[Any]]] = {
+        "learning_rate": [3e-4, 1e-3, 2e-3],
+        "epochs": [5, 10, 20],
+        "batch_size": [2, 4, 8],
+        "items_per_sequence": [1, 3, 6],
+        "replayed": [0.5, 1.0, 2.0, 4.0],
+    }
 
     def __init__(self, config: Any = None, *, seed: int = 0, model: str = "embedded") -> None:
         super().__init__(config, seed=seed, model=model)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from annotated_types import Ge
 
@@ -48,6 +48,16 @@ class SelfReplay(Naive):
     """
 
     Config: ClassVar[type] = SelfReplaySettings
+    title: ClassVar[str] = "Generative replay"
+    sources: ClassVar[str] = "Robins 1995; Shin et al. 2017; LAMOL, Sun et al. 2020"
+    checked: ClassVar[str] = "loss equals a token-by-token reference; no text in the state"
+    search_space: ClassVar[Mapping[str, Sequence[Any]]] = {
+        "learning_rate": [3e-4, 1e-3, 2e-3],
+        "epochs": [5, 10, 20],
+        "items_per_sequence": [1, 3, 6],
+        "rehearsed": [128, 256, 512],
+        "rehearsal_weight": [1.0, 2.0, 4.0, 8.0],
+    }
 
     def sleep(self, night: Night) -> Mapping[str, float]:
         """Sample from the evening's self, train on the day beside it, then forget both texts."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -75,6 +75,16 @@ class Continuum(Naive):
     """
 
     Config: ClassVar[type] = ContinuumSettings
+    title: ClassVar[str] = "Continuum memory"
+    sources: ClassVar[str] = "Hope: Behrouz et al. 2025"
+    checked: ClassVar[str] = "level l changes at multiples of its chunk only; one update by hand"
+    search_space: ClassVar[Mapping[str, Sequence[Any]]] = {
+        "learning_rate": [1e-3, 2e-3, 5e-3],
+        "epochs": [5, 10, 20],
+        "items_per_sequence": [1, 2, 6],
+        "chunks": [[1, 4, 16], [1, 2, 4], [1, 8, 64]],
+        "rank": [32, 64],
+    }
 
     def __init__(self, config: Any = None, *, seed: int = 0, model: str = "embedded") -> None:
         super().__init__(config, seed=seed, model=model)

@@ -49,6 +49,13 @@ class Inca(ModelAgent):
     """
 
     Config: ClassVar[type] = IncaSettings
+    title: ClassVar[str] = "InCA"
+    sources: ClassVar[str] = "Momeni et al. 2025, arXiv:2412.15563"
+    checked: ClassVar[str] = "Gaussians and distances equal a NumPy reference; the model unchanged"
+    search_space: ClassVar[Mapping[str, Sequence[Any]]] = {
+        "candidates": [1, 2, 3, 5],
+        "examples": [2, 4, 8],
+    }
 
     def __init__(self, config: Any = None, *, seed: int = 0, model: str = "embedded") -> None:
         super().__init__(config, seed=seed, model=model)

@@ -106,6 +106,19 @@ class Seal(Naive):
     """
 
     Config: ClassVar[type] = SealSettings
+    title: ClassVar[str] = "SEAL"
+    sources: ClassVar[str] = "Zweiger et al. 2025, arXiv:2506.10943"
+    checked: ClassVar[str] = (
+        "inner-loop settings by name; padding counts nothing; selection and SFT of ReST-EM "
+        "with a stubbed reward; no published figure"
+    )
+    search_space: ClassVar[Mapping[str, Sequence[Any]]] = {
+        "learning_rate": [3e-4, 1e-3, 2e-3],
+        "epochs": [5, 10, 20],
+        "edits": [2, 4, 8],
+        "items_per_sequence": [1, 3, 6],
+        "each": ["passage", "day"],
+    }
 
     def __init__(self, config: Any = None, *, seed: int = 0, model: str = "embedded") -> None:
         super().__init__(config, seed=seed, model=model)

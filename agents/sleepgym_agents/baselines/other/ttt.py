@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from annotated_types import Ge, Gt
 
@@ -62,6 +62,18 @@ class Ttt(Retrieval):
     """
 
     Config: ClassVar[type] = TttSettings
+    title: ClassVar[str] = "Test-time training"
+    sources: ClassVar[str] = "Akyurek et al. 2024, arXiv:2411.07279"
+    checked: ClassVar[str] = (
+        "weights bit-equal after each task and after an error; leave-one-out by hand"
+    )
+    search_space: ClassVar[Mapping[str, Sequence[Any]]] = {
+        "learning_rate": [2e-4, 5e-4, 1e-3],
+        "epochs": [1, 2, 4],
+        "retrieved": [4, 8],
+        "orders": [1, 2],
+        "rank": [32, 128],
+    }
 
     def answer(self, questions: Sequence[Question]) -> list[str]:
         """Train for each task, answer its questions, restore the weights."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -169,6 +169,18 @@ class Cartridge(ContextDistillation):
     """
 
     Config: ClassVar[type] = CartridgeSettings
+    title: ClassVar[str] = "Cartridges"
+    sources: ClassVar[str] = "Eyuboglu et al. 2025, arXiv:2506.06266"
+    checked: ClassVar[str] = (
+        "an untrained prefix equals the text in context; the base bit-equal; bytes"
+    )
+    search_space: ClassVar[Mapping[str, Sequence[Any]]] = {
+        "learning_rate": [2e-3, 4e-3, 1e-2],
+        "epochs": [4, 8, 16],
+        "batch_size": [2, 4],
+        "samples": [12, 24, 48],
+        "day_tokens": [96, 192],
+    }
 
     def __init__(self, config: Any = None, *, seed: int = 0, model: str = "embedded") -> None:
         super().__init__(config, seed=seed, model=model)

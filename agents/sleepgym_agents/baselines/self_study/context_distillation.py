@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from annotated_types import Ge, Interval
 
@@ -59,6 +59,18 @@ class ContextDistillation(SelfStudy):
     """
 
     Config: ClassVar[type] = ContextDistillationSettings
+    title: ClassVar[str] = "Context distillation"
+    sources: ClassVar[str] = "Askell et al. 2021; Snell, Klein and Zhong 2022"
+    checked: ClassVar[str] = (
+        "property: the student's inputs hold no passage; targets equal a plain forward pass"
+    )
+    search_space: ClassVar[Mapping[str, Sequence[Any]]] = {
+        "learning_rate": [2e-4, 5e-4, 1e-3, 2e-3],
+        "epochs": [3, 6, 12],
+        "batch_size": [2, 4, 8],
+        "samples": [12, 24, 48],
+        "rank": [0, 32],
+    }
 
     def consolidate(self, items: Sequence[Pair], night: Night) -> dict[str, float]:
         """Train on the divergence from the teacher."""

@@ -58,6 +58,18 @@ class Grpo(SelfStudy):
     """
 
     Config: ClassVar[type] = GrpoSettings
+    title: ClassVar[str] = "GRPO"
+    sources: ClassVar[str] = "Shao et al. 2024"
+    checked: ClassVar[str] = (
+        "is TRL's trainer; the reward rises on a toy task, and on one Codebook run"
+    )
+    search_space: ClassVar[Mapping[str, Sequence[Any]]] = {
+        "learning_rate": [1e-4, 3e-4, 1e-3],
+        "epochs": [3, 6, 12],
+        "batch_size": [4, 8],
+        "group_size": [4, 8, 16],
+        "temperature": [0.7, 1.0, 1.3],
+    }
 
     def items(self, night: Night) -> list[Pair]:
         """What was practised, each once."""

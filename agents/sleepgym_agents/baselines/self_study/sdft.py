@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from annotated_types import Ge, Gt, Interval
@@ -93,6 +93,16 @@ class Sdft(SelfStudy):
     """
 
     Config: ClassVar[type] = SdftSettings
+    title: ClassVar[str] = "SDFT"
+    sources: ClassVar[str] = "Shenfeld et al. 2026, arXiv:2601.19897"
+    checked: ClassVar[str] = "loss and gradients equal TRL's SDFTTrainer on the same batch"
+    search_space: ClassVar[Mapping[str, Sequence[Any]]] = {
+        "learning_rate": [2e-4, 5e-4, 1e-3],
+        "epochs": [2, 4, 8],
+        "batch_size": [8, 16],
+        "samples": [12, 24, 48],
+        "teacher_rate": [0.0, 0.02, 0.05],
+    }
 
     def consolidate(self, items: Sequence[Pair], night: Night) -> dict[str, float]:
         """Sample and learn, step by step."""
@@ -125,6 +135,16 @@ class Opsd(Sdft):
     """
 
     Config: ClassVar[type] = OpsdSettings
+    title: ClassVar[str] = "OPSD"
+    sources: ClassVar[str] = "Zhao et al. 2026, arXiv:2601.18734"
+    checked: ClassVar[str] = "the loss of `sdft`; no published figure"
+    search_space: ClassVar[Mapping[str, Sequence[Any]]] = {
+        "learning_rate": [1e-3, 2e-3, 5e-3],
+        "epochs": [2, 3, 6],
+        "batch_size": [8, 16],
+        "samples": [12, 24, 48],
+        "rank": [32, 64],
+    }
 
 
 class _Steps(Sequence):

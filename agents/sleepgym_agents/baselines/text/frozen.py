@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from sleepgym_agents.baselines.base_agent import ModelAgent
 
 
@@ -10,3 +12,5 @@ class Frozen(ModelAgent):
 
     It ignores what it studies and practises, and its saved state is empty.
     """
+
+    title: ClassVar[str] = "Frozen base model"

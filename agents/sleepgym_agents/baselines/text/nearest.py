@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -35,6 +35,11 @@ class Nearest(Agent):
     """
 
     Config: ClassVar[type] = NearestSettings
+    title: ClassVar[str] = "Nearest sentence (BM25)"
+    sources: ClassVar[str] = "Robertson and Zaragoza 2009"
+    search_space: ClassVar[Mapping[str, Sequence[Any]]] = {
+        "store_bytes": [10_000, 100_000, 1_000_000],
+    }
 
     def __init__(self, config: Any = None, *, seed: int = 0, model: str = "embedded") -> None:
         super().__init__(config, seed=seed, model=model)

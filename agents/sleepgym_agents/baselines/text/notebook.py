@@ -55,6 +55,14 @@ class Notebook(InContext):
     """
 
     Config: ClassVar[type] = NotebookSettings
+    title: ClassVar[str] = "Notebook"
+    sources: ClassVar[str] = "MemoryBank, Zhong et al. 2023"
+    checked: ClassVar[str] = "property: never over its byte budget"
+    search_space: ClassVar[Mapping[str, Sequence[Any]]] = {
+        "samples": [12, 24, 48],
+        "sample_tokens": [80, 160, 240],
+        "retrieved": [2, 4, 8],
+    }
 
     def __init__(self, config: Any = None, *, seed: int = 0, model: str = "embedded") -> None:
         super().__init__(config, seed=seed, model=model)

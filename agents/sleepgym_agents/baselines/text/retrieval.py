@@ -43,6 +43,13 @@ class Retrieval(ModelAgent):
     """
 
     Config: ClassVar[type] = RetrievalSettings
+    title: ClassVar[str] = "Retrieval (BM25)"
+    sources: ClassVar[str] = "Lewis et al. 2020; Robertson and Zaragoza 2009"
+    search_space: ClassVar[Mapping[str, Sequence[Any]]] = {
+        "retrieved": [2, 4, 6, 8],
+        "passage_words": [50, 100, 200],
+        "max_answer_tokens": [16, 32, 64],
+    }
 
     def __init__(self, config: Any = None, *, seed: int = 0, model: str = "embedded") -> None:
         super().__init__(config, seed=seed, model=model)
