@@ -1,4 +1,4 @@
-"""Runs made by version 0.1 (commit fd3e8a1), whose settings had other names, are read and resumed."""
+"""Runs made by version 0.1 (commit fd3e8a1), whose settings had other names."""
 
 import json
 import shutil
@@ -38,6 +38,8 @@ def test_an_old_run_is_resumed_to_the_same_record(tmp_path):
 
 
 def test_an_old_name_on_the_command_line_is_told_the_new_one():
-    spec = RunSpec("sleepgym/Almanac-v0", "notebook", agent_settings={"chains": 2, "chain_tokens": 9})
-    with pytest.raises(BadSetting, match="chains is called samples now, chain_tokens is called sam"):
+    old = {"chains": 2, "chain_tokens": 9}
+    spec = RunSpec("sleepgym/Almanac-v0", "notebook", agent_settings=old)
+    says = "chains is called samples now, chain_tokens is called sample_tokens now"
+    with pytest.raises(BadSetting, match=says):
         spec.agent_config()
