@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from sleepgym_agents.experts.entity_matcher import EntityMatcher
 from sleepgym_agents.experts.entity_names import EntityName
-from sleepgym_agents.experts.routing import PAD, SAME, ExpertId, ExpertSet, Markers, StickyRouter
+from sleepgym_agents.experts.routing import SAME, ExpertId, ExpertSet, Markers, StickyRouter
 
 
 class EntityRouter(StickyRouter):
@@ -24,6 +26,7 @@ class EntityRouter(StickyRouter):
     def __init__(self, markers: Markers) -> None:
         super().__init__(markers)
         self.table: dict[EntityName, ExpertSet] = {}
+        self._matcher: tuple[Any, EntityMatcher] = None, EntityMatcher({}, torch.device("cpu"))
 
     @property
     def reach(self) -> int:
@@ -52,25 +55,19 @@ class EntityRouter(StickyRouter):
         spans = {tuple(ids[i : i + n]) for n in sizes for i in range(len(ids) - n + 1)}
         return sorted(spans & self.table.keys())
 
+    @property
+    def key(self) -> Hashable:
+        """Experts and the names that they answer for."""
+        return tuple(self.expert_ids), frozenset(self.table.items())
+
     def match(self, ids: Tensor, states: Tensor) -> Tensor:
         """Names that end at a token; where two do, the longer."""
-        reach = self.reach
-        expert_sets = {expert_set: i for i, expert_set in enumerate(self.expert_sets)}
-        lengths = sorted({len(name) for name in self.table})
-        ends = {name[-1] for name in self.table}
-        rows = ids.tolist()
-        met = [[SAME] * (len(row) - reach) for row in rows]
-        for row, out in zip(rows, met, strict=True):
-            read: list[int] = []
-            for at, token in enumerate(row):
-                if token != PAD:
-                    read.append(token)
-                if at >= reach and token in ends:
-                    for n in lengths:
-                        expert_set = self.table.get(tuple(read[-n:]))
-                        if expert_set is not None:
-                            out[at - reach] = expert_sets[expert_set]
-        return torch.tensor(met, device=ids.device)
+        sets = {expert_set: i for i, expert_set in enumerate(self.expert_sets)}
+        numbers = {name: sets[expert_set] for name, expert_set in self.table.items()}
+        key = (ids.device, frozenset(numbers.items()))
+        if self._matcher[0] != key:
+            self._matcher = key, EntityMatcher(numbers, ids.device)
+        return self._matcher[1].match(ids, SAME)[:, self.reach :]
 
     @property
     def expert_sets(self) -> list[ExpertSet]:

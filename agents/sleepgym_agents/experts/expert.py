@@ -77,6 +77,8 @@ class ExpertChain(nn.Module):
 
     def _added(self, level: int, slot: int, gate: Tensor, z: Tensor) -> Tensor:
         experts: Any = self.levels[level]
+        if z.is_cuda:  # waiting to learn where it is active costs more than it saves
+            return experts[slot](z) * gate[..., None].to(z.dtype)
         where = gate != 0
         rows = experts[slot](z[where]) * gate[where][:, None].to(z.dtype)
         return torch.zeros_like(z).index_put((where,), rows)

@@ -86,6 +86,7 @@ class ExpertMemory:
         self._read = torch.empty(0)
         self._free: ExpertId | None = None
         lm.model.requires_grad_(False)
+        lm.decoding_key = lambda: (frozenset(self.mask), self._free, self.router.key)
         self._bare_parameters = lm.parameters
         blocks = list(feed_forward_blocks(lm.model))
         first = min(len(blocks) - 1, round(settings.first_layer * len(blocks)))
@@ -301,6 +302,8 @@ def _without_padding(ids: Tensor, mask: Any) -> Tensor:
     if not isinstance(mask, Tensor):
         return ids
     length = ids.shape[1]
+    if length == 1:  # a step of decoding has no padding
+        return ids
     if mask.dim() == 2:
         return torch.where(mask[:, -length:] > 0, ids, PAD)
     return torch.where(mask[:, 0].diagonal(mask.shape[-1] - length, 1, 2) >= 0, ids, PAD)

@@ -8,8 +8,9 @@ speak everywhere.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -45,6 +46,22 @@ class RouterState:
         if len(self.active) == 1:
             return self
         return RouterState(self.active[index], self.in_item[index], self.suffix[index])
+
+    def blank(self, rows: int) -> RouterState:
+        """A state of so many rows, to be filled in place."""
+        return RouterState(*(x.new_zeros(rows, *x.shape[1:]) for x in self._parts))
+
+    def fill(self, other: RouterState, index: Tensor | None = None) -> None:
+        """Take over another state in place: all, or its rows ``index`` into the first rows."""
+        for own, new in zip(self._parts, other._parts, strict=True):
+            if index is None:
+                own.copy_(new)
+            else:
+                own[: len(index)] = new[index]
+
+    @property
+    def _parts(self) -> tuple[Tensor, Tensor, Tensor]:
+        return self.active, self.in_item, self.suffix
 
 
 @dataclass(frozen=True)
@@ -106,6 +123,11 @@ class Router:
             Gates, (batch, length) each, experts that are off everywhere left out; the new trail.
         """
         raise NotImplementedError
+
+    @property
+    def key(self) -> Hashable:
+        """Changes with what decides which experts are active, the tokens aside."""
+        return tuple(self.expert_ids)
 
     def unlock(self, expert_id: ExpertId) -> None:
         """Take an expert in."""
@@ -180,7 +202,9 @@ class StickyRouter(Router):
         spoken = _latest(router_state.active, met, met != SAME)
         gates: Gates = {}
         expert_sets = self.expert_sets
-        for i in (i for i in spoken.unique().tolist() if i >= 0):
+        # a GPU need not be waited for to learn which are active, and a captured step cannot be
+        present = range(len(expert_sets)) if spoken.is_cuda else spoken.unique().tolist()
+        for i in (i for i in present if i >= 0):
             for expert_id in expert_sets[i]:
                 gates[expert_id] = gates.get(expert_id, 0) + (spoken == i).float()
         known = known.gather(1, (known != PAD).long().argsort(dim=1, stable=True))
@@ -189,7 +213,13 @@ class StickyRouter(Router):
 
 
 def _are(ids: Tensor, wanted: frozenset[int]) -> Tensor:
-    return torch.isin(ids, torch.tensor(sorted(wanted), dtype=ids.dtype, device=ids.device))
+    return torch.isin(ids, _tensor(wanted, ids.dtype, ids.device))
+
+
+@lru_cache(maxsize=64)
+def _tensor(wanted: frozenset[int], dtype: torch.dtype, device: torch.device) -> Tensor:
+    with torch.inference_mode(False):
+        return torch.tensor(sorted(wanted), dtype=dtype, device=device)
 
 
 def _latest(before: Tensor, values: Tensor, news: Tensor) -> Tensor:

@@ -78,7 +78,10 @@ def _attention(
     **_: Any,
 ) -> tuple[Tensor, None]:
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    if not segments and softcap is None and query.shape[2] > 1:
+    fused = softcap is None and query.shape[2] > 1
+    if fused and query.is_cuda:
+        return _fused(module, query, key, value, attention_mask, scale, segments), None
+    if fused and not segments:
         out = torch.nn.functional.scaled_dot_product_attention(
             query, key, value, attention_mask, scale=scale, enable_gqa=query.shape[1] > key.shape[1]
         )
@@ -96,6 +99,37 @@ def _attention(
     weights = scores.softmax(-1).to(value.dtype).split([k.shape[2] for k in keys], -1)
     out = sum(_each_row(w, v) for w, v in zip(weights, values, strict=True))
     return out.reshape(query.shape).transpose(1, 2), None
+
+
+def _fused(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None,
+    scale: float,
+    segments: Sequence[Segment],
+) -> Tensor:
+    """One fused kernel over all parts: on a GPU copying keys is cheaper than keeping scores.
+
+    Key heads are repeated, because with a mask no fused kernel groups them.
+    """
+    batch, heads, length, _ = query.shape
+    keys, values, masks = [key], [value], [mask]
+    for segment in segments:
+        earlier_keys, earlier_values = segment.layers[module.layer_idx]
+        keys.append(earlier_keys.expand(batch, -1, -1, -1))
+        values.append(earlier_values.expand(batch, -1, -1, -1))
+        masks.append(segment.mask)
+    sizes = [k.shape[2] for k in keys]
+    repeat = heads // key.shape[1]
+    key, value = (torch.cat(x, 2).repeat_interleave(repeat, 1) for x in (keys, values))
+    bias = query.new_zeros(batch, 1, length, sum(sizes))
+    for part, own in zip(bias.split(sizes, -1), masks, strict=True):
+        if own is not None:
+            part.copy_(own.expand(batch, 1, length, -1))
+    out = torch.nn.functional.scaled_dot_product_attention(query, key, value, bias, scale=scale)
+    return out.transpose(1, 2)
 
 
 def _scores(query: Tensor, key: Tensor, mask: Tensor | None, softcap: float | None) -> Tensor:

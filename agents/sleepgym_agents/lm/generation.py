@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
+from transformers import DynamicCache
 
 from sleepgym_agents.lm.attention import Segment
+from sleepgym_agents.lm.captured_step import Choose, captured_step
 from sleepgym_agents.lm.kv_cache import DecodingCache
 from sleepgym_agents.lm.model import LanguageModel, common_prefix, left_padded
 
 SHARED_TOKENS = 16  # a shorter common prefix is not worth a pass of its own
+LOOK_STEPS = 8  # captured steps between two looks at what was written
 ATTENDED_TOKENS = 512  # looking back at so many costs about as much as a token itself
 
 
@@ -47,39 +51,97 @@ def generate(
         shape = (len(prompts), max_new_tokens)
         draws = torch.rand(shape, generator=generator, dtype=torch.float64)
     results: list[list[int]] = [[] for _ in prompts]
+    ends = lm.prompter.stopped if stop_at_answer else partial(_starts_anew, lm)
     for batch, segments, start in shared_batches(lm, prompts, max_new_tokens):
+        decode = _decode_captured if lm.captures(max_new_tokens) else _decode
+        taken = None if draws is None else draws[batch].to(lm.device)
+        choose = partial(_choose, temperature=temperature, top_p=top_p)
         asked = [prompts[i][start:] for i in batch]
-        cache, real, logits = _read(lm, asked, segments, start, max_new_tokens)
-        rows, stepped = list(batch), 0
-        lengths = torch.tensor([len(prompts[i]) for i in rows], device=lm.device)
-        for step in range(max_new_tokens):
-            picks = None if draws is None else draws[rows, step].to(lm.device)
-            chosen = _choose(logits, temperature, top_p, picks)
-            ended = set()
-            for row, token in enumerate(chosen.tolist()):
-                ids = results[rows[row]]
-                ids.append(token)
-                if lm.prompter.stopped(ids) if stop_at_answer else ids[-1:] == lm.prompter.start:
-                    ended.add(row)
-            lm.meter.generated_tokens += len(rows)
-            if len(ended) == len(rows) or step + 1 == max_new_tokens:
-                break
-            if ended:
-                order = _without(ended, len(rows))
-                kept = torch.tensor(order, device=lm.device)
-                cache.keep(order)
-                segments = [segment.rows(kept) for segment in segments]
-                chosen, real, lengths = chosen[kept], real[kept], lengths[kept]
-                rows = [rows[row] for row in order]
-            real = torch.cat([real, real.new_ones(len(rows), 1)], 1)
-            logits = _step(lm, chosen, lengths + step, real, segments, cache)
-            stepped += len(rows)
-        lm.meter.flops += 2 * lm.parameters * stepped
+        written = decode(lm, asked, segments, start, max_new_tokens, choose, taken, ends)
+        for i, ids in zip(batch, written, strict=True):
+            results[i] = ids
+        lm.meter.generated_tokens += sum(map(len, written))
+        lm.meter.flops += 2 * lm.parameters * sum(len(ids) - 1 for ids in written)
     return results
 
 
+def _starts_anew(lm: LanguageModel, ids: Sequence[int]) -> bool:
+    return list(ids[-1:]) == lm.prompter.start
+
+
+def _decode(
+    lm: LanguageModel,
+    prompts: Sequence[Sequence[int]],
+    segments: list[Segment],
+    start: int,
+    max_new_tokens: int,
+    choose: Choose,
+    draws: Tensor | None,
+    ends: Callable[[Sequence[int]], bool],
+) -> list[list[int]]:
+    """A step at a time, over the rows that have not ended."""
+    written: list[list[int]] = [[] for _ in prompts]
+    read, index, real, logits = _read(lm, prompts, segments, start)
+    cache = DecodingCache(read, index, max_new_tokens)
+    rows = list(range(len(prompts)))
+    lengths = torch.tensor([start + len(ids) for ids in prompts], device=lm.device)
+    for step in range(max_new_tokens):
+        chosen = choose(logits, None if draws is None else draws[rows, step])
+        ended = set()
+        for row, token in enumerate(chosen.tolist()):
+            ids = written[rows[row]]
+            ids.append(token)
+            if ends(ids):
+                ended.add(row)
+        if len(ended) == len(rows) or step + 1 == max_new_tokens:
+            break
+        if ended:
+            order = _without(ended, len(rows))
+            kept = torch.tensor(order, device=lm.device)
+            cache.keep(order)
+            segments = [segment.rows(kept) for segment in segments]
+            chosen, real, lengths = chosen[kept], real[kept], lengths[kept]
+            rows = [rows[row] for row in order]
+        real = torch.cat([real, real.new_ones(len(rows), 1)], 1)
+        logits = _step(lm, chosen, lengths + step, real, segments, cache)
+    return written
+
+
+def _decode_captured(
+    lm: LanguageModel,
+    prompts: Sequence[Sequence[int]],
+    segments: list[Segment],
+    start: int,
+    max_new_tokens: int,
+    choose: Choose,
+    draws: Tensor | None,
+    ends: Callable[[Sequence[int]], bool],
+) -> list[list[int]]:
+    """By a captured step, some steps between two looks at which rows have ended."""
+    read, index, real, logits = _read(lm, prompts, segments, start)
+    first = choose(logits, None if draws is None else draws[:, 0])
+    lengths = torch.tensor([start + len(ids) for ids in prompts], device=lm.device)
+    step = captured_step(lm, read, segments, real.shape, max_new_tokens, choose, draws is not None)
+    step.load(read, index, real, segments, first, lengths, draws)
+    written: list[list[int]] = [[] for _ in prompts]
+    live, done = set(range(len(prompts))), 0
+    while live and done < max_new_tokens:
+        if done:
+            step.advance(min(LOOK_STEPS, max_new_tokens - done))
+        until = 1 if not done else min(done + LOOK_STEPS, max_new_tokens)
+        table = step.chosen[: len(prompts), done:until].tolist()
+        for row in sorted(live):
+            for token in table[row]:
+                written[row].append(token)
+                if ends(written[row]):
+                    live.discard(row)
+                    break
+        done = until
+    return written
+
+
 def shared_batches(
-    lm: LanguageModel, prompts: Sequence[Sequence[int]], extra: int = 0
+    lm: LanguageModel, prompts: Sequence[Sequence[int]], extra: int = 0, logits: int = 1
 ) -> Iterator[tuple[list[int], list[Segment], int]]:
     """Batches of prompts of similar length, within the model's token budget.
 
@@ -87,6 +149,7 @@ def shared_batches(
         lm: The language model; it reads the prompts' common prefix once.
         prompts: Token ids.
         extra: Tokens that each prompt will be continued by.
+        logits: Positions of a prompt for which logits are computed.
 
     Yields:
         Indices into ``prompts``; the common prefix as a segment, if it is long enough; its length.
@@ -99,8 +162,9 @@ def shared_batches(
         start = 0
     order = sorted(range(len(prompts)), key=lambda i: (-len(prompts[i]), i))
     while order:
-        cost = (len(prompts[order[0]]) - start + extra) * (1 + start / ATTENDED_TOKENS)
-        size = max(1, int(lm.batch_tokens / cost))
+        length = len(prompts[order[0]]) - start + extra
+        size = max(1, int(lm.batch_tokens / (length * (1 + start / ATTENDED_TOKENS))))
+        size = min(size, lm.batch_rows(length, start + length, logits))
         yield order[:size], list(segments), start
         order = order[size:]
 
@@ -110,14 +174,18 @@ def _read(
     prompts: Sequence[Sequence[int]],
     segments: Sequence[Segment],
     start: int,
-    room: int,
-) -> tuple[DecodingCache, Tensor, Tensor]:
-    """Read prompts, equal ones once: their cache, which tokens are real, and the last logits."""
+) -> tuple[DynamicCache, list[int], Tensor, Tensor]:
+    """Read prompts, equal ones once.
+
+    Returns:
+        The cache; which of its rows is each prompt's; which tokens are real and the last logits,
+        a row a prompt.
+    """
     place: dict[tuple[int, ...], int] = {}
     rows = [place.setdefault(tuple(prompt), len(place)) for prompt in prompts]
     _, cache, logits = lm.read(list(place), segments, start)
     _, real = left_padded(list(place), lm.device)
-    return DecodingCache(cache, rows, room), real[rows], logits[rows, -1]
+    return cache, rows, real[rows], logits[rows, -1]
 
 
 def _step(
@@ -147,7 +215,7 @@ def _without(ended: set[int], count: int) -> list[int]:
     return [next(movers) if row in ended else row for row in range(left)]
 
 
-def _choose(logits: Tensor, temperature: float, top_p: float, draws: Tensor | None) -> Tensor:
+def _choose(logits: Tensor, draws: Tensor | None, *, temperature: float, top_p: float) -> Tensor:
     """The most likely tokens, or those that uniform ``draws`` pick from the distribution."""
     if draws is None:
         return logits.argmax(-1)

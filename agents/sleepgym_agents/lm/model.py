@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from sleepgym_agents.lm.scratch import SCRATCH_FORMAT, byte_tokenizer, scratch_m
 
 CACHED_PARAMETERS = 300_000_000
 FLOAT32_PARAMETERS = 100_000_000  # on a GPU; larger models are in bfloat16
+CAPTURED_STEPS = 4  # fewer tokens are decoded without capturing a step
 _pristine: dict[tuple[str, int], tuple[PreTrainedModel, Prompter]] = {}
 
 torch.set_flush_denormal(True)
@@ -43,6 +44,9 @@ class LanguageModel:
         self.model = model
         self.prompter = prompter
         self.meter = meter or Meter()
+        self.captured: dict[Any, Any] = {}
+        self.captured_for: Hashable = None
+        self.decoding_key: Callable[[], Hashable] = tuple
 
     @classmethod
     def load(cls, name: str, seed: int = 0, meter: Meter | None = None) -> LanguageModel:
@@ -81,6 +85,10 @@ class LanguageModel:
         """
         return self.model.num_parameters()
 
+    def captures(self, steps: int) -> bool:
+        """Whether decoding so many steps goes by captured ones: on a GPU, where it pays."""
+        return self.device.type == "cuda" and steps >= CAPTURED_STEPS
+
     def affords(self, night: Night, *, read: int = 0, generated: int = 0) -> bool:
         """Whether the night's budget allows to read and to sample so many more tokens."""
         flops = 2 * self.parameters * (read + generated)
@@ -97,9 +105,30 @@ class LanguageModel:
 
     @property
     def batch_tokens(self) -> int:
-        """Tokens of one forward pass: enough to fill the device, few enough for its memory."""
-        vocabulary = self.model.config.get_text_config().vocab_size
-        return max(1, min(8192 if self.device.type == "cpu" else 65_536, 2**28 // vocabulary))
+        """Tokens of one forward pass without gradient: enough to fill the device."""
+        return 8192 if self.device.type == "cpu" else 131_072
+
+    def batch_rows(self, length: int, attended: int, logits: int) -> int:
+        """Rows of one forward pass that its memory admits, 1 at least.
+
+        On a GPU a fifth of its memory is for activations. It depends on the device and the model
+        alone, not on what is free: the same batches are read in every run.
+
+        Args:
+            length: Tokens of a row.
+            attended: Tokens that each of them sees.
+            logits: Positions of a row for which logits are computed.
+        """
+        config = self.model.config.get_text_config()
+        bound = max(1, 2**28 // (config.vocab_size * logits))
+        if self.device.type == "cpu":
+            return bound
+        width = config.hidden_size
+        inner = getattr(config, "intermediate_size", None) or 4 * width
+        token_bytes = self.model.dtype.itemsize * (16 * width + 4 * inner + 4 * attended)
+        row_bytes = length * token_bytes + 12 * logits * config.vocab_size
+        memory_bytes = torch.cuda.get_device_properties(self.device).total_memory
+        return max(1, int(memory_bytes // 5 // row_bytes))
 
     @torch.inference_mode()
     def forward(

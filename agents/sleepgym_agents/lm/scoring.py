@@ -43,7 +43,7 @@ def score_continuations(
     """
     results: dict[int, Scored] = {}
     longest = max(map(len, continuations), default=0)
-    for batch, segments, start in shared_batches(lm, prompts, longest):
+    for batch, segments, start in shared_batches(lm, prompts, longest, logits=max(1, longest)):
         gold = [continuations[i] for i in batch]
         sequences = [[*prompts[i][start:], *continuations[i][:-1]] for i in batch]
         *_, logits = lm.read(sequences, segments, start, keep=max(map(len, gold)))
@@ -179,7 +179,9 @@ class _Questions:
 
     def _read_rows(self, tries: LabelTries, table: Tensor, question: Tensor, row: Tensor) -> None:
         lm = self.lm
-        size = max(1, lm.batch_tokens // 4 // tries.tokens.shape[1])  # few enough for the caches
+        length = tries.tokens.shape[1]
+        size = max(1, lm.batch_tokens // 4 // length)  # few enough for the caches
+        size = min(size, lm.batch_rows(length, int(self.lengths.max()) + length, length))
         for q, r in zip(question.split(size), row.split(size), strict=True):
             logits = lm.forward(
                 tries.tokens[r],

@@ -69,8 +69,9 @@ def score_with_teacher(
     before = [*prompter.start, *context]
     found: dict[int, DistillationExample] = {}
     order = sorted(range(len(items)), key=lambda i: -len(items[i]))
+    longest = max(map(len, items), default=1)
     prompts = [[*before, *items[i][:1]] for i in order]  # so that no item is shared
-    for rows, segments, begin in shared_batches(lm, prompts, max(map(len, items), default=0)):
+    for rows, segments, begin in shared_batches(lm, prompts, longest, logits=longest):
         batch = [order[row] for row in rows]
         sequences = [[*before, *items[i]][begin:-1] for i in batch]
         keep = max(len(items[i]) for i in batch) - 1

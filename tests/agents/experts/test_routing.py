@@ -193,6 +193,20 @@ def test_decoding_equals_one_pass(router):
             assert row[: len(more)] == more
 
 
+@pytest.mark.parametrize("router", ["names", "keys", "gate", "always"])
+def test_static_steps_route_as_growing_ones_do(router, monkeypatch):
+    memory = speaking(router)
+    lm = memory.lm
+    prompts = asked(lm)
+    for group in (prompts, [ids[40:] for ids in prompts]):  # with a shared beginning, and without
+        written = generate(lm, group, 12, stop_at_answer=False)
+        with monkeypatch.context() as patch:
+            patch.setattr(lm, "captures", lambda steps: True)
+            assert generate(lm, group, 12, stop_at_answer=False) == written
+            with memory.masked(*memory.unlocked):  # decides what a step does: another one
+                assert generate(lm, group, 12, stop_at_answer=False) != written
+
+
 def test_rows_that_end_leave_the_others_as_they_are(monkeypatch):
     memory = speaking("names")
     lm = memory.lm

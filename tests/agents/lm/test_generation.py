@@ -142,3 +142,31 @@ def test_common_prefix_leaves_a_token():
     assert common_prefix([[1, 2], [1, 2]]) == 1
     assert common_prefix([[1, 2, 3], [1, 2, 4], [1, 9]]) == 1
     assert common_prefix([[1]]) == 0
+
+
+@pytest.mark.parametrize("context", ["", "The sky is green on Tuesdays. " * 20])
+@pytest.mark.parametrize("options", [{}, {"temperature": 1.0}, {"temperature": 1.0, "top_p": 0.8}])
+def test_static_steps_write_what_growing_ones_do(lm, monkeypatch, context, options):
+    asked = prompts(lm, context)
+    before = lm.meter.copy()
+    grown = generate(lm, asked, 20, seed=2, **options)
+    spent, before = lm.meter.since(before), lm.meter.copy()
+    monkeypatch.setattr(lm, "captures", lambda steps: True)
+    lm.captured.clear()
+    for _ in range(2):  # a new step, and the same again
+        assert generate(lm, asked, 20, seed=2, **options) == grown
+    assert {k: 2 * v for k, v in spent.items()} == lm.meter.since(before)
+    assert len(lm.captured) == 1
+    assert generate(lm, asked[:1], 70, seed=2, **options)  # another shape: a step of its own
+    assert len(lm.captured) == 2
+
+
+def test_a_static_step_is_thrown_away_when_weights_move(lm, monkeypatch):
+    monkeypatch.setattr(lm, "captures", lambda steps: True)
+    generate(lm, prompts(lm), 6)
+    (step,) = list(lm.captured.values())[-1:]
+    head = lm.model.lm_head.weight
+    head.data = head.data.clone()
+    generate(lm, prompts(lm), 6)
+    assert step not in lm.captured.values()
+    assert len(lm.captured) == 1

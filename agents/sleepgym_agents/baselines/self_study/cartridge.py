@@ -76,6 +76,7 @@ class PrefixedModel(LanguageModel):
         self.bare = True
         lm.model.requires_grad_(False)
         lm.model.add_module("cartridge", self.prefixes)
+        self.decoding_key = lambda: (self.bare, self.first, len(self.prefixes))
 
     def forward(
         self,
