@@ -56,7 +56,7 @@ def explain(metric: str) -> str:
         return GLOSSARY[metric]
     family, _, kind = metric.partition("_")
     if family == "gap":
-        return f"accuracy_direct minus accuracy_{kind}: what is recited but not understood."
+        return f"accuracy_direct minus accuracy_{kind}: what is memorised but does not transfer."
     return f"Accuracy on questions of kind {kind} on the last morning, over questions."
 
 
