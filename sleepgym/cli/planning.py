@@ -22,7 +22,8 @@ LISTED = 40  # runs; of more, as many as this
 def show_plan(suite: Suite, runs: Sequence[tuple[RunSpec, Path]]) -> None:
     """Print a suite's runs, downloads, tokens and hours; run and fetch nothing."""
     for spec, path in runs[:LISTED]:
-        console.print(f"  {spec.env}  {spec.label}  seed {spec.seed}  {path}", highlight=False)
+        line = f"  {spec.env}  {spec.label}  seed {spec.seed}  {path}"
+        console.print(line, soft_wrap=True, markup=False, highlight=False)
     if len(runs) > LISTED:
         console.print(f"  ... and {len(runs) - LISTED} more")
     console.print(f"\nModel: {suite.model}", highlight=False)

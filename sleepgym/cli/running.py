@@ -217,7 +217,8 @@ def _on_board(suite: Suite, name: str, own_seeds: bool, model: str | None) -> Su
     if not kept:
         raise BadSetting(f"suite {suite.name} has no agent for {board.environment.id}")
     files = tuple(dict.fromkeys(file for env in same for file in env.data_files))
-    part = Part(board.environment.id, board.name, board_env_settings(board), data_files=files)
+    label = same[0].label if same else board.name
+    part = Part(board.environment.id, label, board_env_settings(board), data_files=files)
     return replace(
         suite,
         name=board.name,

@@ -151,7 +151,8 @@ def theme(dark: bool) -> Iterator[None]:
         return
     names = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
     pages = ("figure.facecolor", "axes.facecolor", "savefig.facecolor")
-    colours = {**dict.fromkeys(names, _DARK["ink"]), **dict.fromkeys(pages, _DARK["page"])}
+    colours: dict[Any, str] = dict.fromkeys(names, _DARK["ink"])
+    colours |= dict.fromkeys(pages, _DARK["page"])
     with matplotlib.rc_context({**colours, "grid.color": _DARK["grid"]}):
         yield
 

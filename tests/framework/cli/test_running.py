@@ -60,7 +60,7 @@ def test_a_suite_runs_on_a_board(tmp_path, capsys):
     assert run_command([*command, "--seeds", "100", "--out", str(tmp_path / "out")]) == 0
     text = capsys.readouterr().out
     assert "2 runs" in text
-    assert "codebook-8/grpo/seed-100" in "".join(text.split())
+    assert "/out/codebook/grpo/seed-100" in "".join(text.split())
     assert "seeds=7" in fails(capsys, [*command, "--seeds", "7"])
     assert "no agent" in fails(capsys, ["suite", "--board", "codebook-8", "--agents", "inca"])
     assert "did you mean" in fails(capsys, ["suite", "--board", "codebok-8"])
