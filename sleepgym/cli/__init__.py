@@ -5,43 +5,62 @@ from __future__ import annotations
 import sys
 import warnings
 from functools import cache
+from typing import Annotated
 
 import typer
 from typer.exceptions import TyperException
 
+import sleepgym
 from sleepgym.cli import inspect, reading, running, skills
+from sleepgym.cli.console import accept_any_text, choose_width
 from sleepgym.core import registry
 from sleepgym.core.errors import SleepGymError
 
 app = typer.Typer(
     no_args_is_help=True,
+    invoke_without_command=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
     help=(
-        "Does this model really learn, or did it only read?\n\n"
-        "Stream days of new material through an agent, close its context every night, and ask "
-        "again in the morning."
+        "Measure what a language model still knows after its context is gone.\n\n"
+        "Days of new material stream through an agent; its context is wiped every night; exams "
+        "before and after the night tell learning, consolidation and forgetting apart."
     ),
     epilog=(
-        "Start with: [bold]sleepgym list[/bold], then "
-        "[bold]sleepgym run --env sleepgym/ClassIncremental-v0 --env-set dataset=invented "
-        "--agent nearest --out runs/first[/bold]"
+        "Examples:\n\nsleepgym list\n\n"
+        "sleepgym run --env sleepgym/Almanac-v0 --env-set days=2 --agent naive --out runs/one\n\n"
+        "sleepgym suite demo"
     ),
 )
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)
+    ] = False,
+) -> None:
+    if version:
+        print(f"sleepgym {sleepgym.__version__}")
+        raise typer.Exit
+
+
 for module in (running, reading, inspect, skills):
     module.add_commands(app)
 
 
 def main() -> None:
     """Entry point: 0 on success, 1 on a failed check, 2 on bad input, 130 on Ctrl-C."""
+    accept_any_text()
     warnings.formatwarning = lambda message, *_, **__: f"sleepgym: {message}\n"
     sys.exit(run_command(sys.argv[1:]))
 
 
 def run_command(arguments: list[str]) -> int:
     """Run one command line and return its exit code; errors are one line on stderr."""
+    choose_width()
     _complete()
     try:
         code = app(arguments, standalone_mode=False)

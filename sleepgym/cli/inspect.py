@@ -2,42 +2,46 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated
 
 import typer
 
-from sleepgym.cli.options import Data, Model
-
-
-class Kind(StrEnum):
-    """What can be listed."""
-
-    envs = "envs"
-    agents = "agents"
-    suites = "suites"
-    boards = "boards"
+from sleepgym.cli.options import Data, Model, example
 
 
 def add_commands(app: typer.Typer) -> None:
     """Add this module's commands."""
-    app.command("list")(list_names)
-    app.command()(check)
+    app.command(
+        "list", epilog=example("sleepgym list agents", "sleepgym list naive", "sleepgym list")
+    )(list_names)
+    app.command(epilog=example("sleepgym check mypkg.mine:Mine"))(check)
 
 
 def list_names(
-    kind: Annotated[Kind | None, typer.Argument(help="Only these.")] = None,
+    kind: Annotated[
+        str | None,
+        typer.Argument(
+            help="[bold]envs[/bold], [bold]agents[/bold], [bold]suites[/bold] or "
+            "[bold]boards[/bold]; or the name of one of them, for its page.",
+            metavar="[KIND|NAME]",
+        ),
+    ] = None,
     name: Annotated[
-        str | None, typer.Argument(help="One of them: its settings and presets.")
+        str | None, typer.Argument(help="One of this kind: its settings and presets.")
     ] = None,
 ) -> None:
     """List environments, agents, suites and boards; with a name, its settings."""
-    from sleepgym.cli.tables import show_names, show_settings
+    from sleepgym.cli.listing import KINDS, show_names, show_page
+    from sleepgym.core.errors import unknown_name
 
-    if name is not None and kind is not None:
-        show_settings(kind.value, name)
+    if kind is None:
+        show_names()
+    elif name is None:
+        show_names([kind]) if kind in KINDS else show_page(kind)
+    elif kind in KINDS:
+        show_page(name, [kind])
     else:
-        show_names([kind.value] if kind else [k.value for k in Kind])
+        raise unknown_name("kind", kind, KINDS)
 
 
 def check(
@@ -49,7 +53,7 @@ def check(
 ) -> None:
     """Check an agent or a task against the contract, rule by rule."""
     from sleepgym import contract
-    from sleepgym.cli.tables import console
+    from sleepgym.cli.console import console
     from sleepgym.core import registry
     from sleepgym.core.agent import Agent
     from sleepgym.core.errors import unknown_name

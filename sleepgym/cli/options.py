@@ -23,13 +23,32 @@ AuditMode = Annotated[
         metavar="instance|process|off",
     ),
 ]
-Model = Annotated[
-    str,
-    typer.Option(
-        help="Language model: [bold]embedded[/bold], a folder, a hub id, or [bold]scratch[/bold] "
-        "(small, random).",
-    ),
+_MODEL_HELP = (
+    "Language model: [bold]embedded[/bold], a folder, a hub id, or [bold]scratch[/bold] "
+    "(small, random)."
+)
+Model = Annotated[str, typer.Option(help=_MODEL_HELP)]
+AnyModel = Annotated[
+    str | None, typer.Option(help=_MODEL_HELP, show_default="embedded, or the board's")
+]
+Verbose = Annotated[
+    bool,
+    typer.Option("--verbose", help="Name every setting, not only those that are not defaults."),
 ]
 Paths = Annotated[
     list[Path], typer.Argument(help="Run directories, or folders that hold some.", metavar="DIR...")
 ]
+Board = Annotated[
+    str | None,
+    typer.Option(
+        help="Board ([bold]sleepgym list boards[/bold]) or a TOML file: its environment, settings, "
+        "exams, budget, model and seeds.",
+        metavar="NAME",
+    ),
+]
+
+
+def example(*lines: str) -> str:
+    """The end of a command's ``--help``: command lines to copy."""
+    head = "Example:" if len(lines) == 1 else "Examples:"
+    return "\n\n".join([head, *lines])

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich import box
 from rich.table import Table
 
-from sleepgym.cli.tables import console
+from sleepgym.cli.console import console
 from sleepgym.core import registry
 from sleepgym.core.settings import plain
 from sleepgym.runs.spec import RunSpec
@@ -22,7 +22,8 @@ LISTED = 40  # runs; of more, as many as this
 def show_plan(suite: Suite, runs: Sequence[tuple[RunSpec, Path]]) -> None:
     """Print a suite's runs, downloads, tokens and hours; run and fetch nothing."""
     for spec, path in runs[:LISTED]:
-        console.print(f"  {spec.env}  {spec.label}  seed {spec.seed}  {path}", highlight=False)
+        line = f"  {spec.env}  {spec.label}  seed {spec.seed}  {path}"
+        console.print(line, soft_wrap=True, markup=False, highlight=False)
     if len(runs) > LISTED:
         console.print(f"  ... and {len(runs) - LISTED} more")
     console.print(f"\nModel: {suite.model}", highlight=False)
@@ -38,10 +39,11 @@ def show_plan(suite: Suite, runs: Sequence[tuple[RunSpec, Path]]) -> None:
             console.print(f"  {gigabytes:7.3f} GB  {what}", soft_wrap=True, highlight=False)
     small = suite.parameters is not None and suite.parameters < SMALL
     device = TWO_CORES if small else H200
-    table = Table(title="a run, and hours for all seeds", title_justify="left", box=box.SIMPLE)
-    table.add_column("environment")
-    table.add_column("agent")
-    for name in ("tokens read", "generated", "trained", f"hours on {device.name}"):
+    title = f"tokens of a run; hours on {device.name} for all seeds"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0))
+    table.add_column("environment", no_wrap=True)
+    table.add_column("agent", no_wrap=True)
+    for name in ("tokens read", "generated", "trained", "hours"):
         table.add_column(name, justify="right")
     total: float | None = 0.0
     for env in suite.envs:
@@ -67,8 +69,9 @@ def show_plan(suite: Suite, runs: Sequence[tuple[RunSpec, Path]]) -> None:
     if total is not None:
         console.print(f"{total:,.1f} hours on {device.name} in all.", highlight=False)
     console.print(
-        "Estimated by the formulas of sleepgym/estimates.py, to an order of magnitude; '?' needs "
-        "data that is not at hand, or a model whose size the suite does not say. Nothing was run.",
+        "Estimated by the formulas of sleepgym/suite/estimates.py, to an order of magnitude; '?' "
+        "needs data that is not at hand, or a model whose size the suite does not say. "
+        "Nothing was run.",
         soft_wrap=True,
         highlight=False,
     )

@@ -2,33 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sleepgym.cli.options import AuditMode, Data, Model
+from sleepgym.cli.options import AnyModel, AuditMode, Board, Data, Verbose, example
+
+if TYPE_CHECKING:
+    from sleepgym.runs.spec import RunSpec
+    from sleepgym.suite.suite import Suite
 
 
 def add_commands(app: typer.Typer) -> None:
     """Add this module's commands."""
-    app.command()(run)
-    app.command()(resume)
-    app.command()(suite)
+    app.command(
+        epilog=example(
+            "sleepgym run --env sleepgym/Almanac-v0 --env-set days=2 --agent naive --out runs/one",
+            "sleepgym run --board almanac-8 --agent mypkg.mine:Mine --out runs/mine",
+        )
+    )(run)
+    app.command(epilog=example("sleepgym resume runs/one"))(resume)
+    app.command(
+        epilog=example(
+            "sleepgym suite demo --workers 2",
+            "sleepgym suite baselines --board almanac-8 --agents naive,sleep --dry-run",
+        )
+    )(suite)
 
 
 def run(
-    env: Annotated[str, typer.Option(help="Environment id; see [bold]sleepgym list envs[/bold].")],
     agent: Annotated[
         str, typer.Option(help="Agent name ([bold]sleepgym list agents[/bold]) or module:Class.")
     ],
-    out: Annotated[Path, typer.Option(help="Run directory; resumed if it holds this very run.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="Run directory, resumed if it holds this very run; with several seeds a folder of "
+            "OUT/seed-N."
+        ),
+    ],
+    env: Annotated[
+        str | None, typer.Option(help="Environment id; see [bold]sleepgym list envs[/bold].")
+    ] = None,
     env_set: Annotated[
         list[str] | None,
         typer.Option(
             help="Setting of the environment, repeatable; preset=NAME first.", metavar="K=V"
         ),
     ] = None,
+    board: Board = None,
     agent_set: Annotated[
         list[str] | None, typer.Option(help="Setting of the agent, repeatable.", metavar="K=V")
     ] = None,
@@ -36,62 +61,92 @@ def run(
         bool,
         typer.Option("--tuned", help="Lay --agent-set over the agent's tuned settings."),
     ] = False,
-    seed: Annotated[int, typer.Option(help="Seed of the stream and of the agent.", min=0)] = 0,
-    model: Model = "embedded",
+    seed: Annotated[
+        int | None,
+        typer.Option(help="Seed of the stream and of the agent.", min=0, show_default="0"),
+    ] = None,
+    seeds: Annotated[
+        str | None, typer.Option(help="Several seeds, for example 100-104 or 1,3,8.")
+    ] = None,
+    model: AnyModel = None,
     data: Data = None,
     audit: AuditMode = "instance",
+    verbose: Verbose = False,
 ) -> None:
-    """Run one agent through one stream, and print its scores.
-
-    Example: sleepgym run --env sleepgym/ClassIncremental-v0 --env-set dataset=invented
-    --agent nearest --out runs/first
-    """
+    """Run one agent through one stream, or one a seed, and print its scores."""
+    from sleepgym.cli.boards import board_env_settings, board_model, board_seeds, load_board
+    from sleepgym.cli.console import console
+    from sleepgym.core.errors import BadSetting
     from sleepgym.core.settings import parse_pairs
     from sleepgym.runs.spec import RunSpec
+    from sleepgym.suite.suite import parse_seeds
+    from sleepgym.suite.tuned import in_words, with_tuned
 
+    if seed is not None and seeds is not None:
+        raise BadSetting(f"seed={seed} and seeds={seeds}: give one of --seed and --seeds")
+    if (env is None) == (board is None):
+        raise BadSetting("give one of --env ID and --board NAME: what is the agent to run on?")
+    wanted = parse_seeds(seeds) if seeds else None if seed is None else (seed,)
+    env_settings: dict[str, Any] = {**parse_pairs(env_set or ())}
+    if board is not None:
+        if env_settings:
+            names = ", ".join(env_settings)
+            raise BadSetting(f"env-set={names}: board {board} fixes every setting; use --env")
+        chosen = load_board(board)
+        env, env_settings = chosen.environment.id, board_env_settings(chosen)
+        wanted, model = board_seeds(chosen, wanted), board_model(chosen, model)
+    assert env is not None
     settings: dict[str, Any] = {**parse_pairs(agent_set or ())}
     if tuned:
-        from sleepgym.cli.tables import console
-        from sleepgym.suite.tuned import in_words, with_tuned
-
         settings = with_tuned(agent, settings)
         console.print(f"{agent}: {in_words(settings)}", markup=False, highlight=False)
     spec = RunSpec(
         env=env,
         agent=agent,
-        env_settings=parse_pairs(env_set or ()),
+        env_settings=env_settings,
         agent_settings=settings,
-        seed=seed,
-        model=model,
+        model=model or "embedded",
         data=data,
         audit=audit,  # pyright: ignore[reportArgumentType]  (checked by RunSpec)
     )
-    _run_and_show(spec, out)
+    if board is None and seeds is None:
+        runs = [(replace(spec, seed=seed or 0), out)]
+    else:
+        runs = [(replace(spec, seed=n), out / f"seed-{n}") for n in wanted or ()]
+    _run_and_show(runs, out, verbose)
 
 
 def resume(
-    path: Annotated[Path, typer.Argument(help="Run directory.", metavar="DIR")], data: Data = None
+    path: Annotated[Path, typer.Argument(help="Run directory.", metavar="DIR")],
+    data: Data = None,
+    verbose: Verbose = False,
 ) -> None:
     """Go on with a run that was interrupted, from its last finished phase."""
     from sleepgym.runs.records import read_meta
     from sleepgym.runs.spec import spec_from_meta
 
-    _run_and_show(spec_from_meta(read_meta(path), data), path)
+    _run_and_show([(spec_from_meta(read_meta(path), data), path)], path, verbose)
 
 
 def suite(
     name: Annotated[
-        str, typer.Argument(help="Suite ([bold]sleepgym list suites[/bold]) or a TOML file.")
-    ],
+        str | None,
+        typer.Argument(
+            help="Suite ([bold]sleepgym list suites[/bold]) or a TOML file.",
+            show_default="baselines with --board",
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of the runs and the report; resumable.", show_default="runs/NAME"
+            help="Folder of the runs and the report; resumable.",
+            show_default="runs/NAME, or runs/BOARD",
         ),
     ] = None,
     agents: Annotated[
         str | None, typer.Option(help="Only these agents of the suite, comma-separated.")
     ] = None,
+    board: Board = None,
     seeds: Annotated[
         str | None, typer.Option(help="Other seeds than the suite's, for example 0-4.")
     ] = None,
@@ -105,20 +160,26 @@ def suite(
             "--dry-run", help="List the runs, downloads, tokens and hours to expect; do nothing."
         ),
     ] = False,
+    verbose: Verbose = False,
 ) -> None:
     """Compare agents on the same streams; prints a table and writes a report."""
-    from dataclasses import replace
-
-    from sleepgym.cli.tables import console, show_scores
+    from sleepgym.cli.console import console
+    from sleepgym.cli.progress import progress
+    from sleepgym.cli.tables import show_scores
+    from sleepgym.core.errors import BadSetting
     from sleepgym.suite.suite import load_suite, parse_seeds, run_suite
 
-    chosen = load_suite(name)
+    if name is None and board is None:
+        raise BadSetting("give a suite (sleepgym list suites), or --board NAME")
+    chosen = load_suite(name or "baselines")
     if agents:
         chosen = chosen.only([label.strip() for label in agents.split(",")])
     if seeds:
         chosen = replace(chosen, seeds=parse_seeds(seeds))
     if model:
         chosen = replace(chosen, model=model, parameters=None, downloads=())
+    if board:
+        chosen = _on_board(chosen, board, seeds is not None, model)
     chosen, left_out = chosen.at_hand(data)
     out = out or Path("runs") / chosen.name
     runs = chosen.runs(out, data, audit)  # pyright: ignore[reportArgumentType]
@@ -130,55 +191,59 @@ def suite(
 
         show_plan(chosen, runs)
         return
-    with progress_bar() as bar:
-        task = bar.add_task("runs", total=len(runs))
+    with progress() as report:
         run_suite(
             runs,
             workers,
-            lambda done, _, spec: bar.update(
-                task, completed=done, description=f"{spec.label}, seed {spec.seed}"
-            ),
+            lambda done, total, spec: report(done, total, f"{spec.label}, seed {spec.seed}"),
         )
     from sleepgym.reports.report import write_report
 
-    show_scores([out])
+    show_scores([out], verbose)
     page = write_report([out], out / "report", reference=chosen.agents[0].label)
     console.print(f"Report: {page}", soft_wrap=True, highlight=False)
 
 
-def _run_and_show(spec, out: Path) -> None:
+def _on_board(suite: Suite, name: str, own_seeds: bool, model: str | None) -> Suite:
+    """The agents of a suite on the environment, seeds and model of a board."""
+    from sleepgym.cli.boards import board_env_settings, board_model, board_seeds, load_board
+    from sleepgym.core.errors import BadSetting
+    from sleepgym.suite.suite import Part
+
+    board = load_board(name)
+    same = [env for env in suite.envs if env.id == board.environment.id]
+    labels = {env.label for env in same}
+    kept = [agent for agent in suite.agents if not agent.envs or labels & set(agent.envs)]
+    if not kept:
+        raise BadSetting(f"suite {suite.name} has no agent for {board.environment.id}")
+    files = tuple(dict.fromkeys(file for env in same for file in env.data_files))
+    label = same[0].label if same else board.name
+    part = Part(board.environment.id, label, board_env_settings(board), data_files=files)
+    return replace(
+        suite,
+        name=board.name,
+        summary=f"agents of {suite.name} on the board: {board.summary}",
+        envs=(part,),
+        agents=tuple(replace(agent, envs=()) for agent in kept),
+        seeds=board_seeds(board, suite.seeds if own_seeds else None),
+        model=board_model(board, model) if board.base_model or model else suite.model,
+    )
+
+
+def _run_and_show(runs: Sequence[tuple[RunSpec, Path]], out: Path, verbose: bool) -> None:
+    from sleepgym.cli.progress import progress
     from sleepgym.cli.tables import show_scores
     from sleepgym.runs.runner import run as run_stream
 
-    with progress_bar() as bar:
-        task = bar.add_task("starting", total=None)
+    with progress() as report:
+        for spec, path in runs:
+            prefix = f"seed {spec.seed}: " if len(runs) > 1 else ""
 
-        def progress(done: int, total: int, where: str, score: float | None) -> None:
-            grade = "" if score is None else f" {score:.2f}"
-            bar.update(task, completed=done, total=total, description=where + grade)
+            def tell(
+                done: int, total: int, where: str, score: float | None, prefix: str = prefix
+            ) -> None:
+                grade = "" if score is None else f" {score:.2f}"
+                report(done, total, prefix + where + grade)
 
-        run_stream(spec, out, progress=progress)
-    show_scores([out])
-
-
-def progress_bar():
-    """A progress bar that leaves nothing behind."""
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    from sleepgym.cli.tables import console
-
-    return Progress(
-        TextColumn("{task.description:<32}"),
-        BarColumn(),
-        TextColumn("{task.completed}/{task.total}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-    )
+            run_stream(spec, path, progress=tell)
+    show_scores([path for _, path in runs], verbose)

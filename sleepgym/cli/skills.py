@@ -7,12 +7,14 @@ from typing import Annotated
 
 import typer
 
-from sleepgym.cli.options import Model
+from sleepgym.cli.options import Model, example
 
 
 def add_commands(app: typer.Typer) -> None:
     """Add this module's commands."""
-    app.command()(skills)
+    app.command(epilog=example("sleepgym skills --count 50", "sleepgym skills --run runs/one"))(
+        skills
+    )
 
 
 def skills(
@@ -34,8 +36,8 @@ def skills(
     """
     import json
 
-    from sleepgym.cli.running import progress_bar
-    from sleepgym.cli.tables import console
+    from sleepgym.cli.console import console
+    from sleepgym.cli.progress import progress
     from sleepgym.core import registry
     from sleepgym.core.errors import BadRun, unknown_name
     from sleepgym.runs.skills import measure, measure_dreams
@@ -59,16 +61,15 @@ def skills(
             raise BadRun(f"{run} holds no state: no night has ended yet")
         agent.load(record.state)
     found = []
-    with progress_bar() as bar:
-        task = bar.add_task("skills", total=len(names) + bool(dreams))
-        for name in names:
-            bar.update(task, description=name)
+    with progress(quiet=as_json) as report:
+        parts = len(names) + bool(dreams)
+        for done, name in enumerate(names, start=1):
             found.append(measure(agent, chosen, name, seed, count))
-            bar.advance(task)
+            report(done, parts, name)
         dreamed = None
         if dreams and hasattr(agent, "generate_qa"):
-            bar.update(task, description="dreams")
             dreamed = measure_dreams(agent, chosen, seed, dreams)
+            report(parts, parts, "dreams")
     if as_json:
         rows = {s.cell: {"accuracy": s.accuracy, "questions": s.questions} for s in found}
         print(json.dumps({"cells": rows, "dreams": dreamed}, indent=1))

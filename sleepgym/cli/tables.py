@@ -1,119 +1,116 @@
-"""What the command line prints."""
+"""Tables of scores."""
 
 from __future__ import annotations
 
-import importlib
 import json
-from collections.abc import Sequence
-from dataclasses import MISSING, fields
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from rich import box
-from rich.console import Console
 from rich.markup import escape
-from rich.table import Column, Table
+from rich.measure import Measurement
+from rich.table import Table
 
-from sleepgym.core import registry
-from sleepgym.core.errors import unknown_name
-from sleepgym.core.settings import meanings
+from sleepgym.cli.console import console
+from sleepgym.scoring.glossary import clip, clip_difference, heading
 
-console = Console()
-if not console.is_terminal:  # a file or a pipe has no width of its own
-    console.width = 110
+__all__ = ["console", "print_json_scores", "show_difference", "show_scores"]
 
-COLUMNS = {
-    "average_accuracy": "final\nacc.",
-    "evening_accuracy": "even-\ning",
-    "morning_accuracy": "morn-\ning",
-    "consolidation": "conso-\nlid.",
-    "backward_transfer": "BWT",
-    "forgetting_first_last": "forg.\n1st-T",
-    "forgetting_max": "forg.\nmax",
-    "base_retention": "base\nkept",
-    "night_seconds": "s a\nnight",
-    "state_bytes": "state\nbytes",
+COLUMNS = (
+    "average_accuracy",
+    "evening_accuracy",
+    "morning_accuracy",
+    "backward_transfer",
+    "base_retention",
+    "night_seconds",
+    "state_bytes",
+    "consolidation",
+    "forgetting_max",
+    "gain",
+)
+"""Columns by how much they matter: the last ones give way where a terminal is too narrow."""
+WITH_INTERVAL = ("average_accuracy", "backward_transfer")
+LEGEND = {
+    "average_accuracy": "after the last night, over all days",
+    "evening_accuracy": "context still open",
+    "morning_accuracy": "same questions after the night",
+    "backward_transfer": "backward transfer, negative is forgetting",
+    "base_retention": "share of what the model knew before day 1 that is left",
+    "night_seconds": "mean of a night",
+    "consolidation": "morning over evening",
+    "forgetting_max": "best minus last accuracy on a day",
+    "gain": "share of the frozen model's errors that is gone",
 }
+COMPARED = (*COLUMNS[:5], "forgetting_max", "retention", "night_seconds", "night_flops")
 
 
-def show_names(kinds: Sequence[str]) -> None:
-    """Print the registered names of each kind with one line about each."""
-    from sleepgym.suite.suite import load_suite, suite_names
+def show_scores(paths: Sequence[Path], verbose: bool = False) -> None:
+    """Print a table an environment, a row an agent, the best average accuracy first.
 
-    rows = {
-        "envs": [(entry.name, entry.summary) for entry in registry.envs.values()],
-        "agents": [(entry.name, entry.summary) for entry in registry.agents.values()],
-        "suites": [(name, load_suite(name).summary) for name in suite_names()],
-        "boards": [(b.name, b.summary) for b in _board_module().load_boards()],
-    }
-    for kind in kinds:
-        table = Table(title=kind, title_justify="left", box=None, show_header=False, pad_edge=False)
-        table.add_column(style="bold", no_wrap=True)
-        table.add_column()
-        for name, summary in sorted(rows[kind]):
-            table.add_row(name, summary)
-        console.print(table)
-        console.print()
-
-
-def show_settings(kind: str, name: str) -> None:
-    """Print the settings of one environment, agent, suite or board."""
-    if kind == "suites":
-        from sleepgym.suite.suite import load_suite
-
-        suite = load_suite(name)
-        console.print(f"[bold]{name}[/bold]: {suite.summary}")
-        tuned = "; tuned settings" if suite.tuned else ""
-        console.print(f"seeds {', '.join(map(str, suite.seeds))}; model {suite.model}{tuned}")
-        for part in (*suite.envs, *suite.agents):
-            where = f" (on {', '.join(part.envs)})" if part.envs else ""
-            line = f"  {part.label}: {part.id} {dict(part.settings)}{where}"
-            console.print(line, markup=False, highlight=False)
-        return
-    if kind == "boards":
-        console.print_json(_board_module().load_board(name).model_dump_json())
-        return
-    table_of = registry.envs if kind == "envs" else registry.agents
-    if name not in table_of:
-        raise unknown_name(kind[:-1], name, table_of)
-    cls = table_of[name].load()
-    console.print(f"[bold]{name}[/bold]: {table_of[name].summary}\n")
-    table = Table(
-        Column("setting", no_wrap=True), "default", "meaning", box=box.SIMPLE_HEAD, pad_edge=False
-    )
-    words = meanings(cls.Config)
-    for field in fields(cls.Config):
-        default = "required" if field.default is MISSING else str(field.default)
-        table.add_row(field.name, escape(default), escape(words.get(field.name, "")))
-    console.print(table)
-    for preset, settings in getattr(cls, "presets", {}).items():
-        console.print(f"\npreset={preset}: {dict(settings)}", markup=False, highlight=False)
-
-
-def _board_module() -> ModuleType:
-    """The framework does not import boards: it finds them by name, as it finds agents and tasks."""
-    return importlib.import_module("sleepgym_boards.board")
-
-
-def show_scores(paths: Sequence[Path]) -> None:
-    """Print a table an environment: a row an agent, mean and 95% interval over its seeds."""
-    from sleepgym.scoring.comparisons import compare, read_finished
+    Args:
+        paths: Run directories, or folders that hold some.
+        verbose: Name every setting of the environment, not only those that differ from defaults.
+    """
+    from sleepgym.scoring.comparisons import compare, read_finished, seed_ranges
     from sleepgym.scoring.scores import aggregate, score_group
 
     for comparison in compare(read_finished(*paths)):
-        seeds = sorted({record.meta["spec"]["seed"] for record in comparison.records})
-        title = f"{comparison.title}; seeds {', '.join(map(str, seeds))}; mean \u00b1 95%"
-        table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-        table.add_column("agent", no_wrap=True)
-        for head in COLUMNS.values():
-            table.add_column(head, justify="right", no_wrap=True)
-        for configuration in comparison.configurations:
-            group = score_group(configuration.records, comparison.records)
-            group = group if "mean" in group else aggregate([group])
-            cells = [_cell(group, name) for name in COLUMNS]
-            table.add_row(configuration.label, *cells)
+        rows = []
+        for c in comparison.configurations:
+            group = score_group(c.records, comparison.records)
+            rows.append((c, group if "mean" in group else aggregate([group])))
+        rows.sort(key=lambda row: -(row[1]["mean"]["average_accuracy"] or 0.0))
+        settings = comparison.settings if verbose else comparison.changed
+        seeds = {c.label: seed_ranges(r.meta["spec"]["seed"] for r in c.records) for c, _ in rows}
+        same = len(set(seeds.values())) == 1
+        title = comparison.environment["env"] + (f" ({settings})" if settings else "")
+        title += f", seeds {next(iter(seeds.values()))}" if same else ""
+        shown = {c.label + ("" if same else f" ({seeds[c.label]})"): group for c, group in rows}
+        table, columns = _fit(shown)
+        console.print(f"\n{escape(title)}", highlight=False)
         console.print(table)
+        several = any(len(c.records) > 1 for c, _ in rows)
+        console.print(_legend(columns, several), style="dim", highlight=False, markup=False)
+
+
+def show_difference(first: str, second: str, rows: Mapping[str, Any], seeds: str, n: int) -> None:
+    """Print the paired differences of two agents.
+
+    Args:
+        first: Label of the one.
+        second: Label of the other.
+        rows: Metric -> (mean of the first, mean of the second, :class:`Difference`).
+        seeds: Those that both have run.
+        n: How many these are.
+    """
+    streams = "1 shared seed" if n == 1 else f"{n} shared seeds"
+    console.print(f"A = {first}\nB = {second}\n{streams}: {seeds}", markup=False, highlight=False)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("metric", no_wrap=True)
+    for name in ("A", "B", "A - B", "95% interval", "n"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for metric, (a, b, difference) in rows.items():
+        interval = difference.interval
+        ends = clip_difference(metric, (interval.low, interval.high)) if interval else None
+        shown = f"[{_value(metric, ends[0])}, {_value(metric, ends[1])}]" if ends else "-"
+        sign = "+" if difference.mean > 0 else ""
+        table.add_row(
+            heading(metric),
+            _value(metric, a),
+            _value(metric, b),
+            sign + _value(metric, difference.mean),
+            escape(shown),
+            str(difference.n),
+        )
+    console.print(table)
+    console.print(
+        "Differences are paired seed by seed (both ran the same streams); the interval is over "
+        "seeds: one that excludes 0 is a significant difference. n: seeds on which both sides "
+        "define the metric.",
+        style="dim",
+        highlight=False,
+    )
 
 
 def print_json_scores(paths: Sequence[Path]) -> None:
@@ -129,15 +126,52 @@ def print_json_scores(paths: Sequence[Path]) -> None:
     print(json.dumps(groups[0] if len(groups) == 1 else groups, indent=1, allow_nan=False))
 
 
+def _fit(rows: Mapping[str, dict[str, Any]]) -> tuple[Table, list[str]]:
+    """The table with as many columns as the terminal is wide, and these columns."""
+    known = [m for m in COLUMNS if any(g["mean"].get(m) is not None for g in rows.values())]
+    while True:
+        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        table.add_column("agent", overflow="fold")
+        for metric in known:
+            table.add_column(heading(metric).replace(" ", "\n"), justify="right", no_wrap=True)
+        for label, group in rows.items():
+            table.add_row(escape(label), *(escape(_cell(group, metric)) for metric in known))
+        room = console.options.update(max_width=10_000)
+        if len(known) <= 3 or Measurement.get(console, room, table).maximum <= console.width:
+            return table, known
+        known = known[:-1]
+
+
+def _legend(columns: Sequence[str], several: bool) -> str:
+    parts = [f"{heading(metric)}: {LEGEND[metric]}" for metric in columns if metric in LEGEND]
+    if several:
+        parts.append("[low, high]: 95% interval of the mean over seeds")
+    return ". ".join([*parts, "All metrics: sleepgym score DIR --json"])
+
+
 def _cell(group: dict[str, dict[str, Any]], name: str) -> str:
-    """Mean, and half of its interval where there is one."""
-    mean, interval = group["mean"].get(name), group["interval"].get(name)
+    """The mean, and under it its interval where there is one."""
+    mean, ends = group["mean"].get(name), group["interval"].get(name)
     if mean is None:
         return "-"
-    if name == "state_bytes":
-        return (
-            f"{mean:.0f}" if mean < 1e4 else f"{mean / 1e3:.0f}k" if mean < 1e7 else f"{mean:.1e}"
-        )
-    if name == "night_seconds":
-        return f"{mean:.1f}"
-    return f"{mean:.2f}" + (f"\n\u00b1{(interval[1] - interval[0]) / 2:.2f}" if interval else "")
+    shown = _value(name, mean)
+    if ends and name in WITH_INTERVAL:
+        low, high = (_value(name, end) for end in clip(name, ends))
+        shown += f"\n[{low}, {high}]"
+    return shown
+
+
+def _value(metric: str, value: float) -> str:
+    if metric.endswith(("_bytes", "_flops", "_tokens", "_parameters")):
+        return _amount(value)
+    if metric.endswith("_seconds"):
+        return f"{value:.1f}"
+    text = f"{value:.2f}"
+    return "0.00" if float(text) == 0 else text
+
+
+def _amount(value: float) -> str:
+    for power, suffix in enumerate(("", "k", "M", "G", "T", "P")):
+        if abs(value) < 999.5 * 1000**power:
+            return f"{value / 1000**power:.3g}{suffix}"
+    return f"{value:.1e}"

@@ -53,7 +53,7 @@ def retention_by_age(matrices: Runs) -> Figure:
     left, right = figure.subplots(1, 2)
     draw.curves(left, {k: [metrics.accuracy_by_age(a) for a in m] for k, m in matrices.items()}, 0)
     shares = {k: [metrics.retention_curve(a) for a in m] for k, m in matrices.items() if learned(m)}
-    draw.curves(right, shares, 0, list(matrices))
+    draw.curves(right, shares, 0, list(matrices), most=np.inf)
     left.set(xlabel="nights since the day's own morning", ylabel="accuracy on a day")
     right.set(xlabel="nights since the day's own morning", ylabel="share of first accuracy left")
     right.axhline(0.5, color="grey", linewidth=0.8, zorder=0)
@@ -89,17 +89,21 @@ def evening_and_morning(pairs: Runs) -> Figure:
     axes = figure.subplots()
     for row, runs in enumerate(pairs.values()):
         evening, morning = (float(np.mean(values)) for values in zip(*runs, strict=True))
-        axes.plot([evening, morning], [row] * 2, color="black", linewidth=1.2, zorder=1)
+        axes.plot([evening, morning], [row] * 2, color=draw.ink(), linewidth=1.2, zorder=1)
         for x, colour, marker in ((evening, "#E69F00", "o"), (morning, "#0072B2", "s")):
-            axes.plot(x, row, marker, markersize=9, color=colour, markeredgecolor="black")
+            axes.plot(x, row, marker, markersize=9, color=colour, markeredgecolor=draw.ink())
         for column, marker in ((0, "o"), (1, "s")):
             streams = [run[column] for run in runs]
-            axes.plot(streams, [row + 0.25] * len(runs), marker, markersize=3, color="#777777")
+            axes.plot(streams, [row + 0.25] * len(runs), marker, markersize=3, color="#808080")
         to_the_left = morning < evening
         draw.value(axes, morning, row, to_the_left)
         draw.value(axes, evening, row, not to_the_left)
-    axes.plot([], [], "o", color="#E69F00", markeredgecolor="black", label="evening, context open")
-    axes.plot([], [], "s", color="#0072B2", markeredgecolor="black", label="morning, closed book")
+    axes.plot(
+        [], [], "o", color="#E69F00", markeredgecolor=draw.ink(), label="evening, context open"
+    )
+    axes.plot(
+        [], [], "s", color="#0072B2", markeredgecolor=draw.ink(), label="morning, closed book"
+    )
     axes.set_yticks(range(len(pairs)), [draw.clean(label) for label in pairs], parse_math=False)
     axes.set(xlim=(-0.12, 1.12), ylim=(len(pairs) - 0.5, -0.5))
     axes.set_xlabel("accuracy on the same questions of the day")

@@ -5,14 +5,16 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from sleepgym.core.errors import BadRun
+from sleepgym.core.errors import BadRun, unknown_name
 from sleepgym.reports import figures
+from sleepgym.reports.drawing import theme
 from sleepgym.scoring.comparisons import (
     STATELESS,
     Comparison,
@@ -23,7 +25,7 @@ from sleepgym.scoring.comparisons import (
     read_runs,
     stream_name,
 )
-from sleepgym.scoring.glossary import explain
+from sleepgym.scoring.glossary import clip, clip_difference, explain, heading
 from sleepgym.scoring.scores import Scores, accuracy_matrix, aggregate, score_run
 from sleepgym.scoring.statistics import paired_difference
 
@@ -45,39 +47,48 @@ COMPARED = ("average_accuracy", "morning_accuracy", "retention", "base_retention
 PageFigure = dict[str, Any]
 
 
-def write_report(paths: Sequence[str | Path], out: str | Path, reference: str = STATELESS) -> Path:
+def write_report(
+    paths: Sequence[str | Path], out: str | Path, reference: str | None = None
+) -> Path:
     """Write ``report.html``, its pictures, ``scores.csv`` and ``scores.json``.
 
     Args:
         paths: Run directories, or folders that hold some. Runs that have not finished or cannot be
             read are listed as such and enter no number.
         out: Folder to write to; made if missing.
-        reference: Label of the agent that the others are compared with, stream by stream.
+        reference: Label of the agent that the others are compared with, stream by stream; the
+            stateless agent, if it ran, where None.
 
     Returns:
         The path of ``report.html``.
 
     Raises:
         BadRun: If no run can be read, or a configuration is given twice with one seed.
+        UnknownName: If no agent is called ``reference``; nothing is written.
     """
     records, unreadable = read_runs(*paths)
     if not records:
         raise BadRun("; ".join(unreadable.values()))
     finished = [record for record in records if record.finished]
     scores = {r.path: score_run(r, find_stateless(r, finished)) for r in finished}
+    comparisons = [_best_first(comparison, scores) for comparison in compare(finished)]
+    labels = {c.label for comparison in comparisons for c in comparison.configurations}
+    if reference is not None and reference not in labels:
+        raise unknown_name("agent of these runs", reference, labels)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    comparisons = compare(finished)
     sections = []
     for number, comparison in enumerate(comparisons, start=1):
         pictures = []
-        for name, caption, figure in _figures(comparison, scores):
-            png, file = figures.to_png(figure), f"{number:02}-{name}.png"
-            (folder / file).write_bytes(png)
-            data = base64.b64encode(png).decode()
-            width = round(int.from_bytes(png[16:20], "big") / 1.5)  # drawn at 150 dots an inch
-            pictures.append({"file": file, "caption": caption, "data": data, "width": width})
-        sections.append(_section(comparison, scores, pictures, reference))
+        for (name, caption, light), (_, _, dark) in zip(
+            *(_drawn(comparison, scores, dark) for dark in (False, True)), strict=True
+        ):
+            file = f"{number:02}-{name}.png"
+            (folder / file).write_bytes(light)
+            width = round(int.from_bytes(light[16:20], "big") / 1.5)  # drawn at 150 dots an inch
+            data = {"light": _base64(light), "dark": _base64(dark)}
+            pictures.append({"file": file, "caption": caption, "width": width, **data})
+        sections.append(_section(comparison, scores, pictures, reference or STATELESS))
     names = list(dict.fromkeys(name for run in scores.values() for name in run))
     page = _template().render(
         sections=sections,
@@ -99,6 +110,29 @@ def number(value: float | None) -> str:
     return f"{value:,.0f}" if 1000 <= abs(value) < 1e7 else f"{value:.3g}"
 
 
+def _best_first(comparison: Comparison, scores: dict[Path, Scores]) -> Comparison:
+    """The same with its configurations in order of average accuracy."""
+
+    def accuracy(group: Configuration) -> float:
+        values = [scores[r.path]["average_accuracy"] or 0.0 for r in group.records]
+        return sum(values) / len(values)
+
+    order = sorted(comparison.configurations, key=accuracy, reverse=True)
+    return replace(comparison, configurations=tuple(order))
+
+
+def _drawn(
+    comparison: Comparison, scores: dict[Path, Scores], dark: bool
+) -> list[tuple[str, str, bytes]]:
+    """Name, caption and PNG of each figure."""
+    with theme(dark):
+        return [(n, text, figures.to_png(made)) for n, text, made in _figures(comparison, scores)]
+
+
+def _base64(png: bytes) -> str:
+    return base64.b64encode(png).decode()
+
+
 def _figures(
     comparison: Comparison, scores: dict[Path, Scores]
 ) -> Iterable[tuple[str, str, Figure]]:
@@ -107,7 +141,8 @@ def _figures(
     counts = ", ".join(f"{c.label} {len(c.records)}" for c in groups)
     streams = (
         f"Streams: {counts}. Bars: 95% intervals over streams (bootstrap from five streams, "
-        "Student's t below, none for one)."
+        "Student's t below, none for one). Curves that meet are drawn side by side, less than 0.03 "
+        "from their values."
     )
     spaced = (
         "Spaced exams ask recent days more often, and the last morning all days: the last step is "
@@ -178,7 +213,8 @@ def _section(
     names = list(dict.fromkeys(name for group in groups.values() for name in group["mean"]))
     return {
         "environment": comparison.environment["env"],
-        "settings": comparison.settings,
+        "settings": comparison.changed,
+        "all_settings": comparison.settings,
         "groups": groups,
         "headline": HEADLINE,
         "metrics": names,
@@ -243,7 +279,10 @@ def _template() -> Any:
     filters: dict[str, Callable[..., Any]] = {
         "number": number,
         "command": command,
-        "words": lambda name: name.replace("_", " "),
+        "heading": heading,
+        "explain": explain,
+        "clip": lambda ends, metric: clip(metric, ends),
+        "clip_difference": lambda i, metric: clip_difference(metric, (i.low, i.high)),
         "plain": lambda value: json.dumps(value, indent=1, ensure_ascii=False),
     }
     env.filters.update(filters)

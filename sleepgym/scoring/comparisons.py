@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import shlex
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from sleepgym.core.errors import BadRun
+from sleepgym.core import registry
+from sleepgym.core.errors import BadRun, UnknownName
 from sleepgym.runs.records import RunRecord, read_run
 
 _ENVIRONMENT = ("env", "env_settings", "exams", "budget")
@@ -51,9 +52,13 @@ class Comparison:
         return ", ".join(f"{name}={_text(value)}" for name, value in settings.items())
 
     @property
-    def title(self) -> str:
-        """The environment in one line: its id, and every setting and limit."""
-        return f"{self.environment['env']}: {self.settings}"
+    def changed(self) -> str:
+        """The settings and limits that are not the defaults in one line; empty where all are."""
+        given = {**self.environment["env_settings"], "exams": self.environment["exams"]}
+        usual = {**_defaults(self.environment["env"]), "exams": "full"}
+        limits = {k: v for k, v in self.environment["budget"].items() if v is not None}
+        changed = {k: v for k, v in given.items() if k not in usual or usual[k] != v}
+        return ", ".join(f"{name}={_text(value)}" for name, value in (changed | limits).items())
 
     @property
     def records(self) -> list[RunRecord]:
@@ -129,6 +134,17 @@ def stream_name(record: RunRecord) -> str:
     return f"seed {record.meta['spec']['seed']} (stream {record.meta['stream_hash'][:12]})"
 
 
+def seed_ranges(seeds: Iterable[int]) -> str:
+    """``[100, 101, 102, 7]`` -> ``"7, 100-102"``."""
+    ranges: list[list[int]] = []
+    for seed in sorted(set(seeds)):
+        if ranges and ranges[-1][-1] == seed - 1:
+            ranges[-1][1:] = [seed]
+        else:
+            ranges.append([seed])
+    return ", ".join("-".join(map(str, ends)) for ends in ranges)
+
+
 def find_stateless(record: RunRecord, records: Sequence[RunRecord]) -> RunRecord | None:
     """The one finished run of ``frozen`` with the same model, environment and stream, if any."""
     same = ("model", *_ENVIRONMENT)
@@ -195,6 +211,16 @@ def _labels(records: list[RunRecord]) -> list[str]:
 def _details(record: RunRecord) -> dict[str, Any]:
     spec = record.meta["spec"]
     return {**{k: spec[k] for k in ("agent", "model", "audit")}, **spec["agent_settings"]}
+
+
+def _defaults(env: str) -> dict[str, Any]:
+    """The default settings of an environment; none where its package is not installed here."""
+    try:
+        config = registry.family_class(env).Config
+    except UnknownName:
+        return {}
+    values = {f.name: f.default for f in fields(config) if f.default is not MISSING}
+    return json.loads(json.dumps(values))
 
 
 def _key(part: dict[str, Any]) -> str:

@@ -1,4 +1,9 @@
-"""One sentence a metric."""
+"""What each metric is called in tables, what it means, and the range it cannot leave."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
 
 GLOSSARY = {
     "average_accuracy": "Accuracy after the last night, mean over all days taught.",
@@ -51,5 +56,45 @@ def explain(metric: str) -> str:
         return GLOSSARY[metric]
     family, _, kind = metric.partition("_")
     if family == "gap":
-        return f"accuracy_direct minus accuracy_{kind}: what is recited but not understood."
+        return f"accuracy_direct minus accuracy_{kind}: what is memorised but does not transfer."
     return f"Accuracy on questions of kind {kind} on the last morning, over questions."
+
+
+HEADINGS = {
+    "backward_transfer": "BWT",
+    "forward_transfer": "FWT",
+    "forgetting_first_last": "first-last forgetting",
+    "forgetting_max": "max forgetting",
+    "night_flops": "night FLOPs",
+    "awake_flops": "awake FLOPs",
+}
+_SIGNED = ("backward_transfer", "forward_transfer", "forgetting_", "gap_")
+_SHARES = ("within_budget",)
+
+
+def heading(metric: str) -> str:
+    """The column heading of a metric: the field's term, else its name as words."""
+    return HEADINGS.get(metric, metric.replace("_", " "))
+
+
+def bounds(metric: str) -> tuple[float, float]:
+    """The smallest and the largest value that a metric can take."""
+    if metric.startswith(_SIGNED):
+        return -1.0, 1.0
+    if metric == "gain":
+        return -math.inf, 1.0
+    if metric.endswith("_accuracy") or metric.startswith("accuracy_") or metric in _SHARES:
+        return 0.0, 1.0
+    return 0.0, math.inf
+
+
+def clip(metric: str, ends: Sequence[float]) -> tuple[float, float]:
+    """An interval as tables show it: Student's t may leave the range of a metric, a mean cannot."""
+    low, high = bounds(metric)
+    return max(low, ends[0]), min(high, ends[1])
+
+
+def clip_difference(metric: str, ends: Sequence[float]) -> tuple[float, float]:
+    """The same for the difference of two values of a metric."""
+    low, high = bounds(metric)
+    return max(low - high, ends[0]), min(high - low, ends[1])

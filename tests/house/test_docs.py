@@ -8,7 +8,10 @@ import sys
 import pytest
 
 from checkout import ROOT
+from sleepgym.cli.tables import COLUMNS, COMPARED
 from sleepgym.core import registry
+from sleepgym.reports.report import HEADLINE
+from sleepgym.scoring.glossary import heading
 
 UNITS = {"MB": 1e6, "kB": 1e3}
 
@@ -84,3 +87,43 @@ def test_every_setting_has_a_meaning():
 def test_relative_links_lead_somewhere(page):
     for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text()):
         assert (page.parent / target).exists(), target
+
+
+def test_the_glossary_explains_every_column_of_the_tables():
+    page = (ROOT / "docs" / "glossary.md").read_text()
+    for metric in {*COLUMNS, *COMPARED, *HEADLINE}:
+        if not metric.startswith(("night_", "state_")):
+            assert f" | {heading(metric)} | " in page, metric
+
+
+def test_the_file_tree_of_the_readme_exists():
+    text = (ROOT / "README.md").read_text().partition("## What is where")[2]
+    room, found = ROOT, 0
+    for line in text.split("```")[1].strip().splitlines():
+        names = re.findall(r"([\w/]+)/(?=\s)", line)
+        if line[0] != " ":
+            room = ROOT / names[0]
+        for name in names:
+            assert (room / name).is_dir() or (ROOT / name).is_dir(), name
+            found += 1
+    assert found > 20
+
+
+def test_the_readme_begins_with_its_two_commands_and_has_places_for_what_is_generated():
+    text = (ROOT / "README.md").read_text()
+    assert "make demo " in text[:900]
+    assert "make test " in text[:900]
+    for place in ("install", "agents"):
+        assert text.index(f"<!-- {place} -->") < text.index(f"<!-- /{place} -->")
+
+
+def test_folders_of_the_architecture_page_exist():
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    tables = re.findall(
+        r"^\| folder of `([\w/]+)/` \|.*\n\|---.*\n((?:\|.*\n)+)", text, re.MULTILINE
+    )
+    assert len(tables) == 4
+    for room, rows in tables:
+        for row in rows.splitlines():
+            for name in re.findall(r"`([\w/]+)`", row.split(" | ")[0]):
+                assert (ROOT / room / name).is_dir(), name

@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
-from sleepgym.cli.options import Data, Model
+from sleepgym.cli.options import Data, Model, example
 
 
 def add_commands(app: typer.Typer) -> None:
     """Add this module's commands."""
-    app.command("train-dreamer")(train_dreamer)
+    line = "sleepgym train-dreamer --seeds 0-9 --rounds 2 --out dreamers/mine"
+    app.command("train-dreamer", epilog=example(line))(train_dreamer)
 
 
 def train_dreamer(
@@ -62,8 +63,8 @@ def train_dreamer(
     then: sleepgym run --env sleepgym/Almanac-v0 --agent sleep --agent-set dreamer=dreamers/first
     --seed 100 --out runs/dreamer
     """
+    from sleepgym.cli.console import console
     from sleepgym.cli.running import progress_bar
-    from sleepgym.cli.tables import console
     from sleepgym.core.settings import build_config, parse_pairs
     from sleepgym.suite.suite import parse_seeds
     from sleepgym_agents.outer_loops import dreamer as training

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sleepgym.cli.options import Data
+from sleepgym.cli.options import Data, example
 from sleepgym_boards.cli.options import BoardName, Salt
 
 _group = typer.Typer(
@@ -20,7 +20,7 @@ def add_commands(app: typer.Typer) -> None:
     app.add_typer(_group, name="board")
 
 
-@_group.command()
+@_group.command(epilog=example("sleepgym board card > card.toml"))
 def card() -> None:
     """Print a method card to fill in."""
     from sleepgym_boards.packing import CARD_TEMPLATE
@@ -28,7 +28,7 @@ def card() -> None:
     print(CARD_TEMPLATE, end="")
 
 
-@_group.command()
+@_group.command(epilog=example("sleepgym board seeds almanac-8"))
 def seeds(board: BoardName, salt: Salt = None) -> None:
     """Print a board's seeds; those of a sealed board need its salt, until it is public."""
     from sleepgym_boards.board import load_board
@@ -39,7 +39,7 @@ def seeds(board: BoardName, salt: Salt = None) -> None:
     print(",".join(map(str, board_seeds(load_board(board), opened))))
 
 
-@_group.command()
+@_group.command(epilog=example("sleepgym board seal --salt secret.salt"))
 def seal(
     salt: Annotated[Path, typer.Option(help="New file for the salt; keep it to yourself.")],
     count: Annotated[int, typer.Option(help="Seeds of the round.", min=5)] = 5,
@@ -54,7 +54,7 @@ def seal(
     print(f'[seal]\ncommitment = "{commitment(new_salt(salt))}"\ncount = {count}')
 
 
-@_group.command()
+@_group.command(epilog=example("sleepgym board digest embedded"))
 def digest(
     model: Annotated[str, typer.Argument(help="[bold]embedded[/bold], or a folder.")] = "embedded",
 ) -> None:
@@ -68,7 +68,7 @@ def digest(
     print(found)
 
 
-@_group.command()
+@_group.command(epilog=example("sleepgym board verdicts leaderboards/submissions"))
 def verdicts(
     folder: Annotated[
         Path, typer.Argument(help="Folder of submissions, a folder a board.", metavar="DIR")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sleepgym.cli.options import Data
+from sleepgym.cli.options import Data, example
 
 if TYPE_CHECKING:
     from sleepgym_boards.catalogue.entries import Entry
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 def add_commands(app: typer.Typer) -> None:
     """Add this module's commands."""
-    app.command()(site)
-    app.command()(serve)
+    app.command(epilog=example("sleepgym site --out site"))(site)
+    app.command(epilog=example("sleepgym serve site"))(serve)
 
 
 def site(
@@ -35,11 +35,8 @@ def site(
     ] = False,
     data: Data = None,
 ) -> None:
-    """Write the boards as static pages: one folder that any host serves.
-
-    Example: sleepgym site --out site && sleepgym serve site
-    """
-    from sleepgym.cli.tables import console
+    """Write the boards as static pages: one folder that any host serves."""
+    from sleepgym.cli.console import console
     from sleepgym_boards.catalogue.entries import load_entries
     from sleepgym_boards.site.building import build_site
 
@@ -68,7 +65,7 @@ def serve(
     port: Annotated[int, typer.Option(help="Port on this machine.", min=0, max=65535)] = 8000,
 ) -> None:
     """Serve a site to this machine until interrupted."""
-    from sleepgym.cli.tables import console
+    from sleepgym.cli.console import console
     from sleepgym_boards.site.serving import HOST, make_server
 
     with make_server(folder, port) as server:

@@ -8,13 +8,14 @@ from typing import Annotated
 
 import typer
 
-from sleepgym.cli.options import Data, Paths
+from sleepgym.cli.options import Data, Paths, example
 from sleepgym_boards.cli.options import Salt
 
 
 def add_commands(app: typer.Typer) -> None:
     """Add this module's commands."""
-    app.command()(submit)
+    line = "sleepgym submit runs/mine --board almanac-8 --card card.toml --out mine.json.gz"
+    app.command(epilog=example(line))(submit)
 
 
 def submit(
@@ -30,11 +31,8 @@ def submit(
     data: Data = None,
     salt: Salt = None,
 ) -> None:
-    """Pack the runs of one method for a board, or say what is missing.
-
-    Example: sleepgym submit runs/mine --board almanac-8 --card card.toml --out mine.json.gz
-    """
-    from sleepgym.cli.tables import console
+    """Pack the runs of one method for a board, or say what is missing."""
+    from sleepgym.cli.console import console
     from sleepgym_boards.board import load_board
     from sleepgym_boards.catalogue.entries import verdict_file
     from sleepgym_boards.packing import NotReady, pack

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sleepgym.cli.options import Data
+from sleepgym.cli.options import Data, example
 from sleepgym_boards.cli.options import Salt
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def add_commands(app: typer.Typer) -> None:
     """Add this module's commands."""
-    app.command()(verify)
+    app.command(epilog=example("sleepgym verify mine.json.gz"))(verify)
 
 
 def verify(
@@ -27,7 +27,7 @@ def verify(
     ] = None,
     rerun: Annotated[
         int,
-        typer.Option(help="Nights, drawn at random, to live again with the agent.", min=0),
+        typer.Option(help="Nights, drawn at random, to execute again with the agent.", min=0),
     ] = 0,
     data: Data = None,
     salt: Salt = None,
@@ -77,7 +77,7 @@ def _show(path: Path, verdict: Verdict) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from sleepgym.cli.tables import console
+    from sleepgym.cli.console import console
     from sleepgym_boards.verification.rules import RULES
 
     marks = {True: "[green]ok[/green]", False: "[red]FAIL[/red]", None: "-"}

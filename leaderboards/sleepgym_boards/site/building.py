@@ -11,12 +11,13 @@ from pathlib import Path
 
 from sleepgym.core.errors import SleepGymError, unknown_name
 from sleepgym.scoring.glossary import GLOSSARY
-from sleepgym_boards.board import Board, higher_is_better, load_boards
+from sleepgym_boards.board import Board, load_boards
 from sleepgym_boards.catalogue.entries import SUFFIX, Entry
 from sleepgym_boards.site import ablation, pictures
 from sleepgym_boards.site.columns import column_groups, main_metrics
 from sleepgym_boards.site.methods import Method, order_methods
 from sleepgym_boards.site.pages import page
+from sleepgym_boards.site.ranking import class_order
 from sleepgym_boards.site.sharing import compared_metrics, method_script, resamples_script
 from sleepgym_boards.verification.rules import RULES
 
@@ -37,15 +38,15 @@ class Standing:
         return [method for method in self.methods if method.results]
 
     @property
+    def classes(self) -> list[str]:
+        """The board's budget classes, the one with the best method first."""
+        return class_order(self.board, [m.results for m in self.ranked if m.results])
+
+    @property
     def leaders(self) -> list[Method]:
         """The first method of each budget class, the best of them first."""
         first = {m.results.budget_class: m for m in reversed(self.ranked) if m.results}
-        sign = -1 if higher_is_better(self.board.headline) else 1
-        headlines = {
-            name: sign * ((m.results and m.results.mean[self.board.headline]) or 0.0)
-            for name, m in first.items()
-        }
-        return [first[name] for name in sorted(first, key=lambda name: headlines[name])]
+        return [first[name] for name in self.classes if name in first]
 
 
 def build_site(out: Path, entries: Sequence[Entry]) -> int:
@@ -90,7 +91,8 @@ def _write(out: Path, standings: list[Standing]) -> None:
     for file in static.iterdir():
         (out / file.name).write_bytes(file.read_bytes())
     boards = [standing.board for standing in standings]
-    _page(out / "index.html", "index", standings=standings)
+    busiest = sorted(standings, key=lambda s: (-len(s.ranked), s.board.title))
+    _page(out / "index.html", "index", standings=busiest)
     _page(out / "rules.html", "rules", boards=boards, rules=RULES)
     _page(out / "submit.html", "submit", boards=boards)
     results = [m.results for s in standings for m in s.ranked if m.results]

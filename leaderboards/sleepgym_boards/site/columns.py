@@ -10,9 +10,9 @@ from sleepgym_boards.site.methods import Method
 
 _LEARNING = {
     "backward_transfer": "BWT",
-    "forgetting_max": "forget\N{SOFT HYPHEN}ting",
+    "forgetting_max": "max forget\N{SOFT HYPHEN}ting",
     "consolidation": "consoli\N{SOFT HYPHEN}dation",
-    "base_retention": "base kept",
+    "base_retention": "base reten\N{SOFT HYPHEN}tion",
     "gain": "gain",
 }
 _NIGHT = {
@@ -55,8 +55,8 @@ def column_groups(board: Board, methods: Sequence[Method]) -> list[Group]:
     """The columns after the headline; one that no method of the board defines is left out."""
     groups = []
     for heading, names in (
-        ("what is kept", _LEARNING),
-        ("a night costs", _NIGHT),
+        ("transfer and retention", _LEARNING),
+        ("cost of a night", _NIGHT),
         ("saved state, bytes", _STATE),
     ):
         columns = tuple(

@@ -10,7 +10,7 @@ from pathlib import Path
 from sleepgym.core.errors import SleepGymError
 from sleepgym_boards.board import Board
 from sleepgym_boards.catalogue.entries import Entry
-from sleepgym_boards.site.ranking import Rank, order, rank_intervals
+from sleepgym_boards.site.ranking import Rank, class_order, order, rank_intervals
 from sleepgym_boards.verification.verdict import Header, Results
 
 SLOTS = 8
@@ -57,7 +57,7 @@ class Method:
 
 
 def order_methods(board: Board, entries: Sequence[Entry]) -> list[Method]:
-    """The methods of a board, the best of its strictest class first, those without numbers last.
+    """The methods of a board, the best class and its best first, those without numbers last.
 
     Raises:
         SleepGymError: If a file's name does not make an address, or two methods' streams differ.
@@ -71,9 +71,10 @@ def order_methods(board: Board, entries: Sequence[Entry]) -> list[Method]:
     states = [_standing(board, entry) for entry in entries]
     shown = [entry for entry, state in zip(entries, states, strict=True) if not state]
     results = [entry.verdict.results for entry in shown if entry.verdict and entry.verdict.results]
+    classes = class_order(board, results)
     ranked = sorted(
         zip(shown, results, rank_intervals(board, results), strict=True),
-        key=lambda row: (*order(board, row[1], row[2]), row[0].slug),
+        key=lambda row: (*order(board, row[1], row[2], classes), row[0].slug),
     )
     slots = _slots(board, [result for _, result, _ in ranked])
     first = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 
@@ -45,13 +46,23 @@ def rank_intervals(board: Board, results: Sequence[Results]) -> list[Rank | None
     return ranks
 
 
-def order(board: Board, result: Results, rank: Rank | None) -> tuple:
-    """A sort key: class, rank, then the board's tie-breaks, then the headline."""
-    classes = [budget.name for budget in board.budgets]
+def class_order(board: Board, results: Sequence[Results]) -> list[str]:
+    """The budget classes of a board, the one with the best headline first, empty ones last."""
+    sign = 1 if higher_is_better(board.headline) else -1
+
+    def best(name: str) -> float:
+        values = [r.mean.get(board.headline) for r in results if r.budget_class == name]
+        return max((sign * v for v in values if v is not None), default=-math.inf)
+
+    return sorted((budget.name for budget in board.budgets), key=best, reverse=True)
+
+
+def order(board: Board, result: Results, rank: Rank | None, classes: Sequence[str]) -> tuple:
+    """A sort key: place of its class, rank, then the board's tie-breaks, then the headline."""
     values = [result.mean.get(name) for name in (*board.tie_breaks, board.headline)]
     signs = [-1 if higher_is_better(name) else 1 for name in (*board.tie_breaks, board.headline)]
     return (
-        classes.index(result.budget_class) if result.budget_class in classes else len(classes),
+        [*classes].index(result.budget_class) if result.budget_class in classes else len(classes),
         rank or (sys.maxsize, 0),
         [(value is None, sign * (value or 0.0)) for sign, value in zip(signs, values, strict=True)],
     )

@@ -29,7 +29,7 @@ NUMBERS = {
     "budget": "Every night and the saved state keep to a budget class of the board.",
 }
 RERUN = {
-    "rerun": "Nights drawn at random and lived again, without the key at hand, come out alike."
+    "rerun": "Randomly sampled nights, executed again without the answer key, reproduce the record."
 }
 
 RULES = READING | IDENTITY | RECORDS | NUMBERS | RERUN

@@ -170,7 +170,34 @@ def test_ctrl_c_ends_with_130_and_the_run_goes_on_later(tmp_path):
     assert "Traceback" not in error
 
 
+def commands(app, path=()):
+    """Every command line of the program, as words."""
+    from typer.main import get_command
+
+    command = get_command(app) if not path else app
+    for name, child in getattr(command, "commands", {}).items():
+        if hasattr(child, "commands"):
+            yield from commands(child, (*path, name))
+        else:
+            yield (*path, name)
+
+
 def test_help_teaches(capsys):
-    for command in ("run", "resume", "suite", "score", "report", "list", "check"):
-        assert run_command([command, "--help"]) == 0
-        assert "Usage" in capsys.readouterr().out
+    from sleepgym.cli import app
+
+    assert run_command([]) == 2
+    capsys.readouterr()
+    found = list(commands(app))
+    assert {("run",), ("compare",), ("verify",), ("board", "seeds")} <= set(found)
+    for command in found:
+        assert run_command([*command, "--help"]) == 0
+        text = capsys.readouterr().out
+        assert "Usage" in text
+        assert f"sleepgym {' '.join(command)}" in text.partition("Example")[2], command
+
+
+def test_version(capsys):
+    import sleepgym
+
+    assert run_command(["--version"]) == 0
+    assert capsys.readouterr().out == f"sleepgym {sleepgym.__version__}\n"

@@ -6,9 +6,10 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 
-from sleepgym.reports import figures
+from sleepgym.reports import drawing, figures
 
 HOSTILE = "$\\frac{<script>\n猫 " + "long " * 20
 
@@ -34,6 +35,39 @@ def test_figures_of_matrices(draw, days):
     png = figures.to_png(draw(runs))
     assert png.startswith(b"\x89PNG")
     assert png == figures.to_png(draw(runs))
+
+
+def test_curves_that_meet_are_drawn_apart():
+    values = {f"agent {i}": np.array([0.0, 0.2 * i, 1.0, np.nan]) for i in range(5)}
+    moved = np.array([*drawing.spread(values).values()])
+    assert np.diff(moved[:, 0]).min() > 0.01
+    assert np.allclose(moved[:, 1], [0, 0.2, 0.4, 0.6, 0.8])
+    assert moved[:, 0].mean() == pytest.approx(0)
+    assert np.isnan(moved[:, 3]).all()
+    assert values["agent 0"][0] == 0  # what is given stays
+    many = drawing.spread({str(i): np.array([0.5]) for i in range(50)})
+    assert abs(np.array([*many.values()]) - 0.5).max() <= 0.03 + 1e-9
+
+
+def test_dark_figures_have_light_ink_on_a_dark_page():
+    runs = {f"agent {i}": [matrix(3)] for i in range(7)}
+    with drawing.theme(dark=True):
+        figure = figures.accuracy_over_nights(runs)
+    (axes,) = figure.axes
+    page = to_rgb(figure.get_facecolor())
+    for line in axes.lines:
+        if line.get_marker() not in ("None", "_", ""):
+            assert abs(np.subtract(to_rgb(line.get_color()), page)).max() > 0.3
+    assert to_rgb(figures.accuracy_over_nights(runs).get_facecolor()) == (1, 1, 1)
+
+
+def test_intervals_end_where_values_do():
+    figure = figures.accuracy_over_nights({"a": [matrix(3, 1.0), matrix(3, 0.9)]})
+    figures.to_png(figure)
+    (axes,) = figure.axes
+    ends = [segment[:, 1] for bars in axes.collections for segment in bars.get_segments()]
+    assert ends
+    assert max(map(max, ends)) <= 1 + 1e-9
 
 
 def test_cells_hold_numbers_up_to_twelve_days():

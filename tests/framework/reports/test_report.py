@@ -17,7 +17,7 @@ from sleepgym.scoring.scores import score_run
 from synthetic import write_run
 
 HOSTILE = '<script>alert("x")</script>{{ 7*7 }}'
-VOID = {"meta", "img", "br"}
+VOID = {"meta", "img", "br", "source"}
 
 
 class Page(HTMLParser):
@@ -63,7 +63,7 @@ def made(tmp_path_factory):
 def test_nothing_is_fetched(made):
     text = re.sub(r"base64,[A-Za-z0-9+/=]+", "", made[1].read_text())
     assert "http" not in text.replace("http-equiv", "")
-    assert not re.search(r"(src|href)=\"(?!data:)", text)
+    assert not re.search(r"(src|srcset|href)=\"(?!data:|#)", text)
     assert "url(" not in text
 
 
@@ -100,6 +100,33 @@ def test_any_agent_can_be_the_reference(made, tmp_path):
     assert "Difference to naive on the same streams" in " ".join(page.words)
     rows = [row for row in page.rows if row[0] == "frozen"]
     assert rows[1][1].startswith("-")
+
+
+def test_the_best_agent_stands_first(made):
+    names = [row[0] for row in made[2].rows if row and row[0] in ("naive", "frozen", HOSTILE)]
+    assert names[:3] == [HOSTILE, "naive", "frozen"]
+
+
+def test_an_unknown_reference_is_refused_before_anything_is_written(made, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert run_command(["report", str(made[0]), "--out", str(out), "--reference", "naiv"]) == 2
+    error = capsys.readouterr().err
+    assert "did you mean naive" in error
+    assert error.count("\n") == 1
+    assert not out.exists()
+
+
+def test_every_picture_has_a_dark_twin(made):
+    page = made[2]
+    light = [attrs["src"] for tag, attrs in page.tags if tag == "img"]
+    dark = [attrs for tag, attrs in page.tags if tag == "source"]
+    assert len(dark) == len(light)
+    assert {attrs["media"] for attrs in dark} == {"(prefers-color-scheme: dark)"}
+    assert not {attrs["srcset"] for attrs in dark} & set(light)
+
+
+def test_intervals_stay_within_the_range_of_their_metric(made):
+    assert "[0.000, 1.000]" in made[2].words  # of two streams Student's t reaches beyond both ends
 
 
 def test_accessible(made):

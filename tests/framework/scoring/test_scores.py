@@ -141,7 +141,9 @@ def test_comparisons_group_by_environment_and_configuration(tmp_path):
         write_run(tmp_path / f"runs/naive/{seed}", seed=seed)
         write_run(tmp_path / f"runs/quick/{seed}", seed=seed, settings={"epochs": 1})
     [comparison] = compare(read_finished(tmp_path))
-    assert comparison.title == "sleepgym/Toy-v0: days=3, exams=full"
+    assert comparison.environment["env"] == "sleepgym/Toy-v0"
+    assert comparison.settings == "days=3, exams=full"
+    assert comparison.changed == "days=3"
     found = {
         c.label: [r.meta["spec"]["seed"] for r in c.records] for c in comparison.configurations
     }

@@ -1,0 +1,88 @@
+"""Two agents beside each other, seed by seed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sleepgym.core.errors import BadRun
+from sleepgym.runs.records import RunRecord
+from sleepgym.scoring.comparisons import compare, find_stateless, read_finished, stream_name
+from sleepgym.scoring.scores import score_run
+from sleepgym.scoring.statistics import Difference, paired_difference
+
+
+@dataclass(frozen=True)
+class Pair:
+    """What two agents scored on the streams that both ran.
+
+    Attributes:
+        first: Label of the one.
+        second: Label of the other.
+        seeds: Seeds that both ran, ascending.
+        rows: Metric -> (mean of the first, mean of the second, difference), over the seeds on
+            which both define it.
+    """
+
+    first: str
+    second: str
+    seeds: list[int]
+    rows: dict[str, tuple[float, float, Difference]]
+
+
+def compare_pair(first: str | Path, second: str | Path) -> Pair:
+    """Pair the runs of two folders by their streams.
+
+    Args:
+        first: Runs of one configuration: a run directory, or a folder that holds some.
+        second: Runs of another on the same environment.
+
+    Raises:
+        BadRun: If a folder holds several configurations, or the two share no stream.
+    """
+    sides = [_only_configuration(Path(path)) for path in (first, second)]
+    labels = [label for label, _ in sides]
+    if labels[0] == labels[1]:
+        labels = [f"{label} ({path})" for label, path in zip(labels, (first, second), strict=True)]
+    runs = [{_exams_of(record): record for record in records} for _, records in sides]
+    shared = sorted(
+        runs[0].keys() & runs[1].keys(), key=lambda name: runs[0][name].meta["spec"]["seed"]
+    )
+    if not shared:
+        raise BadRun(
+            f"{first} and {second} share no stream: run both on the same environment and seeds"
+        )
+    among = [record for _, records in sides for record in records]
+    scores = [
+        {name: score_run(side[name], find_stateless(side[name], among)) for name in shared}
+        for side in runs
+    ]
+    rows = {}
+    for metric in dict.fromkeys(metric for run in scores[0].values() for metric in run):
+        a, b = (
+            {s: value for s in shared if (value := side[s].get(metric)) is not None}
+            for side in scores
+        )
+        both = [stream for stream in shared if stream in a and stream in b]
+        if both:
+            difference = paired_difference({s: a[s] for s in both}, {s: b[s] for s in both})
+            means = [sum(side[s] for s in both) / len(both) for side in (a, b)]
+            rows[metric] = (*means, difference)
+    seeds = [runs[0][name].meta["spec"]["seed"] for name in shared]
+    return Pair(labels[0], labels[1], seeds, rows)
+
+
+def _exams_of(record: RunRecord) -> str:
+    """What two runs share that were asked the same questions about the same stream."""
+    return f"{stream_name(record)}, {record.meta['spec']['exams']} exams"
+
+
+def _only_configuration(path: Path) -> tuple[str, tuple[RunRecord, ...]]:
+    found = [c for comparison in compare(read_finished(path)) for c in comparison.configurations]
+    if len(found) > 1:
+        folders = sorted({str(c.records[0].path.parent) for c in found})
+        raise BadRun(
+            f"{path} holds {len(found)} configurations: give the folder of one, such as "
+            f"{' or '.join(folders[:3])}"
+        )
+    return found[0].label, found[0].records
