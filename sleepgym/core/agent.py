@@ -44,7 +44,7 @@ class Agent(ABC):
         self.model = model
         self.meter = Meter()
         self.night_log: dict[str, float] = {}
-        self._practised: tuple[Question, ...] = ()
+        self._awaiting_feedback: tuple[Question, ...] = ()
 
     @abstractmethod
     def answer(self, questions: Sequence[Question]) -> list[str]:
@@ -75,8 +75,8 @@ class Agent(ABC):
 
     def hear(self, observation: Mapping[str, Any]) -> None:
         """Take the feedback of an observation, once; :meth:`act` does it where nobody did."""
-        if self._practised and observation["feedback"]:
-            questions, self._practised = self._practised, ()
+        if self._awaiting_feedback and observation["feedback"]:
+            questions, self._awaiting_feedback = self._awaiting_feedback, ()
             self.practice(questions, observation["feedback"])
 
     def act(
@@ -106,7 +106,7 @@ class Agent(ABC):
             return ()
         questions = observed_questions(observation)
         if phase is Phase.PRACTICE:
-            self._practised = questions
+            self._awaiting_feedback = questions
         return tuple(self.answer(questions) if recorded is None else recorded)
 
 

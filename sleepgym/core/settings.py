@@ -19,8 +19,17 @@ from typing import Any, ClassVar, get_type_hints
 from sleepgym.core.errors import BadSetting, unknown_name
 
 
+class _Presets(type):
+    """Lays given settings over those of the preset that they name, if they name one."""
+
+    presets: Mapping[str, Mapping[str, Any]]
+
+    def __call__(cls, *args: Any, **given: Any) -> Any:
+        return super().__call__(*args, **{**cls.presets.get(str(given.get("preset")), {}), **given})
+
+
 @dataclass(frozen=True)
-class Settings:
+class Settings(metaclass=_Presets):
     """Base of configurations that refuse a value outside its range, however they are made.
 
     Subclasses are frozen dataclasses; ranges are ``Annotated`` types
@@ -30,12 +39,14 @@ class Settings:
     Attributes:
         renamed: Old name -> new name of a setting; None for one that is gone. Records keep the
             names that they were written with.
+        presets: Preset -> settings, of a class with a field ``preset``; further settings override.
 
     Raises:
         BadSetting: If a value breaks the type or range of its field.
     """
 
     renamed: ClassVar[Mapping[str, str | None]] = {}
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     def __post_init__(self) -> None:
         _check(self)

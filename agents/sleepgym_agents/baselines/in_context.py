@@ -75,8 +75,12 @@ class InContext(ModelAgent):
 
     def sleep(self, night: Night) -> Mapping[str, float]:
         """Forget the day."""
-        self.parts = []
+        self.forget()
         return {}
+
+    def forget(self) -> None:
+        """Wipe the context."""
+        self.parts = []
 
     def _take(self, parts) -> None:
         self.parts.extend(parts)

@@ -89,8 +89,8 @@ def test_old_items_are_trained_on_again_and_the_day_is_offered_once():
     agent.study([Document("Mira was born in Oslo.", "Mira")])
     assert agent.sleep(night(agent))["buffer_items"] == 1
     agent.practice([Question("send money", ("pay", "ask"))], ["pay"])
-    old, new = agent.buffer.tickets[0].note, agent.met[0]
-    steps = agent._steps(np.random.default_rng(0))
+    old, new = agent.buffer.tickets[0].note, agent.notes[0]
+    steps = agent._steps(agent.day, np.random.default_rng(0))
     trained = sorted(len(example.ids) for step in steps for example in step)
     sizes = [len(agent._example(note).ids) + 1 for note in (old, new)]  # and the start
     assert trained == sorted(2 * sizes)  # each once an epoch

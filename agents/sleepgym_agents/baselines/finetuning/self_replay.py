@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
-
-from annotated_types import Ge
+from typing import Any, ClassVar
 
 from sleepgym import Night
 from sleepgym.core.rng import derive_rng
-from sleepgym_agents.baselines.finetuning.naive import Naive, NaiveSettings
-from sleepgym_agents.baselines.in_context import InContext
-from sleepgym_agents.training.optimise import optimise, plan
+from sleepgym_agents.baselines.finetuning.finetuning import Finetuning, FinetuningSettings
+from sleepgym_agents.baselines.trained_weights import TrainedWeights
+from sleepgym_agents.training.optimise import Example, learned, optimise, plan
 from sleepgym_agents.training.pseudo_rehearsal import (
     RehearsalSettings,
     collate_mixed,
@@ -23,15 +21,15 @@ from sleepgym_agents.training.pseudo_rehearsal import (
 
 
 @dataclass(frozen=True)
-class SelfReplaySettings(RehearsalSettings, NaiveSettings):
-    """Settings of :class:`SelfReplay`: those of :class:`Naive`, and the rehearsal's."""
+class SelfReplaySettings(RehearsalSettings, FinetuningSettings):
+    """Settings of :class:`SelfReplay`: those of fine-tuning, and the rehearsal's."""
 
-    rehearsed: Annotated[int, Ge(1)] = 256
-    rehearsed_batch: Annotated[int, Ge(1)] = 8
+    rehearsed: int = 256
+    rehearsed_batch: int = 8
 
 
-class SelfReplay(Naive):
-    """Fine-tunes as :class:`Naive`, held to its evening self on sequences it samples from itself.
+class SelfReplay(Finetuning):
+    """Fine-tunes all weights, held to its evening self on sequences it samples from itself.
 
     Generative rehearsal (Robins 1995; Shin et al. 2017; for language models LAMOL, Sun et al.
     2020): before a night's training the model writes ``rehearsed`` sequences; each optimiser step
@@ -49,18 +47,19 @@ class SelfReplay(Naive):
 
     Config: ClassVar[type] = SelfReplaySettings
 
-    def sleep(self, night: Night) -> Mapping[str, float]:
-        """Sample from the evening's self, train on the day beside it, then forget both texts."""
-        log: dict[str, float] = {}
-        day, self.day = self.day, []
-        episode_items = sample_rehearsal(self.lm, self.config, night) if day else []
-        if episode_items:
-            rng = derive_rng(night.derive_seed("order"))
-            steps = plan(self.lm, day, self.config, rng)
-            mixed = mix(steps, episode_items, self.config.rehearsed_batch, rng)
-            loss = rehearsing(self.config.rehearsal_weight)
-            log = optimise(self.lm, mixed, self.config, night, loss, collate_mixed)
-            self.learned |= log["steps"] > 0 and "nan_loss" not in log
-        elif day:
-            log = {"steps": 0.0, "stopped_by_budget": 1.0}
-        return {**log, **InContext.sleep(self, night)}
+    def __init__(self, config: Any = None, *, seed: int = 0, model: str = "embedded") -> None:
+        super().__init__(config, seed=seed, model=model)
+        self.weights = TrainedWeights(self.lm, seed)
+
+    def learn(self, examples: Sequence[Example], night: Night) -> dict[str, float]:
+        """Sample from the evening's self, then train on the day beside it."""
+        samples = sample_rehearsal(self.lm, self.config, night)
+        if not samples:
+            return {"steps": 0.0, "stopped_by_budget": 1.0}
+        rng = derive_rng(night.derive_seed("order"))
+        steps = plan(self.lm, examples, self.config, rng)
+        mixed = mix(steps, samples, self.config.rehearsed_batch, rng)
+        loss = rehearsing(self.config.rehearsal_weight)
+        log = optimise(self.lm, mixed, self.config, night, loss, collate_mixed)
+        self.weights.learned |= learned(log)
+        return log

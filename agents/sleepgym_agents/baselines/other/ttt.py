@@ -6,38 +6,37 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
-from annotated_types import Ge, Gt
+from annotated_types import Ge
 
 from sleepgym import Budget, Night, Question
 from sleepgym.core.rng import derive_rng, derive_seed
 from sleepgym_agents.baselines.text.retrieval import Retrieval, RetrievalSettings
+from sleepgym_agents.baselines.trained_weights import LoraSettings
 from sleepgym_agents.lm.lora import temporary_lora
 from sleepgym_agents.stores.text_store import Note
 from sleepgym_agents.training.optimise import Example, TrainingSettings, optimise, plan
 
 
 @dataclass(frozen=True)
-class TttSettings(TrainingSettings, RetrievalSettings):
+class TttSettings(LoraSettings, TrainingSettings, RetrievalSettings):
     """Settings of :class:`Ttt`.
 
     Attributes:
         retrieved: Demonstrations and passages of a task.
         orders: Orders of the other demonstrations in which each one is left out.
         max_examples: Most examples of a task.
-        rank: Rank of a task's adapter in every linear layer.
-        alpha: The adapter's output is scaled by ``alpha / rank``.
     """
 
-    retrieved: Annotated[int, Ge(1)] = 8
+    retrieved: int = 8
     learning_rate: float = 5e-4
     epochs: int = 2
     batch_size: int = 2
     items_per_sequence: int = 1
-    sequence_tokens: Annotated[int, Ge(16)] = 1024
+    sequence_tokens: int = 1024
     orders: Annotated[int, Ge(1)] = 1
     max_examples: Annotated[int, Ge(1)] = 250
-    rank: Annotated[int, Ge(1)] = 128
-    alpha: Annotated[float, Gt(0)] = 16.0
+    rank: int = 128
+    alpha: float = 16.0
 
 
 class Ttt(Retrieval):
