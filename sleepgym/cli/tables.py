@@ -17,7 +17,7 @@ from rich.table import Column, Table
 
 from sleepgym.core import registry
 from sleepgym.core.errors import unknown_name
-from sleepgym.core.settings import meanings
+from sleepgym.core.settings import meanings, ranges
 
 console = Console()
 if not console.is_terminal:  # a file or a pipe has no width of its own
@@ -80,14 +80,20 @@ def show_settings(kind: str, name: str) -> None:
     cls = table_of[name].load()
     console.print(f"[bold]{name}[/bold]: {table_of[name].summary}\n")
     table = Table(
-        Column("setting", no_wrap=True), "default", "meaning", box=box.SIMPLE_HEAD, pad_edge=False
+        Column("setting", no_wrap=True),
+        *("default", "range", "meaning"),
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
     )
-    words = meanings(cls.Config)
+    words, limits = meanings(cls.Config), ranges(cls.Config)
     for field in fields(cls.Config):
         default = "required" if field.default is MISSING else str(field.default)
-        table.add_row(field.name, escape(default), escape(words.get(field.name, "")))
+        cells = (default, limits.get(field.name, ""), words.get(field.name, ""))
+        table.add_row(field.name, *map(escape, cells))
     console.print(table)
-    for preset, settings in getattr(cls, "presets", {}).items():
+    for preset, settings in (
+        getattr(cls, "presets", {}) or getattr(cls.Config, "presets", {})
+    ).items():
         console.print(f"\npreset={preset}: {dict(settings)}", markup=False, highlight=False)
 
 

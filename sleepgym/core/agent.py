@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from sleepgym.core.budget import BUDGET_NAMES, Budget, Meter, Night
+from sleepgym.core.cost import Cost, Scale
 from sleepgym.core.settings import Settings
 from sleepgym.core.types import Document, Phase, Question
 
@@ -67,6 +68,11 @@ class Agent(ABC):
     def sleep(self, night: Night) -> Mapping[str, float]:
         """Consolidate within the budget, wipe the context, return what to log."""
         return {}
+
+    @classmethod
+    def estimate(cls, config: Any, scale: Scale) -> Cost:
+        """What an agent with these settings would do with the model in a stream; nothing here."""
+        return Cost()
 
     @property
     def added_parameters(self) -> int:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar
 from annotated_types import Ge
 
 from sleepgym import Agent, Question, Settings
+from sleepgym.core.cost import Cost, Scale
 from sleepgym_agents.baselines.trained_weights import TrainedWeights
 from sleepgym_agents.lm.generation import generate
 from sleepgym_agents.lm.model import LanguageModel
@@ -61,6 +62,11 @@ class ModelAgent(Agent):
         answers = dict(zip(chosen, labels, strict=True))
         answers.update(zip(free, map(self.lm.prompter.answer_text, written), strict=True))
         return [answers[i] for i in range(len(questions))]
+
+    @classmethod
+    def estimate(cls, config: Any, scale: Scale) -> Cost:
+        """Every question is read once, with its choices, and answered."""
+        return Cost(scale.asked_tokens, scale.answered_tokens(config.max_answer_tokens))
 
     @property
     def added_parameters(self) -> int:

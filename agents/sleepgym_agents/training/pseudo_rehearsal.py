@@ -21,6 +21,7 @@ from torch import Tensor
 
 from sleepgym import Settings
 from sleepgym.core.budget import Night
+from sleepgym.core.cost import Cost
 from sleepgym.core.rng import derive_rng
 from sleepgym_agents.lm.generation import generate
 from sleepgym_agents.lm.model import LanguageModel
@@ -78,6 +79,19 @@ class MixedBatch:
     rehearsed_ids: Batch
     targets: Tensor
     tokens: int
+
+
+def estimate_rehearsal(settings: RehearsalSettings, nights: int, steps: float) -> Cost:
+    """What rehearsal costs: samples, scores of what is kept of them, and its share of the steps.
+
+    Args:
+        settings: How much.
+        nights: With training.
+        steps: Optimiser steps of one night.
+    """
+    written = nights * settings.rehearsed * settings.rehearsed_tokens
+    trained = nights * steps * settings.rehearsed_batch * settings.rehearsed_tokens
+    return Cost(read=written, generated=written, trained=trained)
 
 
 def seed_prompts(prompter: Prompter) -> list[list[int]]:

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from sleepgym import Night
+from sleepgym.core.cost import Cost, Scale
 from sleepgym.core.rng import derive_rng
 from sleepgym_agents.baselines.finetuning.finetuning import Finetuning, FinetuningSettings
 from sleepgym_agents.baselines.trained_weights import TrainedWeights
@@ -85,6 +86,13 @@ class Ewc(Finetuning):
             self.weights.learned = True
             self._add(self._pieces(examples, rng), night)
         return log
+
+    @classmethod
+    def estimate(cls, config: Any, scale: Scale) -> Cost:
+        """As fine-tuning; and the Fisher information of the birth and of every day."""
+        birth = config.birth_sequences * BIRTH_TOKENS
+        added = Cost(generated=birth, trained=birth + scale.day_tokens)
+        return super().estimate(config, scale) + added
 
     def save(self, path: Path) -> None:
         """Write the weights and the Fisher information."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from sleepgym import Document, Night, Question
+from sleepgym.core.cost import Cost, Scale
 from sleepgym_agents.baselines.in_context import InContext, InContextSettings
 from sleepgym_agents.lm.prompts import Prompter
 from sleepgym_agents.training.optimise import Example, TrainingSettings
@@ -38,6 +39,11 @@ class Finetuning(InContext):
     def learn(self, examples: Sequence[Example], night: Night) -> dict[str, float]:
         """Train on the day's examples, at least one; return what to log."""
 
+    @classmethod
+    def estimate(cls, config: Any, scale: Scale) -> Cost:
+        """As in context; and the day is trained on, epoch by epoch."""
+        return super().estimate(config, scale) + Cost(trained=config.epochs * scale.day_tokens)
+
     def study(self, documents: Sequence[Document]) -> None:
         """Read documents and keep them for the night."""
         super().study(documents)
@@ -65,3 +71,10 @@ def document_example(prompter: Prompter, document: Document) -> Example:
 def answer_example(prompter: Prompter, question: str, answer: str) -> Example:
     """A question with its answer to learn: answer and stop marker count."""
     return Example.joined((prompter.question(question), 0.0), (prompter.answer(answer), 1.0))
+
+
+def daily_steps(settings: TrainingSettings, scale: Scale) -> float:
+    """Optimiser steps of one epoch over an average day of a stream."""
+    items = (scale.documents + scale.practised) / scale.days / settings.items_per_sequence
+    tokens = scale.day_tokens / scale.days / settings.sequence_tokens
+    return max(1.0, max(items, tokens) / settings.batch_size)

@@ -14,6 +14,7 @@ from typing import Annotated, Any, ClassVar
 from annotated_types import Ge
 
 from sleepgym import Document, Night, Question
+from sleepgym.core.cost import DISTINCT, Cost, Scale
 from sleepgym.core.errors import BadRun
 from sleepgym.core.rng import derive_rng
 from sleepgym_agents.baselines.finetuning.finetuning import (
@@ -22,6 +23,7 @@ from sleepgym_agents.baselines.finetuning.finetuning import (
     answer_example,
     document_example,
 )
+from sleepgym_agents.baselines.in_context import InContext
 from sleepgym_agents.baselines.trained_weights import TrainedWeights
 from sleepgym_agents.lm.model import LanguageModel
 from sleepgym_agents.stores.text_store import Note, TextStore
@@ -29,6 +31,7 @@ from sleepgym_agents.training.optimise import Example, learned, optimise, plan
 from sleepgym_agents.training.pseudo_rehearsal import (
     RehearsalSettings,
     collate_mixed,
+    estimate_rehearsal,
     mix,
     rehearsing,
     sample_rehearsal,
@@ -104,6 +107,22 @@ class Joint(Finetuning):
         super().practice(questions, answers)
         pairs = zip(questions, answers, strict=True)
         self.practised.extend((question.text, answer) for question, answer in pairs)
+
+    @classmethod
+    def estimate(cls, config: Any, scale: Scale) -> Cost:
+        """Q&A about new documents and those near them; then all days anew, beside a rehearsal."""
+        anew = min(
+            (scale.days + 1) / 2, 1 + config.related
+        )  # times that a document is written about
+        written = scale.documents * anew * config.samples * config.sample_tokens
+        kept = scale.documents * config.samples * config.sample_tokens * DISTINCT
+        per_day = (kept + scale.practised * scale.item_tokens) / scale.days
+        learned_tokens = config.epochs * per_day * scale.days * (scale.days + 1) / 2
+        sequence = config.items_per_sequence * scale.pair_tokens
+        steps = learned_tokens / (scale.days * config.batch_size * sequence)
+        added = estimate_rehearsal(config, scale.days, max(config.epochs, steps))
+        own = Cost(written / config.sample_tokens * scale.item_tokens, written, learned_tokens)
+        return InContext.estimate(config, scale) + own + added
 
     def learn(self, examples: Sequence[Example], night: Night) -> dict[str, float]:
         """Generate Q&A about what is new, then train the bare model on all days."""

@@ -11,6 +11,7 @@ import numpy as np
 from annotated_types import Ge
 
 from sleepgym import Document, Night, Question
+from sleepgym.core.cost import Cost, Scale
 from sleepgym.core.rng import derive_rng, derive_seed
 from sleepgym_agents.baselines.finetuning.finetuning import (
     Finetuning,
@@ -83,6 +84,13 @@ class Replay(Finetuning):
             self.buffer.offer(note)
         self.notes = []
         return {**log, "buffer_items": float(len(self.buffer.tickets))}
+
+    @classmethod
+    def estimate(cls, config: Any, scale: Scale) -> Cost:
+        """As fine-tuning; and old items in every epoch but those of the first day."""
+        old = config.replayed * (scale.days - 1) / scale.days
+        added = Cost(trained=old * config.epochs * scale.day_tokens)
+        return super().estimate(config, scale) + added
 
     def save(self, path: Path) -> None:
         """Write the weights and the buffer."""

@@ -7,13 +7,19 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from sleepgym import Night
+from sleepgym.core.cost import Cost, Scale
 from sleepgym.core.rng import derive_rng
-from sleepgym_agents.baselines.finetuning.finetuning import Finetuning, FinetuningSettings
+from sleepgym_agents.baselines.finetuning.finetuning import (
+    Finetuning,
+    FinetuningSettings,
+    daily_steps,
+)
 from sleepgym_agents.baselines.trained_weights import TrainedWeights
 from sleepgym_agents.training.optimise import Example, learned, optimise, plan
 from sleepgym_agents.training.pseudo_rehearsal import (
     RehearsalSettings,
     collate_mixed,
+    estimate_rehearsal,
     mix,
     rehearsing,
     sample_rehearsal,
@@ -50,6 +56,14 @@ class SelfReplay(Finetuning):
     def __init__(self, config: Any = None, *, seed: int = 0, model: str = "embedded") -> None:
         super().__init__(config, seed=seed, model=model)
         self.weights = TrainedWeights(self.lm, seed)
+
+    @classmethod
+    def estimate(cls, config: Any, scale: Scale) -> Cost:
+        """As fine-tuning, beside a rehearsal every night."""
+        rehearsal = estimate_rehearsal(
+            config, scale.days, config.epochs * daily_steps(config, scale)
+        )
+        return super().estimate(config, scale) + rehearsal
 
     def learn(self, examples: Sequence[Example], night: Night) -> dict[str, float]:
         """Sample from the evening's self, then train on the day beside it."""

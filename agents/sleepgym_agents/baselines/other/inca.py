@@ -13,6 +13,7 @@ from annotated_types import Ge
 from torch import Tensor
 
 from sleepgym import Document, Night, Question
+from sleepgym.core.cost import Cost, Scale
 from sleepgym.core.errors import BadRun, BadSetting
 from sleepgym_agents.baselines.base_agent import AnswerSettings, ModelAgent
 from sleepgym_agents.stores.class_gaussians import ClassGaussians
@@ -97,6 +98,14 @@ class Inca(ModelAgent):
                 "run it on sleepgym/ClassIncremental-v0, or another agent (notebook, retrieval)"
             )
         return {"classes": float(len(self.classes))}
+
+    @classmethod
+    def estimate(cls, config: Any, scale: Scale) -> Cost:
+        """Every question is embedded, and read after the examples of its candidates."""
+        known = min(config.examples * config.candidates, scale.practised)
+        added = scale.asked_tokens + scale.questions * known * scale.item_tokens
+        after_a_night = scale.days / (scale.days + 1)
+        return super().estimate(config, scale) + Cost(read=after_a_night * added)
 
     def save(self, path: Path) -> None:
         """Write the Gaussians and the examples."""

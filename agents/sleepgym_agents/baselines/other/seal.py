@@ -12,6 +12,7 @@ import torch
 from annotated_types import Ge, Interval
 
 from sleepgym import Document, Night, Question
+from sleepgym.core.cost import DISTINCT, Cost, Scale
 from sleepgym.core.rng import derive_rng, derive_seed
 from sleepgym_agents.baselines.finetuning.finetuning import FinetuningSettings, answer_example
 from sleepgym_agents.baselines.in_context import InContext
@@ -135,6 +136,14 @@ class Seal(InContext):
         self.texts, self.answers = [], []
         self.forget()
         return log
+
+    @classmethod
+    def estimate(cls, config: Any, scale: Scale) -> Cost:
+        """Self-edits of every document, and the inner loops over these and the day."""
+        written = scale.documents * config.edits * config.edit_tokens
+        read = scale.documents * config.edits * scale.item_tokens
+        trained = config.epochs * (scale.day_tokens + DISTINCT * written)
+        return super().estimate(config, scale) + Cost(read, written, trained)
 
     def edit(self, texts: Sequence[Sequence[int]], night: Night) -> list[list[Pair]]:
         """Implications of each text, by the model with its edit adapter."""

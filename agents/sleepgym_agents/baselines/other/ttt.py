@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from annotated_types import Ge
 
 from sleepgym import Budget, Night, Question
+from sleepgym.core.cost import Cost, Scale
 from sleepgym.core.rng import derive_rng, derive_seed
 from sleepgym_agents.baselines.text.retrieval import Retrieval, RetrievalSettings
 from sleepgym_agents.baselines.trained_weights import LoraSettings
 from sleepgym_agents.lm.lora import temporary_lora
 from sleepgym_agents.stores.text_store import Note
 from sleepgym_agents.training.optimise import Example, TrainingSettings, optimise, plan
+
+TASKS = 0.75  # share of questions with a set of demonstrations of their own, for estimates
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,15 @@ class Ttt(Retrieval):
             for i, reply in zip(members, replies, strict=True):
                 answers[i] = reply
         return answers
+
+    @classmethod
+    def estimate(cls, config: Any, scale: Scale) -> Cost:
+        """As retrieval; and most questions train on leave-one-out tasks of what they retrieve."""
+        shown = config.retrieved if scale.practised else 0
+        examples = min(config.max_examples, config.orders * shown)
+        trained = config.epochs * examples * shown * scale.item_tokens
+        tasks = scale.questions * scale.days / (scale.days + 1) * TASKS
+        return super().estimate(config, scale) + Cost(trained=tasks * trained)
 
     def leave_one_out(self, demonstrations: Sequence[Note], seed: int) -> list[Example]:
         """Every demonstration asked after the others, in several orders."""

@@ -15,8 +15,10 @@ from torch import Tensor, nn
 from transformers import DynamicCache
 
 from sleepgym import Night, Question
+from sleepgym.core.cost import Cost, Scale
 from sleepgym_agents.baselines.self_study.context_distillation import (
     DayDistillationSettings,
+    estimate_distillation,
     plan_distillation,
     score_with_day,
 )
@@ -182,6 +184,11 @@ class Cartridge(SelfStudy):
         """What was practised and generated Q&A about the day, the prefixes hidden."""
         with self.lm.without_prefixes():
             return self.practised_and_generated(night)
+
+    @classmethod
+    def estimate(cls, config: Any, scale: Scale) -> Cost:
+        """As context distillation."""
+        return super().estimate(config, scale) + estimate_distillation(config, scale)
 
     def learn(self, items: Sequence[Pair], night: Night) -> dict[str, float]:
         """Add a prefix of the day and train it."""

@@ -11,9 +11,15 @@ from annotated_types import Ge, Interval
 from torch import Tensor
 
 from sleepgym import Night
+from sleepgym.core.cost import Cost, Scale
 from sleepgym.core.rng import derive_rng
 from sleepgym_agents.baselines.in_context import InContextSettings
-from sleepgym_agents.baselines.self_study.self_study import GenerationSettings, SelfStudy
+from sleepgym_agents.baselines.self_study.self_study import (
+    GenerationSettings,
+    SelfStudy,
+    estimate_generation,
+    item_tokens,
+)
 from sleepgym_agents.baselines.trained_weights import OptionalLoraSettings, TrainedWeights
 from sleepgym_agents.lm.model import LanguageModel
 from sleepgym_agents.training.distillation import (
@@ -78,6 +84,11 @@ class ContextDistillation(SelfStudy):
         """What was practised and generated Q&A about the day."""
         return self.practised_and_generated(night)
 
+    @classmethod
+    def estimate(cls, config: Any, scale: Scale) -> Cost:
+        """Q&A is generated, read by the teacher behind the day, and trained on."""
+        return super().estimate(config, scale) + estimate_distillation(config, scale)
+
     def learn(self, items: Sequence[Pair], night: Night) -> dict[str, float]:
         """Train on the divergence from the teacher."""
         config = self.config
@@ -94,6 +105,13 @@ class ContextDistillation(SelfStudy):
         log = optimise(self.lm, steps, config, night, loss, collate)
         self.weights.learned |= learned(log)
         return log
+
+
+def estimate_distillation(settings: DayDistillationSettings, scale: Scale) -> Cost:
+    """What generating, scoring and learning the items of a stream costs."""
+    items = item_tokens(settings, scale)
+    read_and_trained = Cost(read=scale.day_tokens + items, trained=settings.epochs * items)
+    return estimate_generation(settings, scale) + read_and_trained
 
 
 def score_with_day(

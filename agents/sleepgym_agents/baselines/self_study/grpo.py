@@ -17,6 +17,7 @@ from annotated_types import Ge, Gt
 from rapidfuzz.distance import Levenshtein
 
 from sleepgym import Night
+from sleepgym.core.cost import Cost, Scale
 from sleepgym.core.errors import BadSetting
 from sleepgym.core.grading import normalise
 from sleepgym_agents.baselines.in_context import InContextSettings
@@ -77,6 +78,17 @@ class Grpo(SelfStudy):
     def items(self, night: Night) -> list[Pair]:
         """What was practised, each once."""
         return list(dict.fromkeys(self.practised))
+
+    @classmethod
+    def estimate(cls, config: Any, scale: Scale) -> Cost:
+        """Every practised question is answered by a group of samples in every epoch."""
+        reply = min(
+            config.max_answer_tokens, scale.answer_tokens / max(1, scale.free_questions) * 2
+        )
+        asked = config.epochs * scale.practised * scale.question_tokens
+        replies = config.epochs * scale.practised * config.group_size * reply
+        added = Cost(asked, replies, config.group_size * asked + replies)
+        return super().estimate(config, scale) + added
 
     def sleep(self, night: Night) -> Mapping[str, float]:
         """Reinforce, then forget the day; without practice only the latter.

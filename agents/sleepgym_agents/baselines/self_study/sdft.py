@@ -12,9 +12,15 @@ from annotated_types import Gt, Interval
 from torch import Tensor
 
 from sleepgym import Night
+from sleepgym.core.cost import Cost, Scale
 from sleepgym.core.rng import derive_rng
 from sleepgym_agents.baselines.in_context import InContextSettings
-from sleepgym_agents.baselines.self_study.self_study import GenerationSettings, SelfStudy
+from sleepgym_agents.baselines.self_study.self_study import (
+    GenerationSettings,
+    SelfStudy,
+    estimate_generation,
+    item_tokens,
+)
 from sleepgym_agents.baselines.trained_weights import OptionalLoraSettings, TrainedWeights
 from sleepgym_agents.lm.generation import generate, shared_batches
 from sleepgym_agents.lm.model import LanguageModel
@@ -110,6 +116,16 @@ class Sdft(SelfStudy):
     def items(self, night: Night) -> list[Pair]:
         """What was practised and generated Q&A about the day."""
         return self.practised_and_generated(night)
+
+    @classmethod
+    def estimate(cls, config: Any, scale: Scale) -> Cost:
+        """Q&A is generated; its questions are answered, judged and trained on, epoch by epoch."""
+        items = config.epochs * item_tokens(config, scale)
+        batches = max(scale.days, items / scale.pair_tokens / config.batch_size)
+        read = items + items + batches * scale.day_tokens / scale.days
+        replies = items * (1 - scale.question_tokens / scale.pair_tokens)
+        learned_tokens = Cost(read, replies, items)
+        return super().estimate(config, scale) + estimate_generation(config, scale) + learned_tokens
 
     def learn(self, items: Sequence[Pair], night: Night) -> dict[str, float]:
         """Sample and learn, step by step."""

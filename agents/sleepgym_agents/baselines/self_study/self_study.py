@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar
 from annotated_types import Ge
 
 from sleepgym import Document, Night, Question, Settings
+from sleepgym.core.cost import DISTINCT, Cost, Scale
 from sleepgym_agents.baselines.in_context import InContext
 from sleepgym_agents.lm.model import LanguageModel
 from sleepgym_agents.training.qa_generation import Pair, generate_qa
@@ -101,3 +102,15 @@ def generate_about(
         samples -= 1
     written = generate_qa(lm, [parts] * samples, tokens=tokens, seed=night.derive_seed("dreams"))
     return [pair for sample in written for pair in sample]
+
+
+def estimate_generation(settings: GenerationSettings, scale: Scale) -> Cost:
+    """What :func:`generate_about` costs in a stream: none of it on days without documents."""
+    written = scale.days * settings.samples * settings.dream_tokens if scale.documents else 0
+    return Cost(scale.day_tokens, written)
+
+
+def item_tokens(settings: GenerationSettings, scale: Scale) -> float:
+    """Tokens of the different questions with answers of all nights, generated and practised."""
+    practised = scale.practised * scale.item_tokens
+    return DISTINCT * estimate_generation(settings, scale).generated + practised

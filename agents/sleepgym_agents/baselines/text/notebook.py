@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar
 from annotated_types import Ge
 
 from sleepgym import Document, Night, Question
+from sleepgym.core.cost import Cost, Scale
 from sleepgym.core.errors import BadSetting
 from sleepgym_agents.baselines.in_context import InContext, InContextSettings
 from sleepgym_agents.stores.text_store import Note, TextStore
@@ -89,6 +90,14 @@ class Notebook(InContext):
         self.practised = []
         self.forget()
         return log
+
+    @classmethod
+    def estimate(cls, config: Any, scale: Scale) -> Cost:
+        """Every question is read after its notes, and every night writes samples about the day."""
+        written = scale.days * config.samples * config.sample_tokens
+        notes = scale.questions * config.retrieved * scale.pair_tokens
+        read = scale.day_tokens + notes * scale.days / (scale.days + 1)
+        return super().estimate(config, scale) + Cost(read, written)
 
     def save(self, path: Path) -> None:
         """Write the notebook."""

@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar
 from annotated_types import Ge
 
 from sleepgym import Document, Night, Question
+from sleepgym.core.cost import Cost, Scale
 from sleepgym_agents.baselines.base_agent import AnswerSettings, ModelAgent
 from sleepgym_agents.stores.text_store import Note, TextStore, passages
 
@@ -67,6 +68,14 @@ class Retrieval(ModelAgent):
     def sleep(self, night: Night) -> Mapping[str, float]:
         """Nothing to consolidate: the memory is kept as it is."""
         return {"notes": float(len(self.store.notes))}
+
+    @classmethod
+    def estimate(cls, config: Any, scale: Scale) -> Cost:
+        """Every question is read after its notes; the store fills up over the stream."""
+        words = config.passage_words * 4 / 3  # tokens
+        notes = max(scale.documents + scale.practised, scale.day_tokens / words)
+        shown = min(config.retrieved, notes / 2) * scale.day_tokens / max(1, notes)
+        return super().estimate(config, scale) + Cost(read=scale.questions * shown)
 
     def save(self, path: Path) -> None:
         """Write the memory."""
