@@ -1,4 +1,4 @@
-"""The agent that keeps everything and starts anew every night: an upper bound."""
+"""The agent that keeps all data and retrains the base model every night: an upper bound."""
 
 from __future__ import annotations
 

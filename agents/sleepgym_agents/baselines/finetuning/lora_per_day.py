@@ -43,7 +43,7 @@ class LoraPerDay(Finetuning):
     """Trains a new LoRA adapter every night; the base and all older adapters stay as they are.
 
     The baseline "IncLoRA" of O-LoRA (Wang et al. 2023, arXiv:2310.14152): low-rank adapters (Hu et
-    al. 2021, through PEFT), one more a task, with nothing to keep them apart. All of them act on
+    al. 2021, through PEFT), one more a task, with no constraint between them. All of them act on
     every question. The saved state is the adapters.
 
     Departures:

@@ -83,7 +83,7 @@ class Replay(Finetuning):
         for note in self.notes:
             self.buffer.offer(note)
         self.notes = []
-        return {**log, "buffer_items": float(len(self.buffer.tickets))}
+        return {**log, "buffer_items": float(len(self.buffer.entries))}
 
     @classmethod
     def estimate(cls, config: Any, scale: Scale) -> Cost:
@@ -104,7 +104,7 @@ class Replay(Finetuning):
 
     def _steps(self, examples: Sequence[Example], rng: np.random.Generator) -> list[list[Example]]:
         """The batches of a night: every epoch draws from the buffer anew."""
-        old = [self._example(ticket.note) for ticket in self.buffer.tickets]
+        old = [self._example(entry.note) for entry in self.buffer.entries]
         count = min(len(old), round(self.config.replayed * len(examples)))
         once = replace(self.config, epochs=1)
         steps: list[list[Example]] = []

@@ -39,11 +39,11 @@ class SelfReplay(Finetuning):
 
     Generative rehearsal (Robins 1995; Shin et al. 2017; for language models LAMOL, Sun et al.
     2020): before a night's training the model writes ``rehearsed`` sequences; each optimiser step
-    adds the KL divergence from the evening's distribution on some of what it believes of them.
+    adds the KL divergence from the evening's distribution on some of those it is confident of.
     Nothing is kept of what was read or written: the saved state is the weights alone.
 
     Departures:
-        1. Sequences begin with an opened question instead of nothing, so that questions about what
+        1. Sequences begin with the opening of a question, so that questions about what
            the model knows come up.
         2. Of these, questions are rehearsed whose answers the model gives a probability of at least
            .5 when asked them alone; all sequences where there is none.

@@ -56,15 +56,15 @@ class Inca(ModelAgent):
         width = self.lm.model.config.get_text_config().hidden_size
         self.gaussians = ClassGaussians(width)
         self.classes: dict[str, list[str]] = {}
-        self.met = False
+        self.has_material = False
 
     def study(self, documents: Sequence[Document]) -> None:
         """There is nothing to learn from documents."""
-        self.met |= bool(documents)
+        self.has_material |= bool(documents)
 
     def practice(self, questions: Sequence[Question], answers: Sequence[str]) -> None:
         """Learn the classes of questions that offered choices."""
-        self.met |= bool(questions)
+        self.has_material |= bool(questions)
         pairs = [(q.text, a) for q, a in zip(questions, answers, strict=True) if q.choices]
         for (text, label), x in zip(pairs, self._embed([t for t, _ in pairs]), strict=True):
             examples = self.classes.setdefault(label, [])
@@ -92,7 +92,7 @@ class Inca(ModelAgent):
         Raises:
             BadSetting: If the stream has shown no question with choices by now.
         """
-        if self.met and not self.classes:
+        if self.has_material and not self.classes:
             raise BadSetting(
                 "inca learns from practised questions with choices, and this stream has none: "
                 "run it on sleepgym/ClassIncremental-v0, or another agent (notebook, retrieval)"

@@ -1,4 +1,4 @@
-"""The agent that fine-tunes itself on what it writes about what it read."""
+"""The agent that fine-tunes itself on self-edits: what it writes about what it read."""
 
 from __future__ import annotations
 

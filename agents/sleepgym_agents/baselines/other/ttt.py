@@ -1,4 +1,4 @@
-"""The agent that trains for every task when it is asked, and forgets that training."""
+"""The agent that trains an adapter for every task at test time, and drops it."""
 
 from __future__ import annotations
 

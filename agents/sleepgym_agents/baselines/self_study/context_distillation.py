@@ -1,4 +1,4 @@
-"""The agent that teaches itself, without the day in its prompt, what it says with it."""
+"""The agent that distils its answers with the day in its prompt into itself without it."""
 
 from __future__ import annotations
 

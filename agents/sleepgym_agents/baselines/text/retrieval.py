@@ -1,4 +1,4 @@
-"""The agent with a library card."""
+"""The agent that retrieves before it answers."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Retrieval(ModelAgent):
     bm25s package). Passages and practised questions are stored as they come, in a memory of
     ``store_bytes``; the best ``retrieved`` of them stand before a question, in the order they came,
     so that of two facts that contradict each other the newer is read last. The saved state is that
-    text. There is no context besides.
+    text. Nothing else is kept in context.
 
     Departures:
         1. A fixed, untrained retriever; the model is not trained to use it.
