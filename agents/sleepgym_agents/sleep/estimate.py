@@ -33,7 +33,12 @@ def _material(config: Any, scale: Scale) -> Cost:
 
 
 def _items(config: Any, scale: Scale) -> float:
-    """Tokens of the Q&A that is kept, and of the day's texts, which are learned verbatim."""
+    """Tokens of what is learned: the Q&A that is kept, and the day's texts, verbatim.
+
+    Without documents hardly any generated Q&A is kept: what was practised is learned.
+    """
+    if not scale.documents:
+        return scale.day_tokens
     return DISTINCT * scale.days * config.samples * config.dream_tokens + 2 * scale.day_tokens
 
 
