@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sleepgym.core.agent import Agent, NoSettings
 from sleepgym.core.budget import Budget, Meter, Night
+from sleepgym.core.cost import Cost, Scale
 from sleepgym.core.env import ContinualEnv, make_env
 from sleepgym.core.errors import SleepGymError
 from sleepgym.core.family import TaskFamily
@@ -29,6 +30,7 @@ __all__ = [
     "AnswerKey",
     "Budget",
     "ContinualEnv",
+    "Cost",
     "Day",
     "Document",
     "Item",
@@ -38,6 +40,7 @@ __all__ = [
     "Phase",
     "Question",
     "RunSpec",
+    "Scale",
     "Settings",
     "SleepGymError",
     "Stream",

@@ -14,7 +14,7 @@ from typing import Any
 
 from sleepgym.core import registry
 from sleepgym.core.registry import Entry
-from sleepgym.core.settings import meanings
+from sleepgym.core.settings import meanings, ranges
 from sleepgym.scoring import metrics
 from sleepgym.scoring.glossary import GLOSSARY
 
@@ -117,13 +117,14 @@ def _page(entry: Entry, kind: str) -> str:
         else f"sleepgym run --agent {entry.name} --env ENV --out DIR"
     )
     lines += ["```", use, "```", ""]
-    lines += ["## Settings", "", "| setting | default | meaning |", "|---|---|---|"]
-    words = meanings(cls.Config)
+    lines += ["## Settings", "", "| setting | default | range | meaning |"]
+    lines.append("|---|---|---|---|")
+    words, limits = meanings(cls.Config), ranges(cls.Config)
     for field in fields(cls.Config):
         default = "" if field.default is MISSING else f"`{field.default!r}`"
         meaning = words.get(field.name, "").replace("|", "\\|")
-        lines.append(f"| `{field.name}` | {default} | {meaning} |")
-    presets = getattr(cls, "presets", {})
+        lines.append(f"| `{field.name}` | {default} | {limits.get(field.name, '')} | {meaning} |")
+    presets = getattr(cls, "presets", {}) or getattr(cls.Config, "presets", {})
     if presets:
         lines += ["", "## Presets", "", "| preset | settings |", "|---|---|"]
         lines += [

@@ -14,7 +14,7 @@ from sleepgym.cli.boards import boards, load_board
 from sleepgym.cli.console import console
 from sleepgym.core import registry
 from sleepgym.core.errors import unknown_name
-from sleepgym.core.settings import meanings
+from sleepgym.core.settings import meanings, ranges
 from sleepgym.suite.suite import load_suite, suite_names
 from sleepgym.suite.tuned import in_words
 
@@ -119,14 +119,16 @@ def _settings(config: Any) -> None:
     table = Table(
         Column("setting", overflow="fold"),
         Column("default", overflow="fold"),
+        Column("range", overflow="fold"),
         "meaning",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
     )
-    words = meanings(config)
+    words, limits = meanings(config), ranges(config)
     for field in fields(config):
         default = "required" if field.default is MISSING else str(field.default)
-        table.add_row(field.name, escape(default), escape(words.get(field.name, "")))
+        cells = (default, limits.get(field.name, ""), words.get(field.name, ""))
+        table.add_row(field.name, *map(escape, cells))
     console.print(table)
 
 

@@ -10,9 +10,8 @@ from rich.table import Table
 
 from sleepgym.cli.console import console
 from sleepgym.core import registry
-from sleepgym.core.settings import plain
 from sleepgym.runs.spec import RunSpec
-from sleepgym.suite.estimates import H200, SMALL, TWO_CORES, Cost, cost, scale_of
+from sleepgym.suite.estimates import H200, SMALL, TWO_CORES, hours, scale_of
 from sleepgym.suite.suite import Suite
 from sleepgym.suite.tuned import in_words
 
@@ -55,23 +54,21 @@ def show_plan(suite: Suite, runs: Sequence[tuple[RunSpec, Path]]) -> None:
                 table.add_row(env.label, agent.label, *["?"] * 4)
                 total = None
                 continue
-            spent = Cost()
-            if registry.agent_class(agent.id).uses_model:
-                spent = cost(size, plain(first[agent.label].agent_config()))
-            hours = None
+            spec = first[agent.label]
+            spent = registry.agent_class(agent.id).estimate(spec.agent_config(), size)
+            taken = None
             if suite.parameters is not None:
-                hours = spent.hours(suite.parameters, device) * len(suite.seeds)
-            total = None if total is None or hours is None else total + hours
+                taken = hours(spent, suite.parameters, device) * len(suite.seeds)
+            total = None if total is None or taken is None else total + taken
             tokens = (f"{n:,.0f}" for n in (spent.read, spent.generated, spent.trained))
-            shown = "?" if hours is None else f"{hours:,.2f}"
+            shown = "?" if taken is None else f"{taken:,.2f}"
             table.add_row(env.label, agent.label, *tokens, shown)
     console.print(table)
     if total is not None:
         console.print(f"{total:,.1f} hours on {device.name} in all.", highlight=False)
     console.print(
-        "Estimated by the formulas of sleepgym/suite/estimates.py, to an order of magnitude; '?' "
-        "needs data that is not at hand, or a model whose size the suite does not say. "
-        "Nothing was run.",
+        "Estimated from the size of the streams, to an order of magnitude; '?' needs "
+        "data that is not at hand, or a model whose size the suite does not say. Nothing was run.",
         soft_wrap=True,
         highlight=False,
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from sleepgym.core.budget import BUDGET_NAMES, Budget, Meter, Night
+from sleepgym.core.cost import Cost, Scale
 from sleepgym.core.settings import Settings
 from sleepgym.core.types import Document, Phase, Question
 
@@ -53,7 +54,7 @@ class Agent(ABC):
         self.model = model
         self.meter = Meter()
         self.night_log: dict[str, float] = {}
-        self._practised: tuple[Question, ...] = ()
+        self._awaiting_feedback: tuple[Question, ...] = ()
 
     @abstractmethod
     def answer(self, questions: Sequence[Question]) -> list[str]:
@@ -77,6 +78,11 @@ class Agent(ABC):
         """Consolidate within the budget, wipe the context, return what to log."""
         return {}
 
+    @classmethod
+    def estimate(cls, config: Any, scale: Scale) -> Cost:
+        """What an agent with these settings would do with the model in a stream; nothing here."""
+        return Cost()
+
     @property
     def added_parameters(self) -> int:
         """Parameters kept beyond those of the base model."""
@@ -84,8 +90,8 @@ class Agent(ABC):
 
     def hear(self, observation: Mapping[str, Any]) -> None:
         """Take the feedback of an observation, once; :meth:`act` does it where nobody did."""
-        if self._practised and observation["feedback"]:
-            questions, self._practised = self._practised, ()
+        if self._awaiting_feedback and observation["feedback"]:
+            questions, self._awaiting_feedback = self._awaiting_feedback, ()
             self.practice(questions, observation["feedback"])
 
     def act(
@@ -115,7 +121,7 @@ class Agent(ABC):
             return ()
         questions = observed_questions(observation)
         if phase is Phase.PRACTICE:
-            self._practised = questions
+            self._awaiting_feedback = questions
         return tuple(self.answer(questions) if recorded is None else recorded)
 
 

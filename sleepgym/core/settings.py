@@ -14,13 +14,22 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from functools import cache
-from typing import Any, ClassVar, get_type_hints
+from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 from sleepgym.core.errors import BadSetting, unknown_name
 
 
+class _Presets(type):
+    """Lays given settings over those of the preset that they name, if they name one."""
+
+    presets: Mapping[str, Mapping[str, Any]]
+
+    def __call__(cls, *args: Any, **given: Any) -> Any:
+        return super().__call__(*args, **{**cls.presets.get(str(given.get("preset")), {}), **given})
+
+
 @dataclass(frozen=True)
-class Settings:
+class Settings(metaclass=_Presets):
     """Base of configurations that refuse a value outside its range, however they are made.
 
     Subclasses are frozen dataclasses; ranges are ``Annotated`` types
@@ -30,12 +39,14 @@ class Settings:
     Attributes:
         renamed: Old name -> new name of a setting; None for one that is gone. Records keep the
             names that they were written with.
+        presets: Preset -> settings, of a class with a field ``preset``; further settings override.
 
     Raises:
         BadSetting: If a value breaks the type or range of its field.
     """
 
     renamed: ClassVar[Mapping[str, str | None]] = {}
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     def __post_init__(self) -> None:
         _check(self)
@@ -106,13 +117,13 @@ def renamed_settings(cls: type) -> dict[str, str | None]:
 
 
 def upgrade_settings(cls: type, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of a record by the names of today; those that are gone are left out."""
+    """Settings of a record by the names of today, which win; those that are gone are left out."""
     old = renamed_settings(cls)
     names = {f.name for f in fields(cls)} if is_dataclass(cls) else set()
     upgraded: dict[str, Any] = {}
     for name, value in settings.items():
         now = name if name in names else old.get(name, name)
-        if now is not None:
+        if now is not None and (now == name or now not in settings):
             upgraded[now] = value
     return upgraded
 
@@ -124,6 +135,37 @@ def meanings(cls: type) -> dict[str, str]:
         for name, text in _attributes(base):
             found.setdefault(name, text)
     return {f.name: found[f.name] for f in fields(cls) if f.name in found}
+
+
+def ranges(cls: type) -> dict[str, str]:
+    """Field -> the values it may have, in a few words: ``">= 1"``, ``"forward, reverse, jsd"``.
+
+    The ranges of all classes that declare a field hold together. Fields without one are left out.
+    """
+    found: dict[str, list[str]] = {}
+    for base in cls.__mro__:
+        own = vars(base).get("__annotations__", {})
+        hints = get_type_hints(base, include_extras=True) if own else {}
+        for name in own:
+            found.setdefault(name, []).extend(_limits(hints[name]))
+    words = {name: ", ".join(dict.fromkeys(limits)) for name, limits in found.items()}
+    return {f.name: words[f.name] for f in fields(cls) if words.get(f.name)}
+
+
+def _limits(hint: Any) -> list[str]:
+    """The bounds in a type, and in the types that it is made of."""
+    signs = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
+    bounds = getattr(hint, "__metadata__", ())
+    limits = [
+        f"{sign} {value:g}"
+        for bound in bounds
+        for name, sign in signs.items()
+        if (value := getattr(bound, name, None)) is not None
+    ]
+    if get_origin(hint) is Literal:
+        return [str(value) for value in get_args(hint)]
+    parts = [hint.__origin__] if bounds else get_args(hint)
+    return limits + [words for part in parts for words in _limits(part)]
 
 
 def _attributes(cls: type) -> list[tuple[str, str]]:

@@ -9,7 +9,7 @@ may name the environments it meets (``envs``, their labels), and an environment 
 ``data_files`` without which ``sleepgym suite`` leaves it out. For ``--dry-run`` a suite may say
 how large the model is (``parameters``), what is fetched (``[[downloads]]``: ``what``,
 ``gigabytes``), and of which size the streams are (``scale`` of an environment, the fields of
-:class:`sleepgym.suite.estimates.Scale`), where they cannot be made without their data.
+:class:`sleepgym.core.cost.Scale`), where they cannot be made without their data.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from pathlib import Path
 from typing import Any
 
 from sleepgym.core import registry
+from sleepgym.core.cost import Scale
 from sleepgym.core.errors import BadSetting, MissingData, SleepGymError, unknown_name
 from sleepgym.runs.spec import Audit, RunSpec
 from sleepgym.runs.workers import make_pool
-from sleepgym.suite.estimates import Scale
 from sleepgym.suite.tuned import with_tuned
 
 FOLDER = Path(__file__).parent / "catalogue"

@@ -10,6 +10,8 @@ from typing import Annotated, Any, ClassVar
 from annotated_types import Ge
 
 from sleepgym import Agent, Question, Settings
+from sleepgym.core.cost import Cost, Scale
+from sleepgym_agents.baselines.trained_weights import TrainedWeights
 from sleepgym_agents.lm.generation import generate
 from sleepgym_agents.lm.model import LanguageModel
 from sleepgym_agents.lm.scoring import choose
@@ -34,6 +36,7 @@ class ModelAgent(Agent):
 
     Attributes:
         lm: The language model, this agent's own copy.
+        weights: What is trained of it, and makes up the saved state; None where nothing is.
     """
 
     Config: ClassVar[type] = AnswerSettings
@@ -42,6 +45,7 @@ class ModelAgent(Agent):
     def __init__(self, config: Any = None, *, seed: int = 0, model: str = "embedded") -> None:
         super().__init__(config, seed=seed, model=model)
         self.lm = LanguageModel.load(model, seed, self.meter)
+        self.weights: TrainedWeights | None = None
 
     def context(self, question: Question) -> Sequence[Sequence[int]]:
         """Token ids of the documents and demonstrations before this question, in order."""
@@ -59,11 +63,25 @@ class ModelAgent(Agent):
         answers.update(zip(free, map(self.lm.prompter.answer_text, written), strict=True))
         return [answers[i] for i in range(len(questions))]
 
+    @classmethod
+    def estimate(cls, config: Any, scale: Scale) -> Cost:
+        """Every question is read once, with its choices, and answered."""
+        return Cost(scale.asked_tokens, scale.answered_tokens(config.max_answer_tokens))
+
+    @property
+    def added_parameters(self) -> int:
+        """Parameters of the trained adapter, if there is one."""
+        return self.weights.added_parameters if self.weights else 0
+
     def save(self, path: Path) -> None:
-        """Nothing was learned: write nothing."""
+        """Write the trained weights, if there are any."""
+        if self.weights:
+            self.weights.save(path)
 
     def load(self, path: Path) -> None:
-        """There is nothing to read."""
+        """Read the trained weights, if there are any."""
+        if self.weights:
+            self.weights.load(path)
 
     def _prompt(self, question: Question) -> list[int]:
         """A prompt that leaves room for an answer; what does not fit goes at the front."""

@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar
 from annotated_types import Ge
 
 from sleepgym import Document, Night, Question
+from sleepgym.core.cost import Cost, Scale
 from sleepgym_agents.baselines.base_agent import AnswerSettings, ModelAgent
 from sleepgym_agents.lm.scoring import score_continuations
 from sleepgym_agents.training.qa_generation import generate_qa
@@ -79,10 +80,19 @@ class InContext(ModelAgent):
         gold = [self.lm.prompter.answer(answer) for answer in answers]
         return [scored.exact for scored in score_continuations(self.lm, prompts, gold)]
 
+    @classmethod
+    def estimate(cls, config: Any, scale: Scale) -> Cost:
+        """As without context; and the day is read once for every round of questions."""
+        return super().estimate(config, scale) + Cost(read=scale.context_tokens)
+
     def sleep(self, night: Night) -> Mapping[str, float]:
         """Forget the day."""
-        self.parts = []
+        self.forget()
         return {}
+
+    def forget(self) -> None:
+        """Wipe the context."""
+        self.parts = []
 
     def _take(self, parts) -> None:
         self.parts.extend(parts)

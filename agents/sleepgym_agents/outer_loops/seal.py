@@ -27,10 +27,10 @@ from sleepgym.core.budget import Budget
 from sleepgym.core.env import make_env
 from sleepgym.core.rng import derive_rng, derive_seed
 from sleepgym_agents.baselines.other.seal import (
-    DREAMER_ALPHA,
-    DREAMER_RANK,
+    EDITOR_ALPHA,
+    EDITOR_RANK,
     SealSettings,
-    dreaming,
+    edit_adapter,
     edit_prompts,
     implications,
     sample_edits,
@@ -108,7 +108,7 @@ def rest_em(
         kept: list[Example] = []
         for at, day in enumerate(days):
             prompts = edit_prompts(lm, day.texts, edits)
-            with dreaming(lm, str(path) if number else ""):
+            with edit_adapter(lm, str(path) if number else ""):
                 written = sample_edits(
                     lm,
                     prompts,
@@ -160,7 +160,7 @@ def learn(
     go_on: bool,
 ) -> None:
     """Fine-tune the dreamer's adapter on edits, from its last round or anew, and write it."""
-    with temporary_lora(lm, DREAMER_RANK, DREAMER_ALPHA, derive_seed(0, "dreamer")):
+    with temporary_lora(lm, EDITOR_RANK, EDITOR_ALPHA, derive_seed(0, "dreamer")):
         if go_on:
             load_weights(lm.model, path, "lora_")
         longest = max(len(e.ids) for e in kept)

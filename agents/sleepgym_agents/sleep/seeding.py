@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from sleepgym import Document, Night, Question
+from sleepgym.core.cost import Cost, Scale
 from sleepgym.core.rng import derive_seed
 from sleepgym_agents.baselines.in_context import InContext, InContextSettings
 from sleepgym_agents.experts.checkpoint import load_memory, save_memory
@@ -22,6 +23,7 @@ from sleepgym_agents.sleep.consolidation_data import (
 )
 from sleepgym_agents.sleep.dreamer import Dreamer
 from sleepgym_agents.sleep.episodes import episode_examples, recall_episodes
+from sleepgym_agents.sleep.estimate import estimate_nights
 from sleepgym_agents.sleep.expert_distillation import DistillationSettings, distil_into_expert
 from sleepgym_agents.sleep.imitation import load_judge
 from sleepgym_agents.training.distillation import (
@@ -225,6 +227,11 @@ class Seeding(InContext):
                 pairs = sorted({pair for sample in written for pair in sample})
                 examples += score_with_teacher(self.lm, pairs, [i for part in parts for i in part])
         return [example for example in examples if example.confidence >= config.confidence]
+
+    @classmethod
+    def estimate(cls, config: Any, scale: Scale) -> Cost:
+        """As in context; and what the stages of the nights cost."""
+        return super().estimate(config, scale) + estimate_nights(config, scale)
 
     @property
     def added_parameters(self) -> int:

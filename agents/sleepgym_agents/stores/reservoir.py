@@ -12,7 +12,7 @@ from sleepgym_agents.stores.text_store import Note
 
 
 @dataclass(frozen=True, slots=True)
-class Ticket:
+class Entry:
     """A note and its place in the draw.
 
     Attributes:
@@ -34,7 +34,7 @@ class Reservoir:
     Attributes:
         budget_bytes: Largest size of the saved texts.
         size_bytes: Their size now.
-        tickets: What is kept, smallest draw first.
+        entries: What is kept, smallest draw first.
         offered: Notes offered so far.
         limit: The smallest draw that was ever turned away.
     """
@@ -43,7 +43,7 @@ class Reservoir:
         self.budget_bytes = budget_bytes
         self.seed = seed
         self.size_bytes = 0
-        self.tickets: list[Ticket] = []
+        self.entries: list[Entry] = []
         self.offered = 0
         self.limit = 1.0
 
@@ -63,19 +63,19 @@ class Reservoir:
         self.offered += 1
         if draw >= self.limit:
             return
-        self.tickets.append(Ticket(draw, note))
-        self.tickets.sort(key=lambda ticket: ticket.draw)
+        self.entries.append(Entry(draw, note))
+        self.entries.sort(key=lambda entry: entry.draw)
         self.size_bytes += size
         while self.size_bytes > self.budget_bytes:
-            last = self.tickets.pop()
+            last = self.entries.pop()
             self.limit = last.draw
             self.size_bytes -= len(last.note.line)
 
     def save(self, folder: Path) -> None:
         """Write the texts, and beside them what the next draws need."""
-        lines = b"".join(ticket.note.line for ticket in self.tickets)
+        lines = b"".join(entry.note.line for entry in self.entries)
         (folder / "buffer.jsonl").write_bytes(lines)
-        draws = [ticket.draw for ticket in self.tickets]
+        draws = [entry.draw for entry in self.entries]
         counts = {"offered": self.offered, "limit": self.limit, "draws": draws}
         (folder / "draws.json").write_text(json.dumps(counts))
 
@@ -90,7 +90,7 @@ class Reservoir:
             counts = json.loads((folder / "draws.json").read_text())
             notes = [Note(**json.loads(line)) for line in path.read_bytes().splitlines()]
             pairs = zip(counts["draws"], notes, strict=True)
-            self.tickets = [Ticket(draw, note) for draw, note in pairs]
+            self.entries = [Entry(draw, note) for draw, note in pairs]
             self.offered, self.limit = counts["offered"], counts["limit"]
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise BadRun(f"{path}: not a buffer with its draws: {error}") from error

@@ -19,7 +19,7 @@ from sleepgym.core.types import Document
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Something worth remembering.
+    """An entry of a text memory.
 
     Attributes:
         text: A passage, or a question that was practised.

@@ -1,4 +1,4 @@
-"""Lessons: questions with answers, and a teacher's distribution over their every token."""
+"""Distillation examples: questions with answers, and a teacher's distribution over each token."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ IMPOSSIBLE = -1e4  # a log-probability that is 0 as a probability, and yet finit
 
 @dataclass(frozen=True)
 class DistillationExample:
-    """A question with its answer, as the student reads it, and what the teacher expects.
+    """A question with its answer, as the student reads it, and the teacher's distributions.
 
     Attributes:
         pair: The texts.
@@ -44,7 +44,7 @@ class DistillationExample:
         return float(self.likelihoods[self.asked - 1 :].sum().exp())
 
     def with_hard_targets(self) -> DistillationExample:
-        """The lesson with the text itself as its target: supervised fine-tuning."""
+        """The example with the text itself as its target: supervised fine-tuning."""
         ids = torch.tensor(self.ids[1:], device=self.targets.device)
         hard = torch.full_like(self.targets, IMPOSSIBLE)
         return replace(self, targets=hard.scatter(-1, ids[:, None], 0.0))
@@ -53,7 +53,7 @@ class DistillationExample:
 def score_with_teacher(
     lm: LanguageModel, pairs: Sequence[Pair], context: Sequence[int] = ()
 ) -> list[DistillationExample]:
-    """Let the model, as it is now, be the teacher of given questions and answers.
+    """Score given questions and answers with the model, as it is now, as the teacher.
 
     Args:
         lm: The teacher.
@@ -88,7 +88,7 @@ def score_with_teacher(
 
 
 def verbatim_example(lm: LanguageModel, pair: Pair) -> DistillationExample:
-    """A lesson to learn word for word: its target is its own text."""
+    """An example to learn verbatim: its target is its own text."""
     asked = lm.prompter.question(pair[0])
     ids = (*asked, *lm.prompter.answer(pair[1]))
     return DistillationExample(
@@ -99,12 +99,12 @@ def verbatim_example(lm: LanguageModel, pair: Pair) -> DistillationExample:
 def text_examples(
     lm: LanguageModel, parts: Sequence[Sequence[int]], tokens: int
 ) -> list[DistillationExample]:
-    """The text itself as lessons, every token counting: what a teacher's absence leaves.
+    """The text itself as examples with hard targets, every token counting: without a teacher.
 
     Args:
         lm: Knows the size of the vocabulary.
         parts: Token ids of documents and demonstrations.
-        tokens: Longest lesson; longer texts are cut into pieces.
+        tokens: Longest example; longer texts are cut into pieces.
     """
     examples = []
     for ids in (part[at : at + tokens] for part in parts for at in range(0, len(part), tokens)):
@@ -117,7 +117,7 @@ def text_examples(
 
 
 def _nothing(lm: LanguageModel, tokens: int) -> tuple[Tensor, Tensor]:
-    """Targets and likelihoods of a teacher that was not asked."""
+    """Targets and likelihoods where there is no teacher."""
     vocabulary = lm.model.get_output_embeddings().weight.shape[0]
     likelihoods = torch.zeros(tokens, device=lm.device)
     return likelihoods.new_zeros(tokens, vocabulary), likelihoods
@@ -125,7 +125,7 @@ def _nothing(lm: LanguageModel, tokens: int) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class DistillationBatch:
-    """Chained lessons, padded on the right.
+    """Packed examples, padded on the right.
 
     Attributes:
         examples: All of them, in order.
@@ -147,13 +147,13 @@ class DistillationBatch:
 def pack_examples(
     examples: Sequence[DistillationExample], rng: np.random.Generator, items: int, tokens: int
 ) -> list[list[DistillationExample]]:
-    """Lessons in a new order, several in one sequence.
+    """Shuffle examples and pack several into each sequence.
 
     Args:
-        examples: What to chain.
+        examples: What to pack.
         rng: Decides the order.
-        items: Most lessons in a sequence.
-        tokens: Most tokens in a sequence; a single longer lesson is a sequence of its own.
+        items: Most examples in a sequence.
+        tokens: Most tokens in a sequence; a single longer example is a sequence of its own.
     """
     packed: list[list[DistillationExample]] = []
     room = 0
@@ -170,7 +170,7 @@ def pack_examples(
 def make_collator(
     lm: LanguageModel, question_weight: float
 ) -> Callable[[Sequence[Sequence[DistillationExample]], torch.device], DistillationBatch]:
-    """What makes one batch of chains.
+    """A function that makes one batch of packed examples.
 
     Args:
         lm: Knows what opens a sequence.

@@ -1,15 +1,16 @@
-"""Supervised training at night: examples, chains, and one loop that keeps to its budget."""
+"""Supervised training at night: examples, sequence packing, and one loop within the budget."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Interval
 from torch import Tensor
 from transformers import get_linear_schedule_with_warmup
 
@@ -38,31 +39,55 @@ class Example:
 
 
 @dataclass(frozen=True)
-class TrainingSettings(Settings):
-    """How a night's training runs.
+class OptimiserSettings(Settings):
+    """AdamW and its learning rate over a night's training: what :func:`optimise` reads.
 
     Attributes:
-        learning_rate: Of AdamW, at its highest.
-        epochs: Passes over the night's examples.
-        batch_size: Sequences of one optimiser step.
-        items_per_sequence: Examples chained into one sequence; one alone would teach the model to
-            stop after its first answer.
-        sequence_tokens: Longest sequence; longer documents are cut into pieces.
-        warmup_ratio: Share of the steps in which the learning rate rises; then it falls linearly.
-        weight_decay: Of AdamW.
-        max_gradient_norm: Longer gradients are scaled down to it.
+        learning_rate: Peak learning rate of AdamW.
+        warmup_ratio: Share of the steps in which the learning rate rises linearly; then it falls
+            linearly to 0.
+        weight_decay: Decoupled weight decay of AdamW.
+        max_gradient_norm: Gradients are clipped to this norm.
     """
 
     renamed: ClassVar[Mapping[str, str | None]] = {"warmup_share": "warmup_ratio"}
 
     learning_rate: Annotated[float, Gt(0)] = 1e-3
-    epochs: Annotated[int, Ge(1)] = 10
-    batch_size: Annotated[int, Ge(1)] = 4
-    items_per_sequence: Annotated[int, Ge(1)] = 6
-    sequence_tokens: Annotated[int, Ge(16)] = 512
-    warmup_ratio: Annotated[float, Ge(0)] = 0.1
+    warmup_ratio: Annotated[float, Interval(ge=0, le=1)] = 0.1
     weight_decay: Annotated[float, Ge(0)] = 0.0
     max_gradient_norm: Annotated[float, Gt(0)] = 1.0
+
+
+@dataclass(frozen=True)
+class BatchSettings(Settings):
+    """How often and in what portions a night's examples are seen.
+
+    Attributes:
+        epochs: Passes over the night's examples.
+        batch_size: Sequences of one optimiser step.
+    """
+
+    epochs: Annotated[int, Ge(1)] = 10
+    batch_size: Annotated[int, Ge(1)] = 4
+
+
+@dataclass(frozen=True)
+class PackingSettings(BatchSettings):
+    """How examples are packed into sequences: what :func:`plan` reads.
+
+    Attributes:
+        items_per_sequence: Examples packed into one sequence; one alone would teach the model to
+            stop after its first answer.
+        sequence_tokens: Longest sequence; longer documents are cut into pieces.
+    """
+
+    items_per_sequence: Annotated[int, Ge(1)] = 6
+    sequence_tokens: Annotated[int, Ge(16)] = 512
+
+
+@dataclass(frozen=True)
+class TrainingSettings(PackingSettings, OptimiserSettings):
+    """How a night's supervised training runs: packing, batches and optimiser."""
 
 
 @dataclass(frozen=True)
@@ -87,10 +112,10 @@ def pack_sequences(
     items: int,
     tokens: int,
 ) -> list[Example]:
-    """Examples in a new order, several in one sequence.
+    """Shuffle examples and pack several into each sequence.
 
     Args:
-        examples: What to chain; those longer than ``tokens`` are cut into pieces.
+        examples: What to pack; those longer than ``tokens`` are cut into pieces.
         start: Token ids that open every sequence; never predicted.
         rng: Decides the order.
         items: Most examples in a sequence.
@@ -120,10 +145,10 @@ def _parts(group: Sequence[Example]) -> list[tuple[Sequence[int], float]]:
 def plan(
     lm: LanguageModel,
     examples: Sequence[Example],
-    settings: TrainingSettings,
+    settings: PackingSettings,
     rng: np.random.Generator,
 ) -> list[list[Example]]:
-    """The batches of a night: every epoch chains and shuffles anew."""
+    """The batches of a night: every epoch shuffles and packs anew."""
     tokens = min(settings.sequence_tokens, lm.max_tokens - len(lm.prompter.start))
     steps: list[list[Example]] = []
     for _ in range(settings.epochs):
@@ -156,10 +181,21 @@ def cross_entropy(model: torch.nn.Module, batch: Batch) -> Tensor:
     return (losses * weights).sum() / weights.sum().clamp(min=1e-8)
 
 
+@contextmanager
+def seeded_torch(seed: int, device: torch.device) -> Iterator[None]:
+    """Within this context torch's global generators start from ``seed``: dropout draws from them.
+
+    Afterwards they are as they were, so that no other part of a program is changed by a night.
+    """
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
+
+
 def optimise(
     lm: LanguageModel,
     steps: Sequence[Sequence[Any]],
-    settings: TrainingSettings,
+    settings: OptimiserSettings,
     night: Night,
     loss: Callable[[torch.nn.Module, Any], Tensor] = cross_entropy,
     collate: Callable[[Any, torch.device], Any] = collate,
@@ -168,13 +204,13 @@ def optimise(
     """Train what requires a gradient, one optimiser step a batch, within the night's budget.
 
     A loss or gradient that is not finite ends the night and restores the evening's weights. A step
-    that the budget does not allow is not taken, nor any after it.
+    that the budget does not allow is not taken, nor any after it. Dropout is seeded from the night.
 
     Args:
         lm: Its parameters that require a gradient are trained.
         steps: The batches, in order.
-        settings: Learning rate and so on; epochs and chaining are :func:`plan`'s.
-        night: Its budget is asked before every step.
+        settings: Of AdamW and its schedule; epochs and packing are :func:`plan`'s.
+        night: Its budget is asked before every step; its seed decides dropout.
         loss: From model and batch to a scalar.
         collate: From one of ``steps`` to a batch that knows its number of ``tokens``.
         parameters: What to train; None is all of the model that requires a gradient.
@@ -193,30 +229,32 @@ def optimise(
     schedule = get_linear_schedule_with_warmup(optimiser, warmup, len(steps))
     losses: list[float] = []
     log: dict[str, float] = {}
+    trained = int(night.spent()["night_train_tokens"])  # a night may train more than once
     lm.model.train()
     try:
-        for examples in steps:
-            batch = collate(examples, lm.device)
-            flops = 6 * lm.parameters * batch.tokens
-            if not night.allows(night_train_tokens=batch.tokens, night_flops=flops):
-                log["stopped_by_budget"] = 1.0
-                break
-            value = loss(lm.model, batch)
-            if value.requires_grad:  # nothing that is trained speaks in some batches
-                value.backward()
-            lm.meter.train_tokens += batch.tokens
-            lm.meter.flops += flops
-            norm = torch.nn.utils.clip_grad_norm_(parameters, settings.max_gradient_norm)
-            if not math.isfinite(value.item() + norm.item()):
-                log["nan_loss"] = 1.0
-                with torch.no_grad():
-                    for parameter, before in zip(parameters, evening, strict=True):
-                        parameter.copy_(before)
-                break
-            optimiser.step()
-            schedule.step()
-            optimiser.zero_grad(set_to_none=True)
-            losses.append(value.item())
+        with seeded_torch(night.derive_seed("dropout", trained), lm.device):
+            for examples in steps:
+                batch = collate(examples, lm.device)
+                flops = 6 * lm.parameters * batch.tokens
+                if not night.allows(night_train_tokens=batch.tokens, night_flops=flops):
+                    log["stopped_by_budget"] = 1.0
+                    break
+                value = loss(lm.model, batch)
+                if value.requires_grad:  # some batches reach no trained parameter
+                    value.backward()
+                lm.meter.train_tokens += batch.tokens
+                lm.meter.flops += flops
+                norm = torch.nn.utils.clip_grad_norm_(parameters, settings.max_gradient_norm)
+                if not math.isfinite(value.item() + norm.item()):
+                    log["nan_loss"] = 1.0
+                    with torch.no_grad():
+                        for parameter, before in zip(parameters, evening, strict=True):
+                            parameter.copy_(before)
+                    break
+                optimiser.step()
+                schedule.step()
+                optimiser.zero_grad(set_to_none=True)
+                losses.append(value.item())
     finally:
         optimiser.zero_grad(set_to_none=True)
         lm.model.eval()
@@ -224,3 +262,8 @@ def optimise(
     if tail:
         log["loss"] = sum(tail) / len(tail)
     return {"steps": float(len(losses)), **log}
+
+
+def learned(log: Mapping[str, float]) -> bool:
+    """Whether the log of :func:`optimise` says that weights were changed for good."""
+    return log.get("steps", 0) > 0 and "nan_loss" not in log

@@ -1,10 +1,10 @@
-"""Rehearsal of the self: what a model says from nothing and believes, and what it expected there.
+"""Pseudo-rehearsal: samples of what a model knows, kept in training by a KL divergence.
 
 Generative rehearsal (Robins 1995, "Catastrophic forgetting, rehearsal and pseudorehearsal"): a
-model that is about to be trained first samples what it would say, unasked. In training, the
-divergence of its distribution over these sequences from that of the evening holds what it knew.
-Most of what a model says unasked it makes up; its own probability of an answer, asked alone, tells
-what it knows, and that is what is rehearsed.
+model that is about to be trained first generates text without any context. In training, the
+divergence of its distribution over these sequences from that of the evening preserves what it knew.
+Most of what a model writes without a context is made up; its own probability of an answer to the
+question alone tells what it knows, and that is what is rehearsed.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from torch import Tensor
 
 from sleepgym import Settings
 from sleepgym.core.budget import Night
+from sleepgym.core.cost import Cost
 from sleepgym.core.rng import derive_rng
 from sleepgym_agents.lm.generation import generate
 from sleepgym_agents.lm.model import LanguageModel
@@ -30,18 +31,18 @@ from sleepgym_agents.training.divergence import divergence
 from sleepgym_agents.training.optimise import Batch, Example, collate, cross_entropy, pack_sequences
 from sleepgym_agents.training.qa_generation import parse_qa
 
-LEAST_CONFIDENCE = 0.5  # least probability of an answer that a model believes
+MIN_CONFIDENCE = 0.5  # least probability of a generated answer that is rehearsed
 
 
 @dataclass(frozen=True)
 class RehearsalSettings(Settings):
-    """How much of itself a model rehearses.
+    """How much a model rehearses.
 
     Attributes:
-        rehearsed: Sequences sampled a night.
+        rehearsed: Sequences sampled a night for rehearsal.
         rehearsed_tokens: Longest of them.
-        rehearsed_batch: How many sequences of what is believed go into an optimiser step.
-        rehearsal_weight: Weight of their divergence beside the loss on new material.
+        rehearsed_batch: Rehearsed sequences in an optimiser step.
+        rehearsal_weight: Weight of their KL divergence beside the loss on new material.
     """
 
     rehearsed: Annotated[int, Ge(1)] = 128
@@ -52,10 +53,10 @@ class RehearsalSettings(Settings):
 
 @dataclass(frozen=True)
 class RehearsalSample:
-    """A sequence that the model wrote, and what it expected there.
+    """A sequence that the model generated, and its distributions there.
 
     Attributes:
-        example: Token ids; weight 1 on what was written, 0 on what it was given to begin with.
+        example: Token ids; weight 1 on generated tokens, 0 on the seed prompt.
         targets: Log-probabilities of every token but the first, (tokens - 1, vocabulary).
     """
 
@@ -65,26 +66,39 @@ class RehearsalSample:
 
 @dataclass(frozen=True)
 class MixedBatch:
-    """New material and recitals.
+    """New material and rehearsed sequences.
 
     Attributes:
         new: What is to be learned.
-        rehearsed_ids: What is to be kept.
-        targets: The evening's log-probabilities, (recitals, length - 1, vocabulary).
+        rehearsed: What is to be preserved.
+        targets: The evening's log-probabilities, (sequences, length - 1, vocabulary).
         tokens: Real tokens of both.
     """
 
     new: Batch
-    rehearsed_ids: Batch
+    rehearsed: Batch
     targets: Tensor
     tokens: int
 
 
-def seed_prompts(prompter: Prompter) -> list[list[int]]:
-    """What a model is given to begin with: a question after a dream's marker, and a document.
+def estimate_rehearsal(settings: RehearsalSettings, nights: int, steps: float) -> Cost:
+    """What rehearsal costs: samples, scores of what is kept of them, and its share of the steps.
 
-    A bare start is not enough: what a model writes first is then ruled by what is hardest to
-    predict in its training data, and questions about what it knows hardly come up.
+    Args:
+        settings: How much.
+        nights: With training.
+        steps: Optimiser steps of one night.
+    """
+    written = nights * settings.rehearsed * settings.rehearsed_tokens
+    trained = nights * steps * settings.rehearsed_batch * settings.rehearsed_tokens
+    return Cost(read=written, generated=written, trained=trained)
+
+
+def seed_prompts(prompter: Prompter) -> list[list[int]]:
+    """Prompts to generate from: the opening of a question, and of a document.
+
+    A bare start token is not enough: what a model writes first is then dominated by what is
+    hardest to predict in its training data, and questions about what it knows hardly come up.
     """
     form = prompter.format
     question = form.question.partition("{text}")[0]
@@ -95,22 +109,22 @@ def seed_prompts(prompter: Prompter) -> list[list[int]]:
 
 
 def sample_unconditional(
-    lm: LanguageModel, begun: Sequence[list[int]], count: int, tokens: int, night: Night
+    lm: LanguageModel, openings: Sequence[list[int]], count: int, tokens: int, night: Night
 ) -> list[Example]:
-    """Let the model write unasked, at temperature 1.
+    """Generate without context, at temperature 1.
 
     Args:
         lm: The model as it is now.
-        begun: What it is given to begin with, in turn (see :func:`seed_prompts`).
+        openings: Seed prompts, used in turn (see :func:`seed_prompts`).
         count: Sequences.
-        tokens: Longest of them, what they are begun with aside.
+        tokens: Longest of them, the seed prompt aside.
         night: Its budget is asked first.
 
     Returns:
-        The sequences, weight 1 on what was written; none where the budget does not allow all.
+        The sequences, weight 1 on generated tokens; none where the budget does not allow all.
     """
-    prompts = [begun[i % len(begun)] for i in range(count)]
-    length = min(tokens, lm.max_tokens - max(map(len, begun)))
+    prompts = [openings[i % len(openings)] for i in range(count)]
+    length = min(tokens, lm.max_tokens - max(map(len, openings)))
     read = sum(map(len, prompts))
     if not lm.affords(night, read=read, generated=count * length):
         return []
@@ -123,7 +137,7 @@ def sample_unconditional(
 def sample_rehearsal(
     lm: LanguageModel, settings: RehearsalSettings, night: Night
 ) -> list[RehearsalSample]:
-    """Let the model ask and answer itself, unasked, and note what it expected where it was sure.
+    """Let the model ask and answer itself without context; keep what it is confident of.
 
     Args:
         lm: The model as it is now: before the night's training.
@@ -131,65 +145,67 @@ def sample_rehearsal(
         night: Its budget is asked first.
 
     Returns:
-        Chains of what the model believes; the sequences as they are where it believes nothing that
-        it said; none where the budget does not allow all of them.
+        Packed sequences of confident answers, with the model's distributions; the generated
+        sequences as they are where it is confident of none; none where the budget does not allow
+        all of them.
     """
     asking = seed_prompts(lm.prompter)[:1]
-    said = sample_unconditional(lm, asking, settings.rehearsed, settings.rehearsed_tokens, night)
-    if not lm.affords(night, read=2 * sum(len(example.ids) for example in said)):
+    count, tokens = settings.rehearsed, settings.rehearsed_tokens
+    generated = sample_unconditional(lm, asking, count, tokens, night)
+    if not lm.affords(night, read=2 * sum(len(example.ids) for example in generated)):
         return []
     rng = derive_rng(night.derive_seed("believed"))
-    rehearsed_ids = filter_confident(lm, said, rng, settings.rehearsed_tokens) or said
-    return [RehearsalSample(example, _expected(lm, example)) for example in rehearsed_ids]
+    kept = filter_confident(lm, generated, rng, tokens) or generated
+    return [RehearsalSample(example, _log_probabilities(lm, example)) for example in kept]
 
 
 def filter_confident(
-    lm: LanguageModel, said: Sequence[Example], rng: np.random.Generator, tokens: int
+    lm: LanguageModel, generated: Sequence[Example], rng: np.random.Generator, tokens: int
 ) -> list[Example]:
-    """What the model would say again: items in ``said`` whose answers it believes, chained anew.
+    """Items whose answers the model is confident of, packed anew.
 
     Args:
-        lm: The model that said it.
-        said: Sequences that begin with an opened question.
+        lm: The model that generated them.
+        generated: Sequences that begin with the opening of a question.
         rng: Decides the order.
-        tokens: Longest chain.
+        tokens: Longest packed sequence.
 
     Returns:
-        Chains of questions with answers of a probability of at least ``BELIEF`` to the bare
-        question; weight 1 on all but the opening.
+        Packed questions with answers of a probability of at least :data:`MIN_CONFIDENCE` given the
+        question alone; weight 1 on all but the opening.
     """
     prompter = lm.prompter
     skipped = len(prompter.start)
-    said_pairs = {pair for e in said for pair in parse_qa(prompter, e.ids[skipped:])}
-    pairs = sorted(said_pairs)
+    found = {pair for e in generated for pair in parse_qa(prompter, e.ids[skipped:])}
+    pairs = sorted(found)
     asked = [prompter.question(question) for question, _ in pairs]
     answers = [prompter.answer(answer) for _, answer in pairs]
     scored = score_continuations(lm, [[*prompter.start, *ids] for ids in asked], answers)
     items = [
         Example.joined((question, 1.0), (answer, 1.0))
         for question, answer, score in zip(asked, answers, scored, strict=True)
-        if math.exp(sum(score.log_probabilities)) >= LEAST_CONFIDENCE
+        if math.exp(sum(score.log_probabilities)) >= MIN_CONFIDENCE
     ]
     return pack_sequences(items, prompter.start, rng, len(items), tokens)
 
 
-def _expected(lm: LanguageModel, example: Example) -> Tensor:
+def _log_probabilities(lm: LanguageModel, example: Example) -> Tensor:
     *_, logits = lm.read([example.ids[:-1]], keep=len(example.ids) - 1)
     return logits[0].log_softmax(-1).clone()
 
 
 def mix(
     steps: Sequence[Sequence[Example]],
-    episode_items: Sequence[RehearsalSample],
+    samples: Sequence[RehearsalSample],
     count: int,
     rng: np.random.Generator,
 ) -> list[tuple[Sequence[Example], list[RehearsalSample]]]:
-    """Give every step its share of recitals; all are used before one is used again."""
+    """Give every step its share of rehearsal; all samples are used before one is used again."""
     wanted = count * len(steps)
-    rounds = -(-wanted // len(episode_items))
-    order = [i for _ in range(rounds) for i in rng.permutation(len(episode_items))]
+    rounds = -(-wanted // len(samples))
+    order = [i for _ in range(rounds) for i in rng.permutation(len(samples))]
     return [
-        (step, [episode_items[i] for i in order[k * count : (k + 1) * count]])
+        (step, [samples[i] for i in order[k * count : (k + 1) * count]])
         for k, step in enumerate(steps)
     ]
 
@@ -198,23 +214,21 @@ def collate_mixed(
     step: tuple[Sequence[Example], Sequence[RehearsalSample]], device: torch.device | str
 ) -> MixedBatch:
     """One batch of a step that :func:`mix` made."""
-    examples, episode_items = step
+    examples, samples = step
     new = collate(examples, device)
-    rehearsed_ids = collate(
-        [verbatim_example.example for verbatim_example in episode_items], device
-    )
-    targets = torch.nn.utils.rnn.pad_sequence([r.targets for r in episode_items], batch_first=True)
-    return MixedBatch(new, rehearsed_ids, targets, new.tokens + rehearsed_ids.tokens)
+    rehearsed = collate([sample.example for sample in samples], device)
+    targets = torch.nn.utils.rnn.pad_sequence([s.targets for s in samples], batch_first=True)
+    return MixedBatch(new, rehearsed, targets, new.tokens + rehearsed.tokens)
 
 
 def rehearsing(
     weight: float, loss: Callable[[torch.nn.Module, Batch], Tensor] = cross_entropy
 ) -> Callable[[torch.nn.Module, MixedBatch], Tensor]:
-    """The loss on new material plus ``weight`` times the recitals' mean KL to the evening."""
+    """The loss on new material plus ``weight`` times the mean KL to the evening on rehearsal."""
 
     def mixed(model: torch.nn.Module, batch: MixedBatch) -> Tensor:
-        logits = model(input_ids=batch.rehearsed_ids.ids, use_cache=False).logits[:, :-1]
-        counted = batch.rehearsed_ids.weights[:, 1:] > 0
+        logits = model(input_ids=batch.rehearsed.ids, use_cache=False).logits[:, :-1]
+        counted = batch.rehearsed.weights[:, 1:] > 0
         student = logits[counted].float().log_softmax(-1)
         kept = divergence(batch.targets[counted], student, "forward").mean()
         return loss(model, batch.new) + weight * kept

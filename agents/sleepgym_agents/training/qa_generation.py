@@ -1,4 +1,4 @@
-"""Dreams: questions and answers that a model writes about what it has in context."""
+"""Questions and answers that a model generates about what it has in context."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ def generate_qa(
     temperature: float = 1.0,
     seed: int,
 ) -> list[list[Pair]]:
-    """Let the model write one chain of items a context.
+    """Let the model write one sample of questions and answers a context.
 
     Args:
-        lm: The dreamer.
-        contexts: Token ids of the documents and demonstrations that each chain is about.
-        tokens: Longest chain.
+        lm: The model that writes.
+        contexts: Token ids of the documents and demonstrations that each sample is about.
+        tokens: Longest sample.
         temperature: Of sampling.
         seed: Of sampling.
 
     Returns:
-        The (question, answer) items of each chain; what is not of that form is left out.
+        The (question, answer) items of each sample; what is not of that form is left out.
     """
     prompter = lm.prompter
     prompts = [
@@ -48,19 +48,19 @@ def generate_qa(
 def single_and_joint_contexts(
     parts: Sequence[Sequence[int]], count: int
 ) -> list[list[Sequence[int]]]:
-    """Contexts for so many chains: half of them one text each, in turn, the others all texts."""
+    """Contexts for so many samples: half of them one text each, in turn, the others all texts."""
     alone = [[parts[i % len(parts)]] for i in range(count // 2)]
     return [*alone, *[list(parts)] * (count - len(alone))]
 
 
 def parse_qa(prompter: Prompter, ids: Sequence[int]) -> list[Pair]:
-    """The (question, answer) items in what was written after the dream marker."""
+    """The (question, answer) items in what was generated after the marker ``dream``."""
     form = prompter.format
     text = prompter.tokenizer.decode(ids, clean_up_tokenization_spaces=False)
     if form.question.startswith(form.dream):
         text = form.dream + text
     if prompter.tokenizer.bos_token:
-        text = text.partition(prompter.tokenizer.bos_token)[0]  # the model moved on
+        text = text.partition(prompter.tokenizer.bos_token)[0]  # the model began another document
     pattern = _once(form.question, "text") + _once(form.answer, "answer") + re.escape(form.stop)
     pairs = re.findall(pattern, text, flags=re.DOTALL)
     return [(question.strip(), answer.strip()) for question, answer in pairs if answer.strip()]

@@ -4,6 +4,7 @@ import torch
 from sleepgym import Budget, Document, Night, Question
 from sleepgym.core.settings import build_config
 from sleepgym_agents.baselines.self_study.cartridge import Cartridge
+from sleepgym_agents.baselines.self_study.context_distillation import score_with_day
 from sleepgym_agents.lm.checkpoints import named_weights
 
 DOCUMENT = Document("Mira Tolwen was born in Oslo. She repairs old clocks.", "Mira Tolwen")
@@ -83,7 +84,7 @@ def test_training_changes_the_newest_prefix_only_and_learns():
     old = [p.clone() for p in agent.lm.prefixes.parameters()]
     wake(agent, OTHER)
     with agent.lm.without_prefixes():
-        targets = agent.examples(agent.practised, night(agent))
+        targets = score_with_day(agent.lm, agent.practised, agent.parts, night(agent))
     log = agent.sleep(night(agent))
     assert [p.tokens for p in agent.lm.prefixes] == [30, 30]
     for before, p in zip(old, agent.lm.prefixes.parameters(), strict=False):

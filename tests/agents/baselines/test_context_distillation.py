@@ -3,7 +3,10 @@ import torch
 
 from sleepgym import Budget, Document, Night, Question
 from sleepgym.core.settings import build_config
-from sleepgym_agents.baselines.self_study.context_distillation import ContextDistillation
+from sleepgym_agents.baselines.self_study.context_distillation import (
+    ContextDistillation,
+    score_with_day,
+)
 from sleepgym_agents.lm.checkpoints import named_weights
 
 DOCUMENT = Document("Mira Tolwen was born in Oslo. She repairs old clocks.", "Mira Tolwen")
@@ -55,7 +58,7 @@ def test_the_teacher_reads_the_day_once_and_stays_the_evening_self():
     wake(agent)
     items = [(q.text, a) for q, a in PRACTICE]
     context = [i for part in agent.parts for i in part]
-    examples = agent.examples(items, night(agent))
+    examples = score_with_day(agent.lm, items, agent.parts, night(agent))
     for example, (question, answer) in zip(examples, items, strict=True):
         prompter = agent.lm.prompter
         item = prompter.demonstration(question, answer)
@@ -69,10 +72,12 @@ def test_distillation_moves_the_closed_book_self_towards_the_open_book_self():
     agent = make(epochs=60, learning_rate=2e-3)
     wake(agent)
     items = [(q.text, a) for q, a in PRACTICE]
-    targets = agent.examples(items, night(agent))
+    targets = score_with_day(agent.lm, items, agent.parts, night(agent))
     agent.sleep(night(agent))
     agent.parts = []
-    for example, now in zip(targets, agent.examples(items, night(agent)), strict=True):
+    for example, now in zip(
+        targets, score_with_day(agent.lm, items, agent.parts, night(agent)), strict=True
+    ):
         at = example.asked - 1
         there, here = example.targets[at:], now.targets[at:]
         assert (there.exp() * (there - here)).sum(-1).mean() < 0.05

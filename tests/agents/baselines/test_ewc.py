@@ -132,4 +132,4 @@ def test_without_budget_for_birth_nothing_is_trained():
     wake(agent)
     log = agent.sleep(night(agent, night_generated_tokens=10))
     assert log == {"steps": 0.0, "stopped_by_budget": 1.0}
-    assert not agent.learned
+    assert not agent.weights.learned

@@ -96,7 +96,7 @@ def test_weights_that_are_not_finite_restore_the_evening():
     log = agent.sleep(night(agent))
     assert log["nan_loss"] == 1.0
     assert unchanged(agent, before)
-    assert not agent.learned
+    assert not agent.weights.learned
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import torch
 from sleepgym import Budget, Document, Night, Question
 from sleepgym.core.errors import BadRun
 from sleepgym_agents.baselines.finetuning import joint
-from sleepgym_agents.baselines.finetuning.joint import Joint, JointSettings, agreed
+from sleepgym_agents.baselines.finetuning.joint import Joint, JointSettings, majority_answers
 from sleepgym_agents.lm.checkpoints import named_weights
 from sleepgym_agents.lm.model import LanguageModel
 
@@ -50,7 +50,7 @@ def test_documents_are_dreamt_of_again_when_a_new_one_stands_beside_them(monkeyp
     agent.sleep(night(agent, 2))
     pair = ["Ben lives in Lagos", "Ben lives in Oslo"]  # in the order they came
     assert read[1] == [pair[:1], pair, pair[1:], pair]
-    assert agent.dreams[1] == [("Mir?", "clocks")] * 2
+    assert agent.generated[1] == [("Mir?", "clocks")] * 2
     agent.study([Document("Tom sings")])
     agent.sleep(night(agent, 3))
     assert read[2] == [["Tom sings"]] * 2
@@ -58,7 +58,7 @@ def test_documents_are_dreamt_of_again_when_a_new_one_stands_beside_them(monkeyp
 
 def test_dreams_agree_on_the_commonest_answer_and_the_last_of_equals():
     first, second = [("a?", "1"), ("b?", "1")], [("a?", "2"), ("b?", "2"), ("b?", "1")]
-    assert agreed([first, second]) == [("a?", "2"), ("b?", "1")]
+    assert majority_answers([first, second]) == [("a?", "2"), ("b?", "1")]
 
 
 def test_all_material_is_kept_and_trained_on_anew_from_the_bare_model(monkeypatch, tmp_path):
@@ -108,6 +108,6 @@ def test_without_budget_nothing_is_trained_and_the_day_is_kept(limit):
     agent.study([Document("Ben lives in Lagos")])
     log = agent.sleep(night(agent, **limit))
     assert (log["steps"], log["stopped_by_budget"]) == (0.0, 1.0)
-    assert not agent.learned
+    assert not agent.weights.learned
     assert len(agent.documents.notes) == 1
     assert agent.sleep(night(agent, 2))["outside_budget"] == 1.0

@@ -25,7 +25,7 @@ def night(agent, number=1, **limits):
 
 
 def kept(reservoir):
-    return [ticket.note.text for ticket in reservoir.tickets]
+    return [entry.note.text for entry in reservoir.entries]
 
 
 @settings(max_examples=40, deadline=None)
@@ -42,7 +42,7 @@ def test_the_buffer_is_the_longest_prefix_of_the_draws(tmp_path_factory, texts, 
     every = Reservoir(10**9, seed)  # the same draws, nothing turned away
     for text in offered:
         every.offer(Note(text))
-    sizes = np.cumsum([len(ticket.note.line) for ticket in every.tickets])
+    sizes = np.cumsum([len(entry.note.line) for entry in every.entries])
     assert kept(buffer) == kept(every)[: int((sizes <= budget).sum())]
 
 
@@ -53,7 +53,7 @@ def test_the_buffer_is_uniform_over_the_stream():
         buffer = Reservoir(4 * len(Note("00").line), seed)
         for number in range(12):
             buffer.offer(Note(f"{number:02}"))
-        assert len(buffer.tickets) == 4
+        assert len(buffer.entries) == 4
         times[[int(text) for text in kept(buffer)]] += 1
     wanted = runs * 4 / 12
     chi_squared = ((times - wanted) ** 2 / (wanted * (1 - 4 / 12))).sum() * 11 / 12
@@ -70,7 +70,7 @@ def test_a_loaded_buffer_draws_on(tmp_path):
     for number in range(9, 30):
         one.offer(Note(f"note {number}"))
         other.offer(Note(f"note {number}"))
-    assert (one.tickets, one.size_bytes) == (other.tickets, other.size_bytes)
+    assert (one.entries, one.size_bytes) == (other.entries, other.size_bytes)
     (tmp_path / "draws.json").write_text(json.dumps({"offered": 3}))
     with pytest.raises(BadRun, match=r"buffer\.jsonl"):
         other.load(tmp_path)
@@ -89,8 +89,8 @@ def test_old_items_are_trained_on_again_and_the_day_is_offered_once():
     agent.study([Document("Mira was born in Oslo.", "Mira")])
     assert agent.sleep(night(agent))["buffer_items"] == 1
     agent.practice([Question("send money", ("pay", "ask"))], ["pay"])
-    old, new = agent.buffer.tickets[0].note, agent.met[0]
-    steps = agent._steps(np.random.default_rng(0))
+    old, new = agent.buffer.entries[0].note, agent.notes[0]
+    steps = agent._steps(agent.day, np.random.default_rng(0))
     trained = sorted(len(example.ids) for step in steps for example in step)
     sizes = [len(agent._example(note).ids) + 1 for note in (old, new)]  # and the start
     assert trained == sorted(2 * sizes)  # each once an epoch

@@ -6,7 +6,7 @@ from sleepgym.core.settings import build_config
 from sleepgym_agents.baselines.other.seal import (
     Seal,
     SealSettings,
-    dreaming,
+    edit_adapter,
     edit_prompts,
     sample_edits,
 )
@@ -39,7 +39,10 @@ def weights(lm):
 
 def test_presets_are_seals_settings():
     one = build_config(SealSettings, {"preset": "single-passage", "epochs": "3"}, "seal")
-    assert (one.rank, one.alpha, one.epochs, one.learning_rate) == (32, 64.0, 10, 1e-3)
+    assert (one.rank, one.alpha, one.edits, one.learning_rate) == (32, 64.0, 1, 1e-3)
+    assert one.epochs == 3  # what is set beside a preset overrides it
+    assert SealSettings(preset="single-passage", epochs=3) == one
+    assert SealSettings(preset="single-passage").epochs == 10
     assert (one.batch_size, one.each, one.items_per_sequence) == (1, "passage", 1)
     many = build_config(SealSettings, {"preset": "continued-pretraining"}, "seal")
     assert (many.edits, many.epochs, many.batch_size, many.each) == (5, 3, 8, "day")
@@ -132,7 +135,7 @@ def test_rest_em_learns_the_best_edits_and_nothing_else(tmp_path, monkeypatch):
     monkeypatch.setattr(seal_training, "learn", spy)
     sft = TrainingSettings(learning_rate=1e-2, epochs=20, items_per_sequence=1)
     settings = SealSettings(edit_tokens=12)
-    path = tmp_path / "dreamer.safetensors"
+    path = tmp_path / "editor.safetensors"
     log = rest_em(lm, [DAY], settings, path, rounds=2, edits=3, tries=2, sft=sft)
     assert log == [{"reward": pytest.approx(1 / 3), "kept": 1.0}] * 2
     assert all(torch.equal(p, before[n]) for n, p in named_weights(lm.model).items())
@@ -145,10 +148,10 @@ def test_rest_em_learns_the_best_edits_and_nothing_else(tmp_path, monkeypatch):
     examples = [Example.joined((p, 0.0), (w, 1.0)) for p, w in ((prompts[1], written[1]),)]
     with torch.no_grad():
         bare = cross_entropy(lm.model, collate(examples, "cpu"))
-        with dreaming(lm, str(path)):
-            dreamer = cross_entropy(lm.model, collate(examples, "cpu"))
-    assert dreamer < bare - 0.5
-    agent = make(dreamer=str(path))
+        with edit_adapter(lm, str(path)):
+            edited = cross_entropy(lm.model, collate(examples, "cpu"))
+    assert edited < bare - 0.5
+    agent = make(edit_adapter=str(path))
     agent.study(DOCUMENTS)
     assert agent.sleep(night(agent))["steps"] > 0
 

@@ -3,9 +3,11 @@ import os
 import pytest
 
 from sleepgym.cli import run_command
+from sleepgym.core.cost import Cost, Scale
 from sleepgym.core.env import make_env
+from sleepgym.core.registry import agent_class
 from sleepgym.runs.spec import RunSpec
-from sleepgym.suite.estimates import Cost, Device, Scale, cost, measure, scale_of
+from sleepgym.suite.estimates import Device, hours, measure, scale_of
 from sleepgym.suite.suite import load_suite, suite_names
 
 PAPER = [name for name in suite_names() if name.startswith("paper-")]
@@ -13,35 +15,48 @@ PAPER = [name for name in suite_names() if name.startswith("paper-")]
 
 def test_the_size_of_a_stream_is_counted_from_its_phases():
     stream = make_env("toy:Toy", days=1, facts=1).family.stream(3)
-    town = len(stream.key["d1q0"][0])
+    town, home = len(stream.key["d1q0"][0]), len(stream.key["base0"][0])
     base, asked, drill = len("Where is home?"), len("Where is Person10?"), len("red?")
-    day = len("Person10") + len("Person10 is in .") + town + drill + len("warm")
-    exams = 2 * (base + asked) + drill + len("warmcold") + (asked + day)
-    assert measure(stream) == Scale(1, 1, day / 4, exams / 4, free_questions=5)
+    document = len("Person10") + len("Person10 is in .") + town
+    size = measure(stream)
+    assert (size.days, size.documents, size.practised) == (1, 1, 1)
+    assert (size.questions, size.free_questions) == (6, 5)
+    assert size.day_tokens == (document / 4 + 4) + (drill / 4 + 4) + (len("warm") / 4 + 1)
+    exams = 2 * (base + asked) + drill + len("warmcold") + asked
+    assert size.asked_tokens == exams / 4 + 6 * 4
+    assert size.answer_tokens == (2 * home + 3 * town) / 4 + 5
+    # before practice the document was read, before the evening exam the practice, too
+    assert size.context_tokens == (document / 4 + 4) + size.day_tokens
 
 
 def test_the_context_is_gone_after_the_night():
     one, two = (measure(make_env("toy:Toy", days=n).family.stream(3)) for n in (1, 2))
     assert two.documents == 2 * one.documents
-    assert two.asked_tokens < 3 * one.asked_tokens + one.day_tokens
+    assert two.context_tokens == pytest.approx(2 * one.context_tokens, rel=0.1)
 
 
-def test_costs_are_the_documented_formulas():
+def test_an_agent_that_says_nothing_costs_nothing():
     scale = Scale(days=2, documents=3, day_tokens=100, asked_tokens=1000, free_questions=7)
-    assert cost(scale, {}) == Cost(1000, 0, 0)
-    assert cost(scale, {"max_answer_tokens": 4, "epochs": 5}) == Cost(1000 + 200, 28, 500)
-    seal = {"epochs": 2, "edits": 4, "edit_tokens": 10}
-    assert cost(scale, seal) == Cost(1000 + 200 + 120, 120, 2 * (100 + 120))
-    dreams = {"samples": 6, "dreams": 4, "dream_tokens": 10, "epochs": 2, "copy_steps": 3}
-    dreams |= {"kept_by_importance": 2, "kept_at_random": 1, "dream_epochs": 5}
-    trained = 2 * (100 + 200) + 2 * 3 * 8 * 10
-    assert cost(scale, dreams) == Cost(1000 + 200 + 200, 200, trained)
+    assert agent_class("nearest").estimate(None, scale) == Cost()
+
+
+def test_costs_add_up_and_are_counted_as_the_meter_counts():
+    cost = Cost(1, 2, 3) + Cost(read=10)
+    assert cost == Cost(11, 2, 3)
+    assert cost.flops(5) == 5 * (2 * 13 + 6 * 3)
+
+
+def test_answers_are_as_long_as_the_right_ones_and_no_longer_than_allowed():
+    scale = Scale(1, 0, 0, 0, free_questions=10, answer_tokens=40)
+    assert scale.answered_tokens(64) == 60
+    assert scale.answered_tokens(2) == 20
 
 
 def test_hours_are_operations_over_speed():
     device = Device("x", flops=1e12, reading=0.5, generating=0.1)
-    assert Cost(read=1e6, trained=1e6).hours(1e9, device) == pytest.approx(8e15 / 0.5e12 / 3600)
-    assert Cost(generated=1e6).hours(1e9, device) == pytest.approx(2e15 / 0.1e12 / 3600)
+    cost = Cost(read=1e6, trained=1e6)
+    assert hours(cost, 1e9, device) == pytest.approx(8e15 / 0.5e12 / 3600)
+    assert hours(Cost(generated=1e6), 1e9, device) == pytest.approx(2e15 / 0.1e12 / 3600)
 
 
 def test_a_plan_never_downloads(tmp_path, monkeypatch):

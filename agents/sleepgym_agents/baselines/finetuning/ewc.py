@@ -1,4 +1,4 @@
-"""The agent that moves what mattered less."""
+"""The agent that penalises changes of important weights."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from sleepgym import Night
+from sleepgym.core.cost import Cost, Scale
 from sleepgym.core.rng import derive_rng
-from sleepgym_agents.baselines.finetuning.naive import Naive, NaiveSettings
-from sleepgym_agents.baselines.in_context import InContext
+from sleepgym_agents.baselines.finetuning.finetuning import Finetuning, FinetuningSettings
+from sleepgym_agents.baselines.trained_weights import TrainedWeights
 from sleepgym_agents.lm.checkpoints import named_weights, read_tensors
 from sleepgym_agents.lm.model import LanguageModel
 from sleepgym_agents.training.optimise import (
@@ -24,6 +25,7 @@ from sleepgym_agents.training.optimise import (
     Example,
     collate,
     cross_entropy,
+    learned,
     optimise,
     pack_sequences,
     plan,
@@ -35,8 +37,8 @@ BIRTH_TOKENS = 128
 
 
 @dataclass(frozen=True)
-class EwcSettings(NaiveSettings):
-    """Settings of :class:`Ewc`: those of :class:`Naive`, and the penalty's.
+class EwcSettings(FinetuningSettings):
+    """Settings of :class:`Ewc`: those of the other fine-tuning agents, and the penalty's.
 
     Attributes:
         penalty: Strength of the quadratic penalty (lambda).
@@ -50,8 +52,8 @@ class EwcSettings(NaiveSettings):
     birth_sequences: Annotated[int, Ge(0)] = 64
 
 
-class Ewc(Naive):
-    """Fine-tunes as :class:`Naive`, with weights that mattered before held by a penalty.
+class Ewc(Finetuning):
+    """Fine-tunes all weights under a penalty on changes of those that mattered before.
 
     Elastic weight consolidation (Kirkpatrick et al. 2017), in its online form (Schwarz et al. 2018,
     "Progress & Compress"): the loss gains ``penalty / 2 * sum_i F_i (w_i - w_i')^2``, where w' are
@@ -81,34 +83,40 @@ class Ewc(Naive):
 
     def __init__(self, config: Any = None, *, seed: int = 0, model: str = "embedded") -> None:
         super().__init__(config, seed=seed, model=model)
+        self.weights = TrainedWeights(self.lm, seed)
         self.fisher: Fisher = {}
 
-    def sleep(self, night: Night) -> Mapping[str, float]:
+    def learn(self, examples: Sequence[Example], night: Night) -> dict[str, float]:
         """Train on the day under the penalty, then add the day's Fisher information."""
-        log: dict[str, float] = {}
-        day, self.day = self.day, []
-        if day and (self.learned or self._protect_birth(night)):
-            rng = derive_rng(night.derive_seed("order"))
-            loss = penalised(self.lm.model, self.fisher, self.config.penalty)
-            log = optimise(self.lm, plan(self.lm, day, self.config, rng), self.config, night, loss)
-            if log["steps"] > 0 and "nan_loss" not in log:
-                self.learned = True
-                self._add(self._pieces(day, rng), night)
-        elif day:
-            log = {"steps": 0.0, "stopped_by_budget": 1.0}
-        return {**log, **InContext.sleep(self, night)}
+        if not self.weights.learned and not self._protect_birth(night):
+            return {"steps": 0.0, "stopped_by_budget": 1.0}
+        rng = derive_rng(night.derive_seed("order"))
+        loss = penalised(self.lm.model, self.fisher, self.config.penalty)
+        steps = plan(self.lm, examples, self.config, rng)
+        log = optimise(self.lm, steps, self.config, night, loss)
+        if learned(log):
+            self.weights.learned = True
+            self._add(self._pieces(examples, rng), night)
+        return log
+
+    @classmethod
+    def estimate(cls, config: Any, scale: Scale) -> Cost:
+        """As fine-tuning; and the Fisher information of the birth and of every day."""
+        birth = config.birth_sequences * BIRTH_TOKENS
+        added = Cost(generated=birth, trained=birth + scale.day_tokens)
+        return super().estimate(config, scale) + added
 
     def save(self, path: Path) -> None:
         """Write the weights and the Fisher information."""
         super().save(path)
-        if self.learned:
+        if self.weights.learned:
             tensors = {name: f.contiguous().cpu() for name, f in self.fisher.items()}
             save_file(tensors, path / "fisher.safetensors")
 
     def load(self, path: Path) -> None:
         """Read the weights and the Fisher information."""
         super().load(path)
-        if self.learned:
+        if self.weights.learned:
             tensors = read_tensors(path / "fisher.safetensors")
             self.fisher = {name: f.to(self.lm.device) for name, f in tensors.items()}
 

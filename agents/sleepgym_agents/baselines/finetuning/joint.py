@@ -1,4 +1,4 @@
-"""The agent that keeps everything and starts anew every night: an upper bound."""
+"""The agent that keeps all data and retrains the base model every night: an upper bound."""
 
 from __future__ import annotations
 
@@ -14,16 +14,24 @@ from typing import Annotated, Any, ClassVar
 from annotated_types import Ge
 
 from sleepgym import Document, Night, Question
+from sleepgym.core.cost import DISTINCT, Cost, Scale
 from sleepgym.core.errors import BadRun
 from sleepgym.core.rng import derive_rng
-from sleepgym_agents.baselines.finetuning.naive import Naive, NaiveSettings
+from sleepgym_agents.baselines.finetuning.finetuning import (
+    Finetuning,
+    FinetuningSettings,
+    answer_example,
+    document_example,
+)
 from sleepgym_agents.baselines.in_context import InContext
+from sleepgym_agents.baselines.trained_weights import TrainedWeights
 from sleepgym_agents.lm.model import LanguageModel
 from sleepgym_agents.stores.text_store import Note, TextStore
-from sleepgym_agents.training.optimise import Example, optimise, plan
+from sleepgym_agents.training.optimise import Example, learned, optimise, plan
 from sleepgym_agents.training.pseudo_rehearsal import (
     RehearsalSettings,
     collate_mixed,
+    estimate_rehearsal,
     mix,
     rehearsing,
     sample_rehearsal,
@@ -32,48 +40,51 @@ from sleepgym_agents.training.qa_generation import Pair, generate_qa
 
 
 @dataclass(frozen=True)
-class JointSettings(RehearsalSettings, NaiveSettings):
+class JointSettings(RehearsalSettings, FinetuningSettings):
     """Settings of :class:`Joint`.
 
     Attributes:
-        samples: Dreams sampled of each document, each a chain of questions and answers.
-        sample_tokens: Longest chain.
-        related: Most other documents that the dreamer reads beside it: none for the first chain,
-            one for the second and so on, then again none.
+        samples: Samples of questions and answers that the bare model writes about each document.
+        sample_tokens: Longest of them.
+        related: Most other documents that it reads beside the document: none for the first
+            sample, one for the second and so on, then again none.
     """
 
-    epochs: Annotated[int, Ge(1)] = 5
-    batch_size: Annotated[int, Ge(1)] = 8
     renamed: ClassVar[Mapping[str, str | None]] = {
         "chains": "samples",
         "chain_tokens": "sample_tokens",
     }
 
+    epochs: int = 5
+    batch_size: int = 8
     samples: Annotated[int, Ge(1)] = 7
     sample_tokens: Annotated[int, Ge(8)] = 160
     related: Annotated[int, Ge(0)] = 6
 
 
-class Joint(Naive):
-    """Keeps all material and trains the bare model anew every night on the dreams of all days.
+class Joint(Finetuning):
+    """Keeps all material and trains the bare model anew every night on generated Q&A of all days.
 
     Joint (multi-task) training, the upper bound of continual learning: nothing can be forgotten,
     because nothing is left behind. Raw text teaches a small model next to nothing, so the bare
-    model dreams questions and answers about every document: alone, where it mistakes least, and
-    with ever more of the documents that share its words beside it, in the order they came; a
-    document is dreamt of again when a new one comes to stand beside it, so that newer facts win and
-    facts of different days meet. Practised questions are learned as they are, documents without a
-    dream as text. Its state, its cost and its material grow with the days: it is **outside any
-    budget** (logged as ``outside_budget``), though a limit that is set is kept.
+    model writes questions and answers about every document: with the document alone in context,
+    where it errs least, and with ever more of the documents that share its words beside it, in the
+    order they came. A document's Q&A is generated again when a new document comes to stand beside
+    it, so that newer facts win and facts of different days meet. Practised questions are learned
+    as they are, documents without Q&A as text. Its state, its cost and its material grow with the
+    days: it is **outside any budget** (logged as ``outside_budget``), though a limit that is set is
+    kept.
+
+    Logs: ``dreams``, the generated questions that are kept.
 
     Departures:
-        1. Dreams stand in for the documents (see above).
+        1. Generated Q&A stands in for the documents (see above).
         2. What the bare model knew is rehearsed as in ``self-replay``.
 
     Attributes:
         documents: All documents, oldest first.
         practised: All practised questions with their right answers.
-        dreams: Of each document.
+        generated: Questions and answers about each document.
     """
 
     Config: ClassVar[type] = JointSettings
@@ -91,9 +102,10 @@ class Joint(Naive):
 
     def __init__(self, config: Any = None, *, seed: int = 0, model: str = "embedded") -> None:
         super().__init__(config, seed=seed, model=model)
+        self.weights = TrainedWeights(self.lm, seed)
         self.documents = TextStore(sys.maxsize)
         self.practised: list[Pair] = []
-        self.dreams: list[list[Pair]] = []
+        self.generated: list[list[Pair]] = []
 
     def study(self, documents: Sequence[Document]) -> None:
         """Read documents and keep them."""
@@ -107,24 +119,41 @@ class Joint(Naive):
         pairs = zip(questions, answers, strict=True)
         self.practised.extend((question.text, answer) for question, answer in pairs)
 
+    @classmethod
+    def estimate(cls, config: Any, scale: Scale) -> Cost:
+        """Q&A about new documents and those near them; then all days anew, beside a rehearsal."""
+        anew = min(
+            (scale.days + 1) / 2, 1 + config.related
+        )  # times that a document is written about
+        written = scale.documents * anew * config.samples * config.sample_tokens
+        kept = scale.documents * config.samples * config.sample_tokens * DISTINCT
+        per_day = (kept + scale.practised * scale.item_tokens) / scale.days
+        learned_tokens = config.epochs * per_day * scale.days * (scale.days + 1) / 2
+        sequence = config.items_per_sequence * scale.pair_tokens
+        steps = learned_tokens / (scale.days * config.batch_size * sequence)
+        added = estimate_rehearsal(config, scale.days, max(config.epochs, steps))
+        own = Cost(written / config.sample_tokens * scale.item_tokens, written, learned_tokens)
+        return InContext.estimate(config, scale) + own + added
+
+    def learn(self, examples: Sequence[Example], night: Night) -> dict[str, float]:
+        """Generate Q&A about what is new, then train the bare model on all days."""
+        bare = LanguageModel.load(self.model, self.seed, self.meter)
+        log = self._train(bare, night) if self._generate(bare, night) else {}
+        if learned(log):
+            self.lm = self.weights.lm = bare
+            self.weights.learned = True
+        return log or {"steps": 0.0, "stopped_by_budget": 1.0}
+
     def sleep(self, night: Night) -> Mapping[str, float]:
-        """Dream of what is new, then train the bare model on all days."""
-        log: dict[str, float] = {}
-        if self.day:
-            bare = LanguageModel.load(self.model, self.seed, self.meter)
-            log = self._train(bare, night) if self._dream(bare, night) else {}
-            log = log or {"steps": 0.0, "stopped_by_budget": 1.0}
-            if log["steps"] > 0 and "nan_loss" not in log:
-                self.lm, self.learned = bare, True
-        self.day = []
-        log["dreams"] = float(sum(map(len, self.dreams)))
-        return {**log, "outside_budget": 1.0, **InContext.sleep(self, night)}
+        """Train on all days, then forget the day's context."""
+        log = super().sleep(night)
+        return {**log, "dreams": float(sum(map(len, self.generated))), "outside_budget": 1.0}
 
     def save(self, path: Path) -> None:
         """Write the weights and all material."""
         super().save(path)
         notes = [[note.title, note.text] for note in self.documents.notes]
-        material = {"documents": notes, "practised": self.practised, "dreams": self.dreams}
+        material = {"documents": notes, "practised": self.practised, "dreams": self.generated}
         (path / "material.json").write_text(json.dumps(material))
 
     def load(self, path: Path) -> None:
@@ -140,16 +169,16 @@ class Joint(Naive):
             for title, text in material["documents"]:
                 self.documents.add(Note(text, title))
             self.practised = [(asked, answer) for asked, answer in material["practised"]]
-            self.dreams = [[(q, a) for q, a in pairs] for pairs in material["dreams"]]
+            self.generated = [[(q, a) for q, a in pairs] for pairs in material["dreams"]]
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise BadRun(f"{file}: not the material of joint: {error}") from error
 
-    def _dream(self, bare: LanguageModel, night: Night) -> bool:
-        """Dream of new documents and of those they stand beside; False where it costs too much."""
+    def _generate(self, bare: LanguageModel, night: Night) -> bool:
+        """Write Q&A about new documents and their neighbours; False where it costs too much."""
         notes = list(self.documents.notes)
-        new = set(notes[len(self.dreams) :])
+        new = set(notes[len(self.generated) :])
         near = [self._near(note) for note in notes]
-        stale = [i for i, found in enumerate(near) if i >= len(self.dreams) or new & set(found)]
+        stale = [i for i, found in enumerate(near) if i >= len(self.generated) or new & set(found)]
         shown = [
             (notes[i], *near[i][: k % (self.config.related + 1)])
             for i in stale
@@ -165,10 +194,10 @@ class Joint(Naive):
             return False
         seed = night.derive_seed("dreams")
         samples = generate_qa(bare, parts, tokens=self.config.sample_tokens, seed=seed)
-        self.dreams.extend([] for _ in range(len(notes) - len(self.dreams)))
+        self.generated.extend([] for _ in range(len(notes) - len(self.generated)))
         for k, i in enumerate(stale):
             mine = samples[k * self.config.samples : (k + 1) * self.config.samples]
-            self.dreams[i] = [pair for items in mine for pair in items]
+            self.generated[i] = [pair for items in mine for pair in items]
         return True
 
     def _near(self, note: Note) -> list[Note]:
@@ -177,7 +206,7 @@ class Joint(Naive):
         return list(islice((other for other in found if other != note), self.config.related))
 
     def _fitting(self, bare: LanguageModel, parts: list[list[int]]) -> list[list[int]]:
-        """The parts that leave room for a dream; the oldest go first."""
+        """The parts that leave room for what is generated; the oldest go first."""
         room = bare.max_tokens - self.config.sample_tokens - 8
         while sum(map(len, parts)) > room and len(parts) > 1:
             parts = parts[1:]
@@ -185,32 +214,30 @@ class Joint(Naive):
 
     def _train(self, bare: LanguageModel, night: Night) -> dict[str, float]:
         """Train on all days beside a rehearsal; nothing where that costs too much."""
-        episode_items = sample_rehearsal(bare, self.config, night)
-        if not episode_items:
+        rehearsal = sample_rehearsal(bare, self.config, night)
+        if not rehearsal:
             return {}
         rng = derive_rng(night.derive_seed("order"))
         steps = plan(bare, self._examples(bare), self.config, rng)
-        mixed = mix(steps, episode_items, self.config.rehearsed_batch, rng)
+        mixed = mix(steps, rehearsal, self.config.rehearsed_batch, rng)
         loss = rehearsing(self.config.rehearsal_weight)
         return optimise(bare, mixed, self.config, night, loss, collate_mixed)
 
     def _examples(self, bare: LanguageModel) -> list[Example]:
-        """Dreams that agree, practised questions, and the text of documents without a dream."""
-        prompter = bare.prompter
-        pairs = [*agreed(self.dreams), *self.practised]
-        asked = [
-            Example.joined((prompter.question(question), 0.0), (prompter.answer(answer), 1.0))
-            for question, answer in pairs
+        """Q&A by majority, practised questions, and the text of documents without Q&A."""
+        pairs = [*majority_answers(self.generated), *self.practised]
+        documents = zip(self.documents.notes, self.generated, strict=True)
+        others = [Document(note.text, note.title) for note, own in documents if not own]
+        return [
+            *(answer_example(bare.prompter, question, answer) for question, answer in pairs),
+            *(document_example(bare.prompter, document) for document in others),
         ]
-        documents = zip(self.documents.notes, self.dreams, strict=True)
-        bereft = [Document(note.text, note.title) for note, dreams in documents if not dreams]
-        return [*asked, *(Example.joined((prompter.document(d), 1.0)) for d in bereft)]
 
 
-def agreed(dreams: Sequence[Sequence[Pair]]) -> list[Pair]:
-    """Each question with the answer that it was dreamt with most often; of equals, the last."""
+def majority_answers(generated: Sequence[Sequence[Pair]]) -> list[Pair]:
+    """Each question with the answer that was written most often; of equals, the last."""
     counts: dict[str, Counter[str]] = {}
-    for pairs in dreams:
+    for pairs in generated:
         for question, answer in pairs:
             counts.setdefault(question, Counter())[answer] += 1
     found = []

@@ -5,44 +5,45 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
-from annotated_types import Ge, Gt
 from safetensors.torch import save_file
 from torch import Tensor
 
 from sleepgym import Night
 from sleepgym.core.errors import BadRun
 from sleepgym.core.rng import derive_rng
-from sleepgym_agents.baselines.finetuning.naive import Naive, NaiveSettings
-from sleepgym_agents.baselines.in_context import InContext
+from sleepgym_agents.baselines.finetuning.finetuning import Finetuning, FinetuningSettings
+from sleepgym_agents.baselines.trained_weights import LoraSettings
 from sleepgym_agents.lm.checkpoints import add_lora, read_tensors
 from sleepgym_agents.lm.model import LanguageModel
-from sleepgym_agents.training.optimise import Batch, cross_entropy, optimise, plan
+from sleepgym_agents.training.optimise import (
+    Batch,
+    Example,
+    cross_entropy,
+    learned,
+    optimise,
+    plan,
+)
 
 Adapter = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
-class LoraPerDaySettings(NaiveSettings):
-    """Settings of :class:`LoraPerDay`: those of :class:`Naive`, and each adapter's.
+class LoraPerDaySettings(LoraSettings, FinetuningSettings):
+    """Settings of :class:`LoraPerDay`: those of the other fine-tuning agents, and an adapter's."""
 
-    Attributes:
-        rank: Rank of a day's adapter in every linear layer.
-        alpha: An adapter's output is scaled by ``alpha / rank``.
-    """
-
-    learning_rate: Annotated[float, Gt(0)] = 5e-3
-    rank: Annotated[int, Ge(1)] = 8
-    alpha: Annotated[float, Gt(0)] = 16.0
+    learning_rate: float = 5e-3
+    rank: int = 8
+    alpha: float = 16.0
 
 
-class LoraPerDay(Naive):
+class LoraPerDay(Finetuning):
     """Trains a new LoRA adapter every night; the base and all older adapters stay as they are.
 
     The baseline "IncLoRA" of O-LoRA (Wang et al. 2023, arXiv:2310.14152): low-rank adapters (Hu et
-    al. 2021, through PEFT), one more a task, with nothing to keep them apart. All of them act on
+    al. 2021, through PEFT), one more a task, with no constraint between them. All of them act on
     every question. The saved state is the adapters.
 
     Departures:
@@ -74,19 +75,20 @@ class LoraPerDay(Naive):
         """Parameters of all adapters."""
         return sum(p.numel() for adapter in self.adapters for p in adapter.values())
 
+    def learn(self, examples: Sequence[Example], night: Night) -> dict[str, float]:
+        """Train a new adapter on the day."""
+        add_lora(self.lm, self.config.rank, self.config.alpha, night.derive_seed("lora"))
+        self.start()
+        steps = plan(self.lm, examples, self.config, derive_rng(night.derive_seed("order")))
+        log = optimise(self.lm, steps, self.config, night, self.loss())
+        if learned(log):
+            self.adapters.append(new_adapter(self.lm.model))
+        self._rebuild()
+        return log
+
     def sleep(self, night: Night) -> Mapping[str, float]:
         """Train a new adapter on the day, then forget its text."""
-        log: dict[str, float] = {}
-        day, self.day = self.day, []
-        if day:
-            add_lora(self.lm, self.config.rank, self.config.alpha, night.derive_seed("lora"))
-            self.start()
-            steps = plan(self.lm, day, self.config, derive_rng(night.derive_seed("order")))
-            log = optimise(self.lm, steps, self.config, night, self.loss())
-            if log["steps"] > 0 and "nan_loss" not in log:
-                self.adapters.append(new_adapter(self.lm.model))
-            self._rebuild()
-        return {**log, "adapters": float(len(self.adapters)), **InContext.sleep(self, night)}
+        return {**super().sleep(night), "adapters": float(len(self.adapters))}
 
     def start(self) -> None:
         """Set the new adapter's first weights; as PEFT drew them unless overridden."""

@@ -4,26 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
-from annotated_types import Ge, Gt
-
-from sleepgym.core.rng import derive_seed
-from sleepgym_agents.baselines.finetuning.naive import Naive, NaiveSettings
-from sleepgym_agents.lm.checkpoints import add_lora, named_weights
+from sleepgym_agents.baselines.finetuning.finetuning import FinetuningSettings
+from sleepgym_agents.baselines.finetuning.naive import Naive
+from sleepgym_agents.baselines.trained_weights import LoraSettings, TrainedWeights
 
 
 @dataclass(frozen=True)
-class NaiveLoraSettings(NaiveSettings):
-    """Settings of :class:`NaiveLora`: those of :class:`Naive`, and the adapter's.
-
-    Attributes:
-        rank: Rank of the adapter in every linear layer.
-        alpha: The adapter's output is scaled by ``alpha / rank``.
-    """
-
-    rank: Annotated[int, Ge(1)] = 32
-    alpha: Annotated[float, Gt(0)] = 64.0
+class NaiveLoraSettings(LoraSettings, FinetuningSettings):
+    """Settings of :class:`NaiveLora`: those of the other fine-tuning agents, and the adapter's."""
 
 
 class NaiveLora(Naive):
@@ -47,18 +37,7 @@ class NaiveLora(Naive):
         "items_per_sequence": [1, 3, 6],
         "rank": [8, 32, 64],
     }
-    saved: ClassVar[str] = "lora_"
 
-    @property
-    def added_parameters(self) -> int:
-        """Parameters of the adapter; 0 before the first night with material."""
-        return self._adapter_size if self.learned else 0
-
-    def prepare(self) -> None:
-        """Put the adapter in, once."""
-        if not self._adapter_size:
-            add_lora(self.lm, self.config.rank, self.config.alpha, derive_seed(self.seed, "lora"))
-
-    @property
-    def _adapter_size(self) -> int:
-        return sum(p.numel() for p in named_weights(self.lm.model, self.saved).values())
+    def __init__(self, config: Any = None, *, seed: int = 0, model: str = "embedded") -> None:
+        super().__init__(config, seed=seed, model=model)
+        self.weights = TrainedWeights(self.lm, seed, self.config.rank, self.config.alpha)

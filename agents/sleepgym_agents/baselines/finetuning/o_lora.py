@@ -1,4 +1,4 @@
-"""The agent whose adapters keep out of each other's way."""
+"""The agent whose adapters are orthogonal to each other."""
 
 from __future__ import annotations
 

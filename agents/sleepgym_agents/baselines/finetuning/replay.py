@@ -11,17 +11,23 @@ import numpy as np
 from annotated_types import Ge
 
 from sleepgym import Document, Night, Question
+from sleepgym.core.cost import Cost, Scale
 from sleepgym.core.rng import derive_rng, derive_seed
-from sleepgym_agents.baselines.finetuning.naive import Naive, NaiveSettings
-from sleepgym_agents.baselines.in_context import InContext
+from sleepgym_agents.baselines.finetuning.finetuning import (
+    Finetuning,
+    FinetuningSettings,
+    answer_example,
+    document_example,
+)
+from sleepgym_agents.baselines.trained_weights import TrainedWeights
 from sleepgym_agents.stores.reservoir import Reservoir
 from sleepgym_agents.stores.text_store import Note
-from sleepgym_agents.training.optimise import Example, optimise, plan
+from sleepgym_agents.training.optimise import Example, learned, optimise, plan
 
 
 @dataclass(frozen=True)
-class ReplaySettings(NaiveSettings):
-    """Settings of :class:`Replay`: those of :class:`Naive`, and the buffer's.
+class ReplaySettings(FinetuningSettings):
+    """Settings of :class:`Replay`: those of the other fine-tuning agents, and the buffer's.
 
     Attributes:
         store_bytes: Size of the buffer of raw text.
@@ -32,8 +38,8 @@ class ReplaySettings(NaiveSettings):
     replayed: Annotated[float, Ge(0)] = 1.0
 
 
-class Replay(Naive):
-    """Fine-tunes as :class:`Naive` on the day, mixed with a uniform sample of all days before.
+class Replay(Finetuning):
+    """Fine-tunes all weights on the day, mixed with a uniform sample of all days before.
 
     Experience replay with reservoir sampling (Rolnick et al. 2019; Chaudhry et al. 2019, "On tiny
     episodic memories in continual learning"): each epoch adds as many items from the buffer as the
@@ -61,32 +67,42 @@ class Replay(Naive):
 
     def __init__(self, config: Any = None, *, seed: int = 0, model: str = "embedded") -> None:
         super().__init__(config, seed=seed, model=model)
+        self.weights = TrainedWeights(self.lm, seed)
         self.buffer = Reservoir(self.config.store_bytes, derive_seed(seed, "buffer"))
-        self.met: list[Note] = []
+        self.notes: list[Note] = []
 
     def study(self, documents: Sequence[Document]) -> None:
-        """Read documents and lay them by for the night."""
+        """Read documents and keep them for the night."""
         super().study(documents)
-        self.met.extend(Note(document.text, document.title) for document in documents)
+        self.notes.extend(Note(document.text, document.title) for document in documents)
 
     def practice(self, questions: Sequence[Question], answers: Sequence[str]) -> None:
-        """Read right answers and lay them by for the night."""
+        """Read right answers and keep them for the night."""
         super().practice(questions, answers)
         pairs = zip(questions, answers, strict=True)
-        self.met.extend(Note(question.text, answer=answer) for question, answer in pairs)
+        self.notes.extend(Note(question.text, answer=answer) for question, answer in pairs)
+
+    def learn(self, examples: Sequence[Example], night: Night) -> dict[str, float]:
+        """Train on the day and on the buffer."""
+        rng = derive_rng(night.derive_seed("order"))
+        log = optimise(self.lm, self._steps(examples, rng), self.config, night)
+        self.weights.learned |= learned(log)
+        return log
 
     def sleep(self, night: Night) -> Mapping[str, float]:
         """Train on the day and on the buffer, then offer the day to the buffer."""
-        log: dict[str, float] = {}
-        if self.day:
-            rng = derive_rng(night.derive_seed("order"))
-            log = optimise(self.lm, self._steps(rng), self.config, night)
-            self.learned |= log["steps"] > 0 and "nan_loss" not in log
-        for note in self.met:
+        log = super().sleep(night)
+        for note in self.notes:
             self.buffer.offer(note)
-        self.day, self.met = [], []
-        log = {**log, "buffer_items": float(len(self.buffer.tickets))}
-        return {**log, **InContext.sleep(self, night)}
+        self.notes = []
+        return {**log, "buffer_items": float(len(self.buffer.entries))}
+
+    @classmethod
+    def estimate(cls, config: Any, scale: Scale) -> Cost:
+        """As fine-tuning; and old items in every epoch but those of the first day."""
+        old = config.replayed * (scale.days - 1) / scale.days
+        added = Cost(trained=old * config.epochs * scale.day_tokens)
+        return super().estimate(config, scale) + added
 
     def save(self, path: Path) -> None:
         """Write the weights and the buffer."""
@@ -98,20 +114,19 @@ class Replay(Naive):
         super().load(path)
         self.buffer.load(path)
 
-    def _steps(self, rng: np.random.Generator) -> list[list[Example]]:
+    def _steps(self, examples: Sequence[Example], rng: np.random.Generator) -> list[list[Example]]:
         """The batches of a night: every epoch draws from the buffer anew."""
-        old = [self._example(ticket.note) for ticket in self.buffer.tickets]
-        count = min(len(old), round(self.config.replayed * len(self.day)))
+        old = [self._example(entry.note) for entry in self.buffer.entries]
+        count = min(len(old), round(self.config.replayed * len(examples)))
         once = replace(self.config, epochs=1)
         steps: list[list[Example]] = []
         for _ in range(self.config.epochs):
             drawn = [old[i] for i in rng.choice(len(old), count, replace=False)] if count else []
-            steps.extend(plan(self.lm, [*self.day, *drawn], once, rng))
+            steps.extend(plan(self.lm, [*examples, *drawn], once, rng))
         return steps
 
     def _example(self, note: Note) -> Example:
         prompter = self.lm.prompter
         if note.answer is None:
-            return Example.joined((prompter.document(Document(note.text, note.title)), 1.0))
-        parts = ((prompter.question(note.text), 0.0), (prompter.answer(note.answer), 1.0))
-        return Example.joined(*parts)
+            return document_example(prompter, Document(note.text, note.title))
+        return answer_example(prompter, note.text, note.answer)

@@ -8,20 +8,27 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import torch
-from annotated_types import Ge
+from annotated_types import Ge, Gt, Interval
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from sleepgym import Night
 from sleepgym.core.rng import derive_rng, derive_seed
-from sleepgym_agents.baselines.finetuning.naive import Naive, NaiveSettings
+from sleepgym_agents.baselines.finetuning.finetuning import Finetuning
+from sleepgym_agents.baselines.in_context import InContextSettings
 from sleepgym_agents.experts.expert import Expert, ExpertChain, feed_forward_blocks
 from sleepgym_agents.lm.checkpoints import read_tensors
-from sleepgym_agents.training.optimise import collate, cross_entropy, plan
+from sleepgym_agents.training.optimise import (
+    Example,
+    PackingSettings,
+    collate,
+    cross_entropy,
+    plan,
+)
 
 
 @dataclass(frozen=True)
-class ContinuumSettings(NaiveSettings):
+class ContinuumSettings(PackingSettings, InContextSettings):
     """Settings of :class:`Continuum`.
 
     Attributes:
@@ -32,8 +39,15 @@ class ContinuumSettings(NaiveSettings):
         rank: Size of the inner layer of a level's memory in every block.
     """
 
-    learning_rate: float = 2e-3
-    items_per_sequence: Annotated[int, Ge(1)] = 2
+    renamed: ClassVar[Mapping[str, str | None]] = {
+        "warmup_share": None,
+        "warmup_ratio": None,
+        "max_gradient_norm": None,
+    }
+
+    learning_rate: Annotated[float, Gt(0)] = 2e-3
+    weight_decay: Annotated[float, Interval(ge=0, le=1)] = 0.0
+    items_per_sequence: int = 2
     batch_size: int = 1
     chunks: tuple[Annotated[int, Ge(1)], ...] = (1, 4, 16)
     rank: Annotated[int, Ge(1)] = 64
@@ -51,7 +65,7 @@ class ContinuumSettings(NaiveSettings):
                 )
 
 
-class Continuum(Naive):
+class Continuum(Finetuning):
     """Small memories beside every feed-forward block, updated by gradient at their own frequency.
 
     A continuum memory system without distillation, as in Hope (Behrouz et al. 2025, "Nested
@@ -105,13 +119,17 @@ class Continuum(Naive):
 
     def sleep(self, night: Night) -> Mapping[str, float]:
         """Step through the day's material, then forget its text."""
-        log: dict[str, float] = {"steps": 0.0}
+        return {"steps": 0.0, **super().sleep(night), **self._updates()}
+
+    def learn(self, examples: Sequence[Example], night: Night) -> dict[str, float]:
+        """Step through the day's material."""
+        log: dict[str, float] = {}
         evening = self._state()
         losses = []
         rng = derive_rng(night.derive_seed("order"))
         self.memories.requires_grad_(True)
-        for examples in plan(self.lm, self.day, self.config, rng) if self.day else []:
-            batch = collate(examples, self.lm.device)
+        for step in plan(self.lm, examples, self.config, rng):
+            batch = collate(step, self.lm.device)
             flops = 6 * self.lm.parameters * batch.tokens
             if not night.allows(night_train_tokens=batch.tokens, night_flops=flops):
                 log["stopped_by_budget"] = 1.0
@@ -128,8 +146,7 @@ class Continuum(Naive):
             log["nan_loss"] = 1.0
         elif losses:
             log |= {"steps": float(len(losses)), "loss": losses[-1]}
-        self.day = []
-        return {**log, **super().sleep(night), **self._updates()}
+        return log
 
     @torch.no_grad()
     def step(self) -> None:

@@ -13,6 +13,7 @@ from annotated_types import Ge
 from torch import Tensor
 
 from sleepgym import Document, Night, Question
+from sleepgym.core.cost import Cost, Scale
 from sleepgym.core.errors import BadRun, BadSetting
 from sleepgym_agents.baselines.base_agent import AnswerSettings, ModelAgent
 from sleepgym_agents.stores.class_gaussians import ClassGaussians
@@ -62,15 +63,15 @@ class Inca(ModelAgent):
         width = self.lm.model.config.get_text_config().hidden_size
         self.gaussians = ClassGaussians(width)
         self.classes: dict[str, list[str]] = {}
-        self.met = False
+        self.has_material = False
 
     def study(self, documents: Sequence[Document]) -> None:
         """There is nothing to learn from documents."""
-        self.met |= bool(documents)
+        self.has_material |= bool(documents)
 
     def practice(self, questions: Sequence[Question], answers: Sequence[str]) -> None:
         """Learn the classes of questions that offered choices."""
-        self.met |= bool(questions)
+        self.has_material |= bool(questions)
         pairs = [(q.text, a) for q, a in zip(questions, answers, strict=True) if q.choices]
         for (text, label), x in zip(pairs, self._embed([t for t, _ in pairs]), strict=True):
             examples = self.classes.setdefault(label, [])
@@ -98,12 +99,20 @@ class Inca(ModelAgent):
         Raises:
             BadSetting: If the stream has shown no question with choices by now.
         """
-        if self.met and not self.classes:
+        if self.has_material and not self.classes:
             raise BadSetting(
                 "inca learns from practised questions with choices, and this stream has none: "
                 "run it on sleepgym/ClassIncremental-v0, or another agent (notebook, retrieval)"
             )
         return {"classes": float(len(self.classes))}
+
+    @classmethod
+    def estimate(cls, config: Any, scale: Scale) -> Cost:
+        """Every question is embedded, and read after the examples of its candidates."""
+        known = min(config.examples * config.candidates, scale.practised)
+        added = scale.asked_tokens + scale.questions * known * scale.item_tokens
+        after_a_night = scale.days / (scale.days + 1)
+        return super().estimate(config, scale) + Cost(read=after_a_night * added)
 
     def save(self, path: Path) -> None:
         """Write the Gaussians and the examples."""

@@ -1,4 +1,4 @@
-"""The agent that fine-tunes itself on what it writes about what it read."""
+"""The agent that fine-tunes itself on self-edits: what it writes about what it read."""
 
 from __future__ import annotations
 
@@ -9,20 +9,22 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
-from annotated_types import Ge, Gt, Interval
+from annotated_types import Ge, Interval
 
-from sleepgym import Document, Night
+from sleepgym import Document, Night, Question
+from sleepgym.core.cost import DISTINCT, Cost, Scale
 from sleepgym.core.rng import derive_rng, derive_seed
-from sleepgym_agents.baselines.finetuning.naive import Naive, NaiveSettings
+from sleepgym_agents.baselines.finetuning.finetuning import FinetuningSettings, answer_example
 from sleepgym_agents.baselines.in_context import InContext
+from sleepgym_agents.baselines.trained_weights import LoraSettings, TrainedWeights
 from sleepgym_agents.lm.checkpoints import load_weights
 from sleepgym_agents.lm.generation import generate
 from sleepgym_agents.lm.lora import temporary_lora
 from sleepgym_agents.lm.model import LanguageModel
-from sleepgym_agents.training.optimise import Example, optimise, plan
+from sleepgym_agents.training.optimise import Example, learned, optimise, plan
 from sleepgym_agents.training.qa_generation import Pair, parse_qa
 
-DREAMER_RANK, DREAMER_ALPHA = 64, 128.0  # SEAL's ReST-EM adapter
+EDITOR_RANK, EDITOR_ALPHA = 64, 128.0  # SEAL's ReST-EM adapter
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "own": {},
     "single-passage": {
@@ -51,56 +53,49 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 
 
 @dataclass(frozen=True)
-class SealSettings(NaiveSettings):
-    """Settings of :class:`Seal`.
+class SealSettings(LoraSettings, FinetuningSettings):
+    """Settings of :class:`Seal`: those of fine-tuning, the inner loop's adapter, and the edits.
 
     Attributes:
-        preset: ``single-passage`` and ``continued-pretraining`` are SEAL's settings, and win over
-            what is set beside them; ``own`` are those of this page.
-        edits: Chains of implications sampled about a passage.
-        edit_tokens: Longest chain.
+        preset: ``single-passage`` and ``continued-pretraining`` are SEAL's settings, ``own`` those
+            of this page; what is set beside a preset overrides it.
+        edits: Self-edits sampled about a passage, each a list of implications.
+        edit_tokens: Longest of them.
         top_p: Implications are sampled from the likeliest tokens that reach this sum.
         each: Whether an inner loop (a LoRA adapter, trained and merged) takes one passage or all
             of the day.
-        rank: Rank of the inner loop's adapter in every linear layer.
-        alpha: The adapter's output is scaled by ``alpha / rank``.
-        dreamer: File of an adapter that :func:`sleepgym_agents.outer_loops.seal.rest_em` trained;
-            it is on while implications are written. Empty is none.
+        edit_adapter: File of an adapter that :func:`sleepgym_agents.outer_loops.seal.rest_em`
+            trained; it is active while self-edits are written. Empty is none.
     """
 
-    batch_size: int = 4
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = PRESETS
+    renamed: ClassVar[Mapping[str, str | None]] = {"dreamer": "edit_adapter"}
+
     preset: Literal["own", "single-passage", "continued-pretraining"] = "own"
     edits: Annotated[int, Ge(1)] = 4
     edit_tokens: Annotated[int, Ge(8)] = 160
     top_p: Annotated[float, Interval(gt=0, le=1)] = 1.0
     each: Literal["passage", "day"] = "day"
-    rank: Annotated[int, Ge(1)] = 32
-    alpha: Annotated[float, Gt(0)] = 64.0
-    dreamer: str = ""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name, value in PRESETS[self.preset].items():
-            object.__setattr__(self, name, value)
+    edit_adapter: str = ""
 
 
-class Seal(Naive):
+class Seal(InContext):
     """Writes implications of every passage, trains a LoRA adapter on them, and merges it.
 
     Self-Adapting Language Models (SEAL; Zweiger et al. 2025, arXiv:2506.10943), knowledge
     incorporation. A self-edit is a list of implications that the model writes with the passage in
     its context; the inner loop trains a LoRA adapter (rank 32, alpha 64, 10 epochs, learning rate
     1e-3) on each implication and on the passage itself, and merges it. The outer loop, ReST-EM on
-    training streams, is :mod:`sleepgym_agents.outer_loops.seal`; it yields the ``dreamer``. The
-    saved state is all weights.
+    training streams, is :mod:`sleepgym_agents.outer_loops.seal`; it yields the ``edit_adapter``.
+    The saved state is all weights.
 
     Departures:
-        1. Implications are dreams: questions with their answers, the form that the model writes.
+        1. Implications are questions with their answers, the form that the model writes.
         2. Batches are padded to their longest sequence, and padding counts nothing; SEAL pads to
            2,048 tokens and trains on the padding.
         3. Everything random comes from the run's seed; SEAL seeds from the clock.
-        4. The dreamer is an adapter of its own; SEAL's ReST-EM changes the model that is edited.
-        5. Several implications are chained into one sequence (not in SEAL's presets).
+        4. What ReST-EM trains is an adapter of its own; SEAL's changes the model that is edited.
+        5. Several implications are packed into one sequence (not in SEAL's presets).
         6. All edits of a night are written by the evening's self, before the first is merged.
         7. Practised questions are learned with their right answers beside the edits.
     """
@@ -122,12 +117,20 @@ class Seal(Naive):
 
     def __init__(self, config: Any = None, *, seed: int = 0, model: str = "embedded") -> None:
         super().__init__(config, seed=seed, model=model)
+        self.weights = TrainedWeights(self.lm, seed)
         self.texts: list[list[int]] = []
+        self.answers: list[Example] = []
 
     def study(self, documents: Sequence[Document]) -> None:
-        """Read documents and lay them by for the night."""
-        InContext.study(self, documents)  # Naive would learn them as they are
+        """Read documents and keep them for the night."""
+        super().study(documents)
         self.texts.extend(self.lm.prompter.document(document) for document in documents)
+
+    def practice(self, questions: Sequence[Question], answers: Sequence[str]) -> None:
+        """Read right answers and keep them for the night."""
+        super().practice(questions, answers)
+        for question, answer in zip(questions, answers, strict=True):
+            self.answers.append(answer_example(self.lm.prompter, question.text, answer))
 
     def sleep(self, night: Night) -> Mapping[str, float]:
         """Edit, train, merge; then forget the day's text."""
@@ -138,16 +141,25 @@ class Seal(Naive):
                 rng = derive_rng(night.derive_seed("order", number))
                 steps = plan(self.lm, examples, self.config, rng)
                 done = optimise(self.lm, steps, self.config, night)
+            self.weights.learned |= learned(done)
             done["steps"] += log["steps"]
             log |= {**done, "implications": log["implications"] + implications}
-            self.learned |= done["steps"] > 0 and "nan_loss" not in done
             if "stopped_by_budget" in done:
                 break
-        self.day, self.texts = [], []
-        return {**log, **super().sleep(night)}
+        self.texts, self.answers = [], []
+        self.forget()
+        return log
+
+    @classmethod
+    def estimate(cls, config: Any, scale: Scale) -> Cost:
+        """Self-edits of every document, and the inner loops over these and the day."""
+        written = scale.documents * config.edits * config.edit_tokens
+        read = scale.documents * config.edits * scale.item_tokens
+        trained = config.epochs * (scale.day_tokens + DISTINCT * written)
+        return super().estimate(config, scale) + Cost(read, written, trained)
 
     def edit(self, texts: Sequence[Sequence[int]], night: Night) -> list[list[Pair]]:
-        """Implications of each text, by the dreamer."""
+        """Implications of each text, by the model with its edit adapter."""
         config = self.config
         prompts = edit_prompts(self.lm, texts, config.edits)
         count, longest = len(prompts), config.edit_tokens
@@ -155,7 +167,7 @@ class Seal(Naive):
             night, read=sum(map(len, prompts[:count])), generated=longest * count
         ):
             count -= 1
-        with dreaming(self.lm, config.dreamer):
+        with edit_adapter(self.lm, config.edit_adapter):
             written = sample_edits(
                 self.lm, prompts[:count], longest, config.top_p, night.derive_seed("edits")
             )
@@ -170,18 +182,18 @@ class Seal(Naive):
         edits = self.edit(self.texts, night)
         learned = [implications(self.lm, pairs) for pairs in edits]
         if self.config.each == "day":
-            everything = [*documents, *(e for own in learned for e in own), *self.day]
+            everything = [*documents, *(e for own in learned for e in own), *self.answers]
             if everything:
                 yield everything, sum(map(len, learned))
             return
         for document, own in zip(documents, learned, strict=True):
             yield [document, *own], len(own)
-        if self.day:
-            yield self.day, 0
+        if self.answers:
+            yield self.answers, 0
 
 
 def edit_prompts(lm: LanguageModel, texts: Sequence[Sequence[int]], count: int) -> list[list[int]]:
-    """What the dreamer reads: each text ``count`` times, in order."""
+    """Prompts for self-edits: each text ``count`` times, in order."""
     prompter = lm.prompter
     return [[*prompter.start, *ids, *prompter.dream] for ids in texts for _ in range(count)]
 
@@ -201,12 +213,12 @@ def implications(lm: LanguageModel, pairs: Sequence[Pair]) -> list[Example]:
 
 
 @contextmanager
-def dreaming(lm: LanguageModel, dreamer: str) -> Iterator[None]:
-    """Within this context the model has the dreamer's adapter, if there is one."""
-    if not dreamer:
+def edit_adapter(lm: LanguageModel, file: str) -> Iterator[None]:
+    """Within this context the model has the adapter of a file, if one is named."""
+    if not file:
         yield
         return
-    with temporary_lora(lm, DREAMER_RANK, DREAMER_ALPHA, derive_seed(0, "dreamer")):
-        load_weights(lm.model, Path(dreamer), "lora_")
+    with temporary_lora(lm, EDITOR_RANK, EDITOR_ALPHA, derive_seed(0, "dreamer")):
+        load_weights(lm.model, Path(file), "lora_")
         with torch.no_grad():
             yield

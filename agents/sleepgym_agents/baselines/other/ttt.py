@@ -1,4 +1,4 @@
-"""The agent that trains for every task when it is asked, and forgets that training."""
+"""The agent that trains an adapter for every task at test time, and drops it."""
 
 from __future__ import annotations
 
@@ -6,38 +6,40 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
-from annotated_types import Ge, Gt
+from annotated_types import Ge
 
 from sleepgym import Budget, Night, Question
+from sleepgym.core.cost import Cost, Scale
 from sleepgym.core.rng import derive_rng, derive_seed
 from sleepgym_agents.baselines.text.retrieval import Retrieval, RetrievalSettings
+from sleepgym_agents.baselines.trained_weights import LoraSettings
 from sleepgym_agents.lm.lora import temporary_lora
 from sleepgym_agents.stores.text_store import Note
 from sleepgym_agents.training.optimise import Example, TrainingSettings, optimise, plan
 
+TASKS = 0.75  # share of questions with a set of demonstrations of their own, for estimates
+
 
 @dataclass(frozen=True)
-class TttSettings(TrainingSettings, RetrievalSettings):
+class TttSettings(LoraSettings, TrainingSettings, RetrievalSettings):
     """Settings of :class:`Ttt`.
 
     Attributes:
         retrieved: Demonstrations and passages of a task.
         orders: Orders of the other demonstrations in which each one is left out.
         max_examples: Most examples of a task.
-        rank: Rank of a task's adapter in every linear layer.
-        alpha: The adapter's output is scaled by ``alpha / rank``.
     """
 
-    retrieved: Annotated[int, Ge(1)] = 8
+    retrieved: int = 8
     learning_rate: float = 5e-4
     epochs: int = 2
     batch_size: int = 2
     items_per_sequence: int = 1
-    sequence_tokens: Annotated[int, Ge(16)] = 1024
+    sequence_tokens: int = 1024
     orders: Annotated[int, Ge(1)] = 1
     max_examples: Annotated[int, Ge(1)] = 250
-    rank: Annotated[int, Ge(1)] = 128
-    alpha: Annotated[float, Gt(0)] = 16.0
+    rank: int = 128
+    alpha: float = 16.0
 
 
 class Ttt(Retrieval):
@@ -90,6 +92,15 @@ class Ttt(Retrieval):
             for i, reply in zip(members, replies, strict=True):
                 answers[i] = reply
         return answers
+
+    @classmethod
+    def estimate(cls, config: Any, scale: Scale) -> Cost:
+        """As retrieval; and most questions train on leave-one-out tasks of what they retrieve."""
+        shown = config.retrieved if scale.practised else 0
+        examples = min(config.max_examples, config.orders * shown)
+        trained = config.epochs * examples * shown * scale.item_tokens
+        tasks = scale.questions * scale.days / (scale.days + 1) * TASKS
+        return super().estimate(config, scale) + Cost(trained=tasks * trained)
 
     def leave_one_out(self, demonstrations: Sequence[Note], seed: int) -> list[Example]:
         """Every demonstration asked after the others, in several orders."""

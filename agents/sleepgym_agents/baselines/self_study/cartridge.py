@@ -15,27 +15,33 @@ from torch import Tensor, nn
 from transformers import DynamicCache
 
 from sleepgym import Night, Question
+from sleepgym.core.cost import Cost, Scale
 from sleepgym_agents.baselines.self_study.context_distillation import (
-    ContextDistillation,
-    ContextDistillationSettings,
+    DayDistillationSettings,
+    estimate_distillation,
+    plan_distillation,
+    score_with_day,
 )
+from sleepgym_agents.baselines.self_study.self_study import SelfStudy
 from sleepgym_agents.lm.attention import Segment
 from sleepgym_agents.lm.checkpoints import read_tensors
 from sleepgym_agents.lm.model import LanguageModel
 from sleepgym_agents.training.distillation import DistillationBatch, make_collator
 from sleepgym_agents.training.divergence import divergence
-from sleepgym_agents.training.optimise import optimise
+from sleepgym_agents.training.optimise import learned, optimise
 from sleepgym_agents.training.qa_generation import Pair
 
 
 @dataclass(frozen=True)
-class CartridgeSettings(ContextDistillationSettings):
+class CartridgeSettings(DayDistillationSettings):
     """Settings of :class:`Cartridge`.
 
     Attributes:
         day_tokens: Longest prefix of one day.
         total_tokens: Longest prefix of all days; the oldest day goes first.
     """
+
+    renamed: ClassVar[Mapping[str, str | None]] = {"rank": None, "alpha": None}
 
     learning_rate: float = 4e-3
     epochs: int = 8
@@ -65,7 +71,7 @@ class PrefixedModel(LanguageModel):
         prefixes: Those of the days, oldest first; part of the model's parameters.
         sink: Keys and values of the start marker, which stands before the first prefix.
         first: Position of the first token after the prefixes.
-        bare: Whether the prefixes are out of sight for now.
+        bare: Whether the prefixes are hidden for now.
     """
 
     def __init__(self, lm: LanguageModel) -> None:
@@ -95,7 +101,7 @@ class PrefixedModel(LanguageModel):
 
     @contextmanager
     def without_prefixes(self) -> Iterator[None]:
-        """Within this context the prefixes are out of sight."""
+        """Within this context the prefixes are hidden."""
         before, self.bare = self.bare, True
         try:
             yield
@@ -154,19 +160,19 @@ class PrefixedModel(LanguageModel):
         ).logits
 
 
-class Cartridge(ContextDistillation):
+class Cartridge(SelfStudy):
     """Compresses every day into a trained prefix of keys and values; no weight is touched.
 
     Cartridges (Eyuboglu et al. 2025, arXiv:2506.06266): a prefix of keys and values is initialised
-    from the first tokens of the text and trained by self-study: the model asks itself about the
-    text (here: dreams) and the prefix learns by context distillation, so that the frozen model
+    from the first tokens of the text and trained by self-study: the model writes questions and
+    answers about the text, and the prefix learns by context distillation, so that the frozen model
     with the prefix predicts what it predicts with the text. The key and value of the start marker,
     an attention sink, are not trained. The saved state is the prefixes.
 
     Departures:
         1. A stream: every day adds a prefix behind those of earlier days, which stay as they are
            and are read while the new one is trained; beyond ``total_tokens`` the oldest go whole.
-        2. What was practised is learned beside the dreams.
+        2. What was practised is learned beside the generated Q&A.
     """
 
     Config: ClassVar[type] = CartridgeSettings
@@ -188,16 +194,21 @@ class Cartridge(ContextDistillation):
         self.lm: PrefixedModel = PrefixedModel(self.lm)
 
     def items(self, night: Night) -> list[Pair]:
-        """What was practised and what is dreamt about the day, earlier days out of sight."""
+        """What was practised and generated Q&A about the day, the prefixes hidden."""
         with self.lm.without_prefixes():
-            return super().items(night)
+            return self.practised_and_generated(night)
 
-    def consolidate(self, items: Sequence[Pair], night: Night) -> dict[str, float]:
+    @classmethod
+    def estimate(cls, config: Any, scale: Scale) -> Cost:
+        """As context distillation."""
+        return super().estimate(config, scale) + estimate_distillation(config, scale)
+
+    def learn(self, items: Sequence[Pair], night: Night) -> dict[str, float]:
         """Add a prefix of the day and train it."""
         lm, config = self.lm, self.config
         text = [i for part in self.parts for i in part][: config.day_tokens]
         with lm.without_prefixes():
-            examples = self.examples(items, night)
+            examples = score_with_day(lm, items, self.parts, night)
         if not examples or not text or not lm.affords(night, read=len(text)):
             return {"stopped_by_budget": 1.0}
         newest = lm.grow(text)
@@ -213,16 +224,14 @@ class Cartridge(ContextDistillation):
             return (values * batch.weights).sum() / batch.weights.sum().clamp(min=1e-8)
 
         collate = make_collator(lm, config.question_weight)
-        log = optimise(lm, self.steps(examples, night), config, night, loss, collate)
+        steps = plan_distillation(lm, examples, config, night)
+        log = optimise(lm, steps, config, night, loss, collate)
         newest.requires_grad_(False)
-        if not log["steps"] or "nan_loss" in log:
+        if not learned(log):
             lm.drop(-1)
         while sum(prefix.tokens for prefix in lm.prefixes) > config.total_tokens:
             lm.drop(0)
         return {**log, "prefix_tokens": float(sum(prefix.tokens for prefix in lm.prefixes))}
-
-    def prepare(self) -> None:
-        """Nothing of the model is trained."""
 
     @property
     def added_parameters(self) -> int:

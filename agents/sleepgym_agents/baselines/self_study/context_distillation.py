@@ -1,4 +1,4 @@
-"""The agent that teaches itself, without the day in its prompt, what it says with it."""
+"""The agent that distils its answers with the day in its prompt into itself without it."""
 
 from __future__ import annotations
 
@@ -6,11 +6,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
+import torch
 from annotated_types import Ge, Interval
+from torch import Tensor
 
 from sleepgym import Night
+from sleepgym.core.cost import Cost, Scale
 from sleepgym.core.rng import derive_rng
-from sleepgym_agents.baselines.self_study.self_study import SelfStudy, SelfStudySettings
+from sleepgym_agents.baselines.in_context import InContextSettings
+from sleepgym_agents.baselines.self_study.self_study import (
+    GenerationSettings,
+    SelfStudy,
+    estimate_generation,
+    item_tokens,
+)
+from sleepgym_agents.baselines.trained_weights import OptionalLoraSettings, TrainedWeights
+from sleepgym_agents.lm.model import LanguageModel
 from sleepgym_agents.training.distillation import (
     DistillationBatch,
     DistillationExample,
@@ -20,26 +31,31 @@ from sleepgym_agents.training.distillation import (
     score_with_teacher,
 )
 from sleepgym_agents.training.divergence import Divergence
-from sleepgym_agents.training.optimise import optimise
+from sleepgym_agents.training.optimise import PackingSettings, TrainingSettings, learned, optimise
 from sleepgym_agents.training.qa_generation import Pair
 
 
 @dataclass(frozen=True)
-class ContextDistillationSettings(SelfStudySettings):
-    """Settings of :class:`ContextDistillation`.
+class DayDistillationSettings(TrainingSettings, GenerationSettings, InContextSettings):
+    """How generated and practised items are distilled from the self that reads the day.
 
     Attributes:
-        packed: Dreams sampled about the day, each a chain of questions and answers.
         divergence: Of student from teacher: forward KL, reverse KL or Jensen-Shannon.
         beta: Share of the teacher in the Jensen-Shannon mixture.
         question_weight: How much predicting a question's tokens counts beside the answer's.
     """
 
-    learning_rate: float = 5e-4
-    epochs: int = 6
     divergence: Divergence = "forward"
     beta: Annotated[float, Interval(gt=0, lt=1)] = 0.5
     question_weight: Annotated[float, Ge(0)] = 0.0
+
+
+@dataclass(frozen=True)
+class ContextDistillationSettings(OptionalLoraSettings, DayDistillationSettings):
+    """Settings of :class:`ContextDistillation`."""
+
+    learning_rate: float = 5e-4
+    epochs: int = 6
 
 
 class ContextDistillation(SelfStudy):
@@ -54,7 +70,7 @@ class ContextDistillation(SelfStudy):
     Departures:
         1. Snell et al. let the student's answer leave out the teacher's reasoning; the answers
            here are short and are distilled whole.
-        2. Several items are chained into one sequence, so that the model does not learn to stop
+        2. Several items are packed into one sequence, so that the model does not learn to stop
            after one.
     """
 
@@ -72,38 +88,72 @@ class ContextDistillation(SelfStudy):
         "rank": [0, 32],
     }
 
-    def consolidate(self, items: Sequence[Pair], night: Night) -> dict[str, float]:
+    def __init__(self, config: Any = None, *, seed: int = 0, model: str = "embedded") -> None:
+        super().__init__(config, seed=seed, model=model)
+        self.weights = TrainedWeights(self.lm, seed, self.config.rank, self.config.alpha)
+
+    def items(self, night: Night) -> list[Pair]:
+        """What was practised and generated Q&A about the day."""
+        return self.practised_and_generated(night)
+
+    @classmethod
+    def estimate(cls, config: Any, scale: Scale) -> Cost:
+        """Q&A is generated, read by the teacher behind the day, and trained on."""
+        return super().estimate(config, scale) + estimate_distillation(config, scale)
+
+    def learn(self, items: Sequence[Pair], night: Night) -> dict[str, float]:
         """Train on the divergence from the teacher."""
-        examples = self.examples(items, night)
+        config = self.config
+        self.weights.prepare()
+        examples = score_with_day(self.lm, items, self.parts, night)
         if not examples:
             return {"stopped_by_budget": 1.0}
-        config = self.config
 
-        def loss(model, batch: DistillationBatch):
+        def loss(model: torch.nn.Module, batch: DistillationBatch) -> Tensor:
             return distillation(model, batch, config.divergence, config.beta)
 
+        steps = plan_distillation(self.lm, examples, config, night)
         collate = make_collator(self.lm, config.question_weight)
-        return optimise(self.lm, self.steps(examples, night), config, night, loss, collate)
+        log = optimise(self.lm, steps, config, night, loss, collate)
+        self.weights.learned |= learned(log)
+        return log
 
-    def examples(self, items: Sequence[Pair], night: Night) -> list[DistillationExample]:
-        """The items with the distribution of the self that has the day in its prompt."""
-        context = [i for part in self.parts for i in part]
-        prompter = self.lm.prompter
-        read = len(context) + sum(len(prompter.demonstration(*pair)) for pair in items)
-        return (
-            score_with_teacher(self.lm, items, context) if self.lm.affords(night, read=read) else []
-        )
 
-    def steps(
-        self, examples: Sequence[DistillationExample], night: Night
-    ) -> list[list[list[DistillationExample]]]:
-        """The batches of a night: every epoch chains and shuffles anew."""
-        config = self.config
-        rng = derive_rng(night.derive_seed("order"))
-        tokens = min(config.sequence_tokens, self.lm.max_tokens - len(self.lm.prompter.start))
-        steps: list[list[list[DistillationExample]]] = []
-        for _ in range(config.epochs):
-            packed = pack_examples(examples, rng, config.items_per_sequence, tokens)
-            size = config.batch_size
-            steps.extend(packed[at : at + size] for at in range(0, len(packed), size))
-        return steps
+def estimate_distillation(settings: DayDistillationSettings, scale: Scale) -> Cost:
+    """What generating, scoring and learning the items of a stream costs."""
+    items = item_tokens(settings, scale)
+    read_and_trained = Cost(read=scale.day_tokens + items, trained=settings.epochs * items)
+    return estimate_generation(settings, scale) + read_and_trained
+
+
+def score_with_day(
+    lm: LanguageModel, items: Sequence[Pair], parts: Sequence[Sequence[int]], night: Night
+) -> list[DistillationExample]:
+    """The items with the distributions of a teacher that has the day in its prompt.
+
+    Args:
+        lm: The teacher.
+        items: Questions and answers.
+        parts: Token ids of the day's documents and demonstrations.
+        night: Its budget is asked first; none of the items where it does not allow all.
+    """
+    context = [i for part in parts for i in part]
+    read = len(context) + sum(len(lm.prompter.demonstration(*pair)) for pair in items)
+    return score_with_teacher(lm, items, context) if lm.affords(night, read=read) else []
+
+
+def plan_distillation(
+    lm: LanguageModel,
+    examples: Sequence[DistillationExample],
+    settings: PackingSettings,
+    night: Night,
+) -> list[list[list[DistillationExample]]]:
+    """The batches of a night: every epoch shuffles and packs anew."""
+    rng = derive_rng(night.derive_seed("order"))
+    tokens = min(settings.sequence_tokens, lm.max_tokens - len(lm.prompter.start))
+    steps: list[list[list[DistillationExample]]] = []
+    for _ in range(settings.epochs):
+        packed = pack_examples(examples, rng, settings.items_per_sequence, tokens)
+        size = settings.batch_size
+        steps.extend(packed[at : at + size] for at in range(0, len(packed), size))
+    return steps

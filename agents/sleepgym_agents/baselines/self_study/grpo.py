@@ -17,15 +17,19 @@ from annotated_types import Ge, Gt
 from rapidfuzz.distance import Levenshtein
 
 from sleepgym import Night
+from sleepgym.core.cost import Cost, Scale
 from sleepgym.core.errors import BadSetting
 from sleepgym.core.grading import normalise
-from sleepgym_agents.baselines.self_study.self_study import SelfStudy, SelfStudySettings
+from sleepgym_agents.baselines.in_context import InContextSettings
+from sleepgym_agents.baselines.self_study.self_study import SelfStudy
+from sleepgym_agents.baselines.trained_weights import OptionalLoraSettings, TrainedWeights
 from sleepgym_agents.lm.generation import generate
+from sleepgym_agents.training.optimise import BatchSettings, OptimiserSettings, learned
 from sleepgym_agents.training.qa_generation import Pair
 
 
 @dataclass(frozen=True)
-class GrpoSettings(SelfStudySettings):
+class GrpoSettings(OptionalLoraSettings, BatchSettings, OptimiserSettings, InContextSettings):
     """Settings of :class:`Grpo`.
 
     Attributes:
@@ -33,7 +37,15 @@ class GrpoSettings(SelfStudySettings):
         temperature: Of the samples.
     """
 
-    max_answer_tokens: Annotated[int, Ge(1)] = 24
+    renamed: ClassVar[Mapping[str, str | None]] = {
+        "chains": None,
+        "samples": None,
+        "dream_tokens": None,
+        "items_per_sequence": None,
+        "sequence_tokens": None,
+    }
+
+    max_answer_tokens: int = 24
     learning_rate: float = 3e-4
     epochs: int = 6
     batch_size: int = 8
@@ -46,14 +58,14 @@ class Grpo(SelfStudy):
 
     Group Relative Policy Optimisation (Shao et al. 2024) by TRL's ``GRPOTrainer``, its defaults
     where nothing is said: no reference model, advantages scaled by each group's deviation. The
-    reward of a sample is what practice would have paid: 1 for the right answer; a wrong one earns
-    half its likeness to the right one. Questions are asked without the day's demonstrations, as
+    reward of a sample is 1 for the right answer; a wrong one earns half its normalised edit
+    similarity to the right one. Questions are asked without the day's demonstrations, as
     they will be in the morning. Days without practice have no reward: the night does nothing and
     logs ``no_feedback``.
 
     Departures:
-        1. The reward for likeness: a model this small never hits most answers by chance, and equal
-           rewards teach nothing.
+        1. The reward for similarity: a model this small never hits most answers by chance, and
+           equal rewards teach nothing.
         2. Samples are drawn by our own decoding, through the trainer's ``rollout_func``.
     """
 
@@ -71,9 +83,24 @@ class Grpo(SelfStudy):
         "temperature": [0.7, 1.0, 1.3],
     }
 
+    def __init__(self, config: Any = None, *, seed: int = 0, model: str = "embedded") -> None:
+        super().__init__(config, seed=seed, model=model)
+        self.weights = TrainedWeights(self.lm, seed, self.config.rank, self.config.alpha)
+
     def items(self, night: Night) -> list[Pair]:
         """What was practised, each once."""
         return list(dict.fromkeys(self.practised))
+
+    @classmethod
+    def estimate(cls, config: Any, scale: Scale) -> Cost:
+        """Every practised question is answered by a group of samples in every epoch."""
+        reply = min(
+            config.max_answer_tokens, scale.answer_tokens / max(1, scale.free_questions) * 2
+        )
+        asked = config.epochs * scale.practised * scale.question_tokens
+        replies = config.epochs * scale.practised * config.group_size * reply
+        added = Cost(asked, replies, config.group_size * asked + replies)
+        return super().estimate(config, scale) + added
 
     def sleep(self, night: Night) -> Mapping[str, float]:
         """Reinforce, then forget the day; without practice only the latter.
@@ -81,7 +108,7 @@ class Grpo(SelfStudy):
         Raises:
             BadSetting: If the stream has shown documents and no practice by now.
         """
-        if self.studied and not self.practised and not self.learned:
+        if self.studied and not self.practised and not self.weights.learned:
             raise BadSetting(
                 "grpo learns from practice with its answers, and this stream has none: run it on "
                 "sleepgym/Codebook-v0 or sleepgym/ClassIncremental-v0, or another agent (naive)"
@@ -89,8 +116,9 @@ class Grpo(SelfStudy):
         missing = {} if self.practised else {"no_feedback": 1.0}
         return {**missing, **super().sleep(night)}
 
-    def consolidate(self, items: Sequence[Pair], night: Night) -> dict[str, float]:
+    def learn(self, items: Sequence[Pair], night: Night) -> dict[str, float]:
         """Run the trainer until its last step or the end of the budget."""
+        self.weights.prepare()
         model = self.lm.model
         cached = model.config.use_cache
         evening = {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}
@@ -114,6 +142,7 @@ class Grpo(SelfStudy):
                 for name, p in model.named_parameters():
                     if name in evening:
                         p.copy_(evening[name])
+        self.weights.learned |= learned(log)
         if rewards:
             size = math.ceil(len(rewards) / 4)
             log["reward_first_quarter"] = sum(rewards[:size]) / size
@@ -192,7 +221,7 @@ class Grpo(SelfStudy):
 
 
 def answer_reward(answer: str, gold: str) -> float:
-    """The reward of an answer, in [0, 1]: 1 if right, else half its likeness, letter by letter."""
+    """The reward of an answer, in [0, 1]: 1 if right, else half its edit similarity."""
     written, wanted = normalise(answer), normalise(gold)
     if written == wanted:
         return 1.0

@@ -5,61 +5,54 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from annotated_types import Ge, Gt
+from annotated_types import Ge
 
-from sleepgym import Document, Night, Question
-from sleepgym.core.rng import derive_seed
-from sleepgym_agents.baselines.in_context import InContext, InContextSettings
-from sleepgym_agents.lm.checkpoints import add_lora, load_weights, named_weights, save_weights
-from sleepgym_agents.training.optimise import TrainingSettings
+from sleepgym import Document, Night, Question, Settings
+from sleepgym.core.cost import DISTINCT, Cost, Scale
+from sleepgym_agents.baselines.in_context import InContext
+from sleepgym_agents.lm.model import LanguageModel
 from sleepgym_agents.training.qa_generation import Pair, generate_qa
 
 
 @dataclass(frozen=True)
-class SelfStudySettings(TrainingSettings, InContextSettings):
-    """Settings of :class:`SelfStudy`.
+class GenerationSettings(Settings):
+    """How much the model asks and answers itself about its day.
 
     Attributes:
-        samples: Dreams sampled about the day, each a chain of questions and answers.
-        dream_tokens: Longest chain.
-        rank: Rank of a LoRA adapter in every linear layer; 0 trains all weights.
-        alpha: The adapter's output is scaled by ``alpha / rank``.
+        samples: Samples of questions and answers about the day.
+        dream_tokens: Longest of them.
     """
 
     renamed: ClassVar[Mapping[str, str | None]] = {"chains": "samples"}
 
     samples: Annotated[int, Ge(1)] = 24
     dream_tokens: Annotated[int, Ge(8)] = 160
-    rank: Annotated[int, Ge(0)] = 0
-    alpha: Annotated[float, Gt(0)] = 64.0
 
 
 class SelfStudy(InContext):
     """Reads in context by day; at night learns questions and answers about what it read.
 
-    The items of a night are what was practised, and, where documents were studied, dreams: what
-    the model asks and answers with the day in its context. Subclasses say how they are learned.
-    The saved state is what was trained, all weights or the adapter; empty before that.
+    Subclasses say what the items of a night are, and how they are learned.
 
     Attributes:
         practised: The day's practised questions with their right answers.
-        learned: Whether anything was ever trained.
+        studied: Whether the day had documents.
     """
-
-    Config: ClassVar[type] = SelfStudySettings
 
     def __init__(self, config: Any = None, *, seed: int = 0, model: str = "embedded") -> None:
         super().__init__(config, seed=seed, model=model)
         self.practised: list[Pair] = []
         self.studied = False
-        self.learned = False
 
     @abstractmethod
-    def consolidate(self, items: Sequence[Pair], night: Night) -> dict[str, float]:
-        """Learn the night's items; return what to log, ``steps`` among it."""
+    def items(self, night: Night) -> list[Pair]:
+        """The questions and answers to learn, each once."""
+
+    @abstractmethod
+    def learn(self, items: Sequence[Pair], night: Night) -> dict[str, float]:
+        """Learn the night's items, at least one; return what to log."""
 
     def study(self, documents: Sequence[Document]) -> None:
         """Read documents."""
@@ -67,7 +60,7 @@ class SelfStudy(InContext):
         self.studied |= bool(documents)
 
     def practice(self, questions: Sequence[Question], answers: Sequence[str]) -> None:
-        """Read right answers and lay them by for the night."""
+        """Read right answers and keep them for the night."""
         super().practice(questions, answers)
         self.practised += [(q.text, answer) for q, answer in zip(questions, answers, strict=True)]
 
@@ -76,54 +69,48 @@ class SelfStudy(InContext):
         items = self.items(night)
         log = {"items": float(len(items))}
         if items:
-            self.prepare()
-            log |= self.consolidate(items, night)
-            self.learned |= log.get("steps", 0) > 0 and "nan_loss" not in log
+            log |= self.learn(items, night)
         self.practised, self.studied = [], False
-        return {**log, **super().sleep(night)}
+        self.forget()
+        return log
 
-    def items(self, night: Night) -> list[Pair]:
-        """What was practised and what is dreamt about the day, each once."""
+    def practised_and_generated(self, night: Night) -> list[Pair]:
+        """What was practised and, where documents were studied, generated Q&A about the day."""
         pairs = dict.fromkeys(self.practised)
         if self.studied and self.parts:
-            samples, tokens = self.config.samples, self.config.dream_tokens
-            read = sum(map(len, self.parts)) + len(self.lm.prompter.dream)
-            while samples and not self.lm.affords(
-                night, read=read * samples, generated=tokens * samples
-            ):
-                samples -= 1
-            written = generate_qa(
-                self.lm, [self.parts] * samples, tokens=tokens, seed=night.derive_seed("dreams")
-            )
-            pairs.update(dict.fromkeys(pair for sample in written for pair in sample))
+            pairs.update(dict.fromkeys(generate_about(self.lm, self.parts, self.config, night)))
         return list(pairs)
 
-    def prepare(self) -> None:
-        """Make ready what is trained; called before training and before loading."""
-        if self.config.rank and not self._adapter_size:
-            add_lora(self.lm, self.config.rank, self.config.alpha, derive_seed(self.seed, "lora"))
 
-    @property
-    def added_parameters(self) -> int:
-        """Parameters of the adapter; 0 without one, and before the first night with material."""
-        return self._adapter_size if self.learned else 0
+def generate_about(
+    lm: LanguageModel,
+    parts: Sequence[Sequence[int]],
+    settings: GenerationSettings,
+    night: Night,
+) -> list[Pair]:
+    """Questions and answers that the model writes with the day in its context.
 
-    def save(self, path: Path) -> None:
-        """Write the weights, or the adapter."""
-        if self.learned:
-            save_weights(self.lm.model, path / "weights.safetensors", self._saved)
+    Args:
+        lm: The model.
+        parts: Token ids of the day's documents and demonstrations.
+        settings: How much, at most: as many samples as the budget allows.
+        night: Its budget and seed.
+    """
+    samples, tokens = settings.samples, settings.dream_tokens
+    read = sum(map(len, parts)) + len(lm.prompter.dream)
+    while samples and not lm.affords(night, read=read * samples, generated=tokens * samples):
+        samples -= 1
+    written = generate_qa(lm, [parts] * samples, tokens=tokens, seed=night.derive_seed("dreams"))
+    return [pair for sample in written for pair in sample]
 
-    def load(self, path: Path) -> None:
-        """Read the weights, or the adapter."""
-        if (path / "weights.safetensors").is_file():
-            self.prepare()
-            load_weights(self.lm.model, path / "weights.safetensors", self._saved)
-            self.learned = True
 
-    @property
-    def _saved(self) -> str:
-        return "lora_" if self.config.rank else ""
+def estimate_generation(settings: GenerationSettings, scale: Scale) -> Cost:
+    """What :func:`generate_about` costs in a stream: none of it on days without documents."""
+    written = scale.days * settings.samples * settings.dream_tokens if scale.documents else 0
+    return Cost(scale.day_tokens, written)
 
-    @property
-    def _adapter_size(self) -> int:
-        return sum(p.numel() for p in named_weights(self.lm.model, "lora_").values())
+
+def item_tokens(settings: GenerationSettings, scale: Scale) -> float:
+    """Tokens of the different questions with answers of all nights, generated and practised."""
+    practised = scale.practised * scale.item_tokens
+    return DISTINCT * estimate_generation(settings, scale).generated + practised

@@ -10,9 +10,11 @@ from typing import Annotated, Any, ClassVar
 from annotated_types import Ge
 
 from sleepgym import Document, Night, Question
+from sleepgym.core.cost import Cost, Scale
 from sleepgym.core.errors import BadSetting
 from sleepgym_agents.baselines.in_context import InContext, InContextSettings
 from sleepgym_agents.stores.text_store import Note, TextStore
+from sleepgym_agents.training.qa_generation import Pair
 
 
 @dataclass(frozen=True)
@@ -41,11 +43,11 @@ class Notebook(InContext):
     """Writes notes about the day every night and reads the best of them before it answers.
 
     A text memory that the model itself writes and reads, as in MemoryBank (Zhong et al. 2023) and
-    its like: with the day in context the model dreams questions and answers, and each is a note;
+    its like: with the day in context the model writes questions and answers, and each is a note;
     practised questions are notes as they are. The ``retrieved`` best BM25 hits (Robertson and
-    Zaragoza 2009) stand before a question, in the order they were written, dreams as documents and
-    practised questions as demonstrations. The saved state is that text, never more than
-    ``store_bytes``; nothing is trained.
+    Zaragoza 2009) stand before a question, in the order they were written, generated notes as
+    documents and practised questions as demonstrations. The saved state is that text, never more
+    than ``store_bytes``; nothing is trained.
 
     Departures:
         1. Notes are questions with answers, not summaries: what the embedded model can write. It
@@ -67,13 +69,12 @@ class Notebook(InContext):
     def __init__(self, config: Any = None, *, seed: int = 0, model: str = "embedded") -> None:
         super().__init__(config, seed=seed, model=model)
         self.store = TextStore(self.config.store_bytes)
-        self.practised: list[Note] = []
+        self.practised: list[Pair] = []
 
     def practice(self, questions: Sequence[Question], answers: Sequence[str]) -> None:
-        """Read right answers and lay them by for the notebook."""
+        """Read right answers and keep them for the notebook."""
         super().practice(questions, answers)
-        pairs = zip(questions, answers, strict=True)
-        self.practised.extend(Note(question.text, answer=answer) for question, answer in pairs)
+        self.practised += [(q.text, answer) for q, answer in zip(questions, answers, strict=True)]
 
     def context(self, question: Question) -> Sequence[Sequence[int]]:
         """The best notes, then the day so far."""
@@ -83,18 +84,28 @@ class Notebook(InContext):
     def sleep(self, night: Night) -> Mapping[str, float]:
         """Write down the day, then forget it."""
         log: dict[str, float] = {}
-        notes, self.practised = self.practised, []
+        notes = [Note(question, answer=answer) for question, answer in self.practised]
         if self.parts:
             if self._affordable(night):
                 seed = night.derive_seed("notes")
                 pairs = self.generate_qa(self.config.samples, self.config.sample_tokens, seed)
-                dreamt = dict.fromkeys(Note(f"{asked} {answer}.") for asked, answer in pairs)
-                notes = [*dreamt, *notes]
+                generated = dict.fromkeys(Note(f"{asked} {answer}.") for asked, answer in pairs)
+                notes = [*generated, *notes]
             else:
                 log["stopped_by_budget"] = 1.0
         self._write(notes)
         log = {**log, "written": float(len(notes)), "notes": float(len(self.store.notes))}
-        return {**log, **super().sleep(night)}
+        self.practised = []
+        self.forget()
+        return log
+
+    @classmethod
+    def estimate(cls, config: Any, scale: Scale) -> Cost:
+        """Every question is read after its notes, and every night writes samples about the day."""
+        written = scale.days * config.samples * config.sample_tokens
+        notes = scale.questions * config.retrieved * scale.pair_tokens
+        read = scale.day_tokens + notes * scale.days / (scale.days + 1)
+        return super().estimate(config, scale) + Cost(read, written)
 
     def save(self, path: Path) -> None:
         """Write the notebook."""

@@ -1,4 +1,4 @@
-"""The agent with a library card."""
+"""The agent that retrieves before it answers."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar
 from annotated_types import Ge
 
 from sleepgym import Document, Night, Question
+from sleepgym.core.cost import Cost, Scale
 from sleepgym_agents.baselines.base_agent import AnswerSettings, ModelAgent
 from sleepgym_agents.stores.text_store import Note, TextStore, passages
 
@@ -36,7 +37,7 @@ class Retrieval(ModelAgent):
     bm25s package). Passages and practised questions are stored as they come, in a memory of
     ``store_bytes``; the best ``retrieved`` of them stand before a question, in the order they came,
     so that of two facts that contradict each other the newer is read last. The saved state is that
-    text. There is no context besides.
+    text. Nothing else is kept in context.
 
     Departures:
         1. A fixed, untrained retriever; the model is not trained to use it.
@@ -74,6 +75,14 @@ class Retrieval(ModelAgent):
     def sleep(self, night: Night) -> Mapping[str, float]:
         """Nothing to consolidate: the memory is kept as it is."""
         return {"notes": float(len(self.store.notes))}
+
+    @classmethod
+    def estimate(cls, config: Any, scale: Scale) -> Cost:
+        """Every question is read after its notes; the store fills up over the stream."""
+        words = config.passage_words * 4 / 3  # tokens
+        notes = max(scale.documents + scale.practised, scale.day_tokens / words)
+        shown = min(config.retrieved, notes / 2) * scale.day_tokens / max(1, notes)
+        return super().estimate(config, scale) + Cost(read=scale.questions * shown)
 
     def save(self, path: Path) -> None:
         """Write the memory."""
