@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +34,8 @@ class LanguageModel:
         prompter: Turns texts into token ids.
         meter: What is charged: 2 operations a parameter and token forward, 6 in training. The
             estimate counts all parameters and leaves out attention over the context, as usual.
+        extra_parameters: Parameters that a token passes beside the model's own, by what they are:
+            ``lm.extra_parameters["experts"] = n``. Whoever adds modules says here how many count.
     """
 
     def __init__(
@@ -43,6 +44,8 @@ class LanguageModel:
         self.model = model
         self.prompter = prompter
         self.meter = meter or Meter()
+        self.extra_parameters: dict[str, int] = {}
+        self._own_parameters = model.num_parameters()
 
     @classmethod
     def load(cls, name: str, seed: int = 0, meter: Meter | None = None) -> LanguageModel:
@@ -73,13 +76,10 @@ class LanguageModel:
         """Where the weights are."""
         return self.model.device
 
-    @cached_property
+    @property
     def parameters(self) -> int:
-        """Number of parameters that a token passes, tied ones once.
-
-        Counted once; whoever adds some that count, or that do not, sets it anew.
-        """
-        return self.model.num_parameters()
+        """Number of parameters that a token passes, tied ones once: the model's own and extra."""
+        return self._own_parameters + sum(self.extra_parameters.values())
 
     def affords(self, night: Night, *, read: int = 0, generated: int = 0) -> bool:
         """Whether the night's budget allows to read and to sample so many more tokens."""

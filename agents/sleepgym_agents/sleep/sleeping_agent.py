@@ -1,0 +1,181 @@
+"""What the paper's agents have in common: a day in context, and a night of stages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sleepgym import Document, Night, Question
+from sleepgym.core.rng import derive_seed
+from sleepgym_agents.baselines.in_context import InContext
+from sleepgym_agents.experts.checkpoint import load_memory, save_memory
+from sleepgym_agents.experts.expert_memory import ExpertMemory
+from sleepgym_agents.experts.routing import ExpertId
+from sleepgym_agents.sleep.consolidation_data import ConsolidationData, build_consolidation_data
+from sleepgym_agents.sleep.dreamer import Dreamer
+from sleepgym_agents.sleep.episodes import Episodes, episode_examples, recall_episodes
+from sleepgym_agents.sleep.expert_distillation import distil_into_expert
+from sleepgym_agents.sleep.imitation import load_judge
+from sleepgym_agents.sleep.sleep_context import SleepContext, joined
+from sleepgym_agents.training.distillation import DistillationExample, score_with_teacher
+from sleepgym_agents.training.qa_generation import Pair, generate_qa, single_and_joint_contexts
+
+Stage = Callable[[SleepContext, ExpertId, ConsolidationData], dict[str, float]]
+EPISODE_REPEATS = 2  # of an episode in one pass over the examples
+EPISODES_TOGETHER = 6  # that are read together when a level is merged
+
+
+class SleepingAgent(InContext):
+    """Reads in context by day; every night stages train a newly unlocked expert on the day.
+
+    Subclasses name their stages, and settings that include those of ``seeding``.
+
+    Attributes:
+        stages: Train the night's expert one after the other on its training set; each returns what
+            to log.
+        memory: The experts.
+        dreamer: Adapter with which dreams are written; None where the model has none.
+        documents: The day's documents.
+        practised: The day's practice questions with their right answers.
+    """
+
+    stages: tuple[Stage, ...] = ()
+
+    def __init__(self, config: Any = None, *, seed: int = 0, model: str = "embedded") -> None:
+        super().__init__(config, seed=seed, model=model)
+        load_judge(self.config.judge)
+        folder = self.config.dreamer
+        self.dreamer = Dreamer.load(folder, self.lm) if folder else None
+        self.memory = ExpertMemory(self.lm, self.config, derive_seed(seed, "memory"))
+        self.documents: list[Document] = []
+        self.practised: list[Pair] = []
+
+    def study(self, documents: Sequence[Document]) -> None:
+        """Read documents, and keep them for the night."""
+        super().study(documents)
+        self.documents += documents
+
+    def practice(self, questions: Sequence[Question], answers: Sequence[str]) -> None:
+        """Read right answers, and keep them for the night."""
+        super().practice(questions, answers)
+        self.practised += [(q.text, answer) for q, answer in zip(questions, answers, strict=True)]
+
+    def sleep(self, night: Night) -> Mapping[str, float]:
+        """Consolidate the day, then the levels that are due, then forget the day's text."""
+        context = self.sleep_context(night)
+        log = self.consolidate(context) if self.parts else {}
+        for level, window in enumerate(self.config.windows):
+            if night.number % window == 0:
+                log |= merge_level(context, level)
+        self.documents, self.practised = [], []
+        return {**log, **super().sleep(night), **self.memory.ledger()}
+
+    def sleep_context(self, night: Night) -> SleepContext:
+        """The night's context: what the day left behind."""
+        return SleepContext(
+            night=night,
+            memory=self.memory,
+            config=self.config,
+            parts=self.parts,
+            documents=self.documents,
+            practised=self.practised,
+            dreamer=self.dreamer,
+        )
+
+    def consolidate(self, context: SleepContext) -> dict[str, float]:
+        """Build the night's training set and run the stages on it.
+
+        An expert that learned nothing is locked again.
+        """
+        memory = self.memory
+        if not self._allowed(context.night):
+            return {"stopped_by_budget": 1.0}
+        data = build_consolidation_data(context)
+        log = data.counts()
+        if not data.dreams:
+            return {**log, "nothing_learned": 1.0}
+        fresh = self.config.expansion or not memory.unlocked
+        expert_id = memory.unlock() if fresh else memory.unlocked[0]
+        memory.assign_entities(expert_id, data.entities, [x.ids[: x.asked] for x in data.examples])
+        for stage in self.stages:
+            log |= stage(context, expert_id, data)
+        if fresh and memory.is_blank(expert_id):
+            memory.reset(expert_id)
+            log["nothing_learned"] = 1.0
+        return log
+
+    @property
+    def added_parameters(self) -> int:
+        """Parameters of all unlocked experts."""
+        return self.memory.parameters
+
+    def save(self, path: Path) -> None:
+        """Write the experts and the router's state."""
+        save_memory(self.memory, path)
+
+    def load(self, path: Path) -> None:
+        """Load the experts and the router's state."""
+        load_memory(self.memory, path)
+
+    def _allowed(self, night: Night) -> bool:
+        """Whether the budget allows another expert, and to write the night's samples."""
+        parameters = self.memory.parameters
+        if self.config.expansion or not parameters:
+            parameters += self.memory.expert_parameters
+        tokens = self.config.samples * self.config.dream_tokens
+        return night.allows(
+            night_generated_tokens=tokens,
+            night_flops=2 * self.lm.parameters * tokens,
+            added_parameters=parameters,
+            state_bytes=2 * parameters,
+        )
+
+
+def merge_level(context: SleepContext, level: int) -> dict[str, float]:
+    """Consolidate all experts of a level into one new expert of the next, and reset them.
+
+    The episodes that the level's experts know are recalled, read again, and learned like a day's.
+    Only entities can be asked for: routers that do not go by entities merge nothing.
+    """
+    memory, lm, size = context.memory, context.lm, context.config.episode_tokens
+    expert_ids = [expert_id for expert_id in memory.unlocked if expert_id[0] == level]
+    if not expert_ids:
+        return {}
+    entities = memory.router.entities_of(expert_ids)
+    episodes = recall_episodes(context, entities)
+    examples = regenerate_qa(context, episodes, level)
+    if not examples:
+        return {"nothing_merged": 1.0}
+    examples += episode_examples(lm, entities, episodes, size) * EPISODE_REPEATS
+    expert_id = memory.unlock(level + 1)
+    memory.assign_entities(expert_id, entities, [x.ids[: x.asked] for x in examples])
+    with memory.masked(*expert_ids):
+        off_policy = context.with_settings(on_policy_every=0)
+        log = distil_into_expert(off_policy, expert_id, examples, f"merge {level}")
+    if memory.is_blank(expert_id) or "stopped_by_budget" in log:
+        memory.reset(expert_id)
+        return {"nothing_merged": 1.0}
+    for faster in expert_ids:
+        memory.reset(faster)
+    return {"merged": float(len(expert_ids)), "merge_lessons": float(len(examples))}
+
+
+def regenerate_qa(
+    context: SleepContext, episodes: Episodes, level: int
+) -> list[DistillationExample]:
+    """Questions and answers about recalled episodes, some read together, as about a day's texts."""
+    lm, config = context.lm, context.config
+    read = [lm.prompter.document(Document(text)) for text in dict.fromkeys(episodes.values())]
+    examples = []
+    for at in range(0, len(read), EPISODES_TOGETHER):
+        parts = read[at : at + EPISODES_TOGETHER]
+        contexts = single_and_joint_contexts(parts, config.samples)
+        if not context.affords(len(contexts) * config.dream_tokens):
+            break
+        seed = context.derive_seed("merge", level, at)
+        with context.memory.bare():
+            written = generate_qa(lm, contexts, tokens=config.dream_tokens, seed=seed)
+            pairs = sorted({pair for sample in written for pair in sample})
+            examples += score_with_teacher(lm, pairs, joined(parts))
+    return [example for example in examples if example.confidence >= config.confidence]
