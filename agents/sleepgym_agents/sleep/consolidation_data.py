@@ -22,8 +22,8 @@ from sleepgym_agents.sleep.replay import (
     sample_titles,
 )
 from sleepgym_agents.sleep.sleep_context import SleepContext
-from sleepgym_agents.training.distillation import DistillationExample, score_with_teacher
-from sleepgym_agents.training.qa_generation import generate_qa, single_and_joint_contexts
+from sleepgym_agents.training.distillation import DistillationExample
+from sleepgym_agents.training.qa_generation import single_and_joint_contexts
 
 
 @dataclass(frozen=True)
@@ -128,15 +128,13 @@ def write_examples(context: SleepContext) -> list[DistillationExample]:
 
     None where the budget does not allow to write them.
     """
-    lm, config = context.lm, context.config
-    if not context.affords(config.samples * config.dream_tokens):
-        return []
-    contexts = single_and_joint_contexts(context.parts, config.samples)
-    seed = context.derive_seed("dreams", 0)
+    contexts = single_and_joint_contexts(context.parts, context.config.samples)
     with writing_dreams(context):
-        written = generate_qa(lm, contexts, tokens=config.dream_tokens, seed=seed)
-    pairs = sorted({pair for sample in written for pair in sample} | set(context.practised))
-    return score_with_teacher(lm, pairs, context.context_ids)
+        written = context.write_qa(contexts, "dreams", 0)
+    if not written:
+        return []
+    pairs = {pair for sample in written for pair in sample} | set(context.practised)
+    return context.score(sorted(pairs), context.parts)
 
 
 def sample_rehearsal_qa(context: SleepContext) -> list[DistillationExample]:
@@ -145,7 +143,7 @@ def sample_rehearsal_qa(context: SleepContext) -> list[DistillationExample]:
     if not context.affords(count * (TITLE_TOKENS + ITEM_TOKENS)):
         return []
     titles = sample_titles(lm, count, context.derive_seed("titles"))
-    return score_with_teacher(lm, sample_qa_about(lm, titles, 1, context.derive_seed("rehearsal")))
+    return context.score(sample_qa_about(lm, titles, 1, context.derive_seed("rehearsal")))
 
 
 def detect_entities(

@@ -17,9 +17,9 @@ from sleepgym_agents.sleep.dream_rewards import Dream
 from sleepgym_agents.sleep.episodes import Episodes, related_episodes
 from sleepgym_agents.sleep.paper_parts import rank_dreams, writing_dreams
 from sleepgym_agents.sleep.replay import ReplaySettings
-from sleepgym_agents.sleep.sleep_context import SleepContext, joined
-from sleepgym_agents.training.distillation import DistillationExample, score_with_teacher
-from sleepgym_agents.training.qa_generation import Pair, generate_qa
+from sleepgym_agents.sleep.sleep_context import SleepContext
+from sleepgym_agents.training.distillation import DistillationExample
+from sleepgym_agents.training.qa_generation import Pair
 
 KNOWN = 0.5  # smallest probability of an answer that need not be learned
 
@@ -63,23 +63,21 @@ def sample_dreams(
     Returns:
         Dreams of items with a confident answer; dreams without any are left out.
     """
-    lm, config, memory = context.lm, context.config, context.memory
-    texts = dream_contexts(lm, episodes, context.parts, config.associations)
+    config, memory = context.config, context.memory
+    texts = dream_contexts(context.lm, episodes, context.parts, config.associations)
     experts = memory.unlocked if config.random_expert else ()
     found: list[Dream] = []
     for scene in range(config.dream_scenes):
         numbers = range(scene, config.dreams, config.dream_scenes)
         if not context.affords(len(numbers) * config.dream_tokens):
             break
-        contexts = [texts[i % len(texts)] for i in numbers]
-        seed = context.derive_seed("scene", scene)
         with writing_dreams(context, experts, rng):
-            written = generate_qa(lm, contexts, tokens=config.dream_tokens, seed=seed)
+            written = context.write_qa([texts[i % len(texts)] for i in numbers], "scene", scene)
         with memory.bare():
             for at, parts in enumerate(texts):
                 own = [d for i, d in zip(numbers, written, strict=True) if i % len(texts) == at]
                 pairs = sorted({pair for dream in own for pair in dream})
-                examples = score_with_teacher(lm, pairs, joined(parts))
+                examples = context.score(pairs, parts)
                 sure = {x.pair: x for x in examples if x.confidence >= config.confidence}
                 found += [[sure[pair] for pair in dict.fromkeys(d) if pair in sure] for d in own]
     return [dream for dream in found if dream]
@@ -109,11 +107,11 @@ def dream_contexts(
 
 
 def split_known_and_new(
-    lm: LanguageModel, dreams: Sequence[Dream]
+    context: SleepContext, dreams: Sequence[Dream]
 ) -> tuple[list[DistillationExample], set[Pair]]:
     """Items that the model can answer without context, as its own examples; the other items."""
     pairs = sorted({item.pair for dream in dreams for item in dream})
-    known = [x for x in score_with_teacher(lm, pairs) if x.confidence >= KNOWN]
+    known = [x for x in context.score(pairs) if x.confidence >= KNOWN]
     return known, set(pairs) - {example.pair for example in known}
 
 

@@ -17,15 +17,10 @@ from annotated_types import Ge, Interval
 
 from sleepgym import Document, Settings
 from sleepgym_agents.experts.entity_names import EntityName
-from sleepgym_agents.lm.generation import generate
 from sleepgym_agents.lm.model import LanguageModel
 from sleepgym_agents.sleep.sleep_context import SleepContext
 from sleepgym_agents.stores.text_store import sentences
-from sleepgym_agents.training.distillation import (
-    DistillationExample,
-    score_with_teacher,
-    verbatim_example,
-)
+from sleepgym_agents.training.distillation import DistillationExample, verbatim_example
 
 Episodes = dict[str, str]  # an entity's name -> the text recalled about it, newest sentences last
 
@@ -59,15 +54,14 @@ def recall_episodes(context: SleepContext, entities: Iterable[EntityName]) -> Ep
     Returns:
         Episodes of the entities that have one; none where the budget does not allow it.
     """
-    lm, tokens = context.lm, context.config.episode_tokens
-    cues = cue_texts(lm, entities)
+    tokens = context.config.episode_tokens
+    cues = cue_texts(context.lm, entities)
     if not cues or not tokens or not context.affords(len(cues) * tokens):
         return {}
-    written = generate(lm, [lm.prompter.prompt(cue) for cue in cues.values()], tokens)
-    recalled = [lm.prompter.answer_text(ids) for ids in written]
-    pairs = list(zip(cues.values(), recalled, strict=True))
+    cued = list(cues.values())
+    pairs = list(zip(cued, context.answer(cued, tokens), strict=True))
     found: Episodes = {}
-    for name, example in zip(cues, score_with_teacher(lm, pairs), strict=True):
+    for name, example in zip(cues, context.score(pairs), strict=True):
         confidence = float(example.likelihoods[example.asked - 1 :].mean().exp())
         if example.pair[1] and confidence >= context.config.episode_confidence:
             found[name] = example.pair[1]

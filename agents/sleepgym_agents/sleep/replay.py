@@ -22,9 +22,9 @@ from sleepgym_agents.experts.entity_names import EntityName
 from sleepgym_agents.lm.generation import generate
 from sleepgym_agents.lm.model import LanguageModel
 from sleepgym_agents.sleep.episodes import Episodes, EpisodeSettings, related_episodes
-from sleepgym_agents.sleep.sleep_context import SleepContext, joined
-from sleepgym_agents.training.distillation import DistillationExample, score_with_teacher
-from sleepgym_agents.training.qa_generation import Pair, generate_qa, parse_qa
+from sleepgym_agents.sleep.sleep_context import SleepContext
+from sleepgym_agents.training.distillation import DistillationExample
+from sleepgym_agents.training.qa_generation import Pair, parse_qa
 
 TITLE_TOKENS = 10
 ITEM_TOKENS = 48
@@ -95,11 +95,11 @@ def recall_answers(
     sampled = sample_qa_about(lm, entities, config.recollections, seed)
     asked = sorted({question for question, _ in sampled})
     asked = [question for question in asked if any(text in question for text in texts)]
-    pairs = [(q, a) for q, a in zip(asked, answer_greedily(lm, asked), strict=True) if a]
-    examples = score_with_teacher(lm, pairs)
+    answers = context.answer(asked, ITEM_TOKENS)
+    examples = context.score([(q, a) for q, a in zip(asked, answers, strict=True) if a])
     sure = [x for x in examples if x.confidence >= config.recollection_confidence]
     with context.memory.bare():
-        answers = answer_greedily(lm, [example.pair[0] for example in sure], context.parts)
+        answers = context.answer([x.pair[0] for x in sure], ITEM_TOKENS, context.parts)
     kept = []
     for example, answer in zip(sure, answers, strict=True):
         question, old = example.pair
@@ -114,22 +114,19 @@ def _read_episodes(
     context: SleepContext, entities: Sequence[EntityName], episodes: Episodes
 ) -> list[DistillationExample]:
     """Questions and answers about recalled episodes, by the base model that reads them."""
-    lm, tokens, names = context.lm, context.config.dream_tokens, plain_texts(context.lm, entities)
-    read = {text: lm.prompter.document(Document(text)) for text in episodes.values()}
+    names, document = plain_texts(context.lm, entities), context.lm.prompter.document
+    read = {text: document(Document(text)) for text in episodes.values()}
     contexts = []
     for episode in read:
         others = [text for text in related_episodes(episode, episodes) if text != episode]
         together = [*others[:RELATED_EPISODES], episode]
         contexts += [[read[text] for text in together]] * SAMPLES_PER_EPISODE
     with context.memory.bare():
-        written: list[list[Pair]] = []
-        if context.affords(len(contexts) * tokens):
-            seed = context.derive_seed("stories")
-            written = generate_qa(lm, contexts, tokens=tokens, seed=seed)
+        written = context.write_qa(contexts, "stories")
         pairs = sorted({pair for sample in written for pair in sample})
         pairs = [pair for pair in pairs if any(name in pair[0] for name in names)]
         recalled = [read[text] for text in episodes.values()]
-        examples = score_with_teacher(lm, pairs, joined([*recalled, *context.parts]))
+        examples = context.score(pairs, [*recalled, *context.parts])
     return [example for example in examples if example.confidence >= context.config.confidence]
 
 
@@ -169,14 +166,6 @@ def sample_qa_about(
         return []
     written = generate(lm, prompts, ITEM_TOKENS, temperature=1.0, seed=seed)
     return sorted({pair for ids in written for pair in parse_qa(prompter, ids)})
-
-
-def answer_greedily(
-    lm: LanguageModel, questions: Sequence[str], parts: Sequence[Sequence[int]] = ()
-) -> list[str]:
-    """The model's greedy answers, with ``parts`` in context."""
-    prompts = [lm.prompter.prompt(question, parts) for question in questions]
-    return [lm.prompter.answer_text(ids) for ids in generate(lm, prompts, ITEM_TOKENS)]
 
 
 def plain_texts(lm: LanguageModel, entities: Iterable[EntityName]) -> list[str]:

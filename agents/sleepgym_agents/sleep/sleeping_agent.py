@@ -17,9 +17,9 @@ from sleepgym_agents.sleep.dreamer import Dreamer
 from sleepgym_agents.sleep.episodes import Episodes, episode_examples, recall_episodes
 from sleepgym_agents.sleep.expert_distillation import distil_into_expert
 from sleepgym_agents.sleep.imitation import load_judge
-from sleepgym_agents.sleep.sleep_context import SleepContext, joined
-from sleepgym_agents.training.distillation import DistillationExample, score_with_teacher
-from sleepgym_agents.training.qa_generation import Pair, generate_qa, single_and_joint_contexts
+from sleepgym_agents.sleep.sleep_context import SleepContext
+from sleepgym_agents.training.distillation import DistillationExample
+from sleepgym_agents.training.qa_generation import Pair, single_and_joint_contexts
 
 Stage = Callable[[SleepContext, ExpertId, ConsolidationData], dict[str, float]]
 EPISODE_REPEATS = 2  # of an episode in one pass over the examples
@@ -171,11 +171,8 @@ def regenerate_qa(
     for at in range(0, len(read), EPISODES_TOGETHER):
         parts = read[at : at + EPISODES_TOGETHER]
         contexts = single_and_joint_contexts(parts, config.samples)
-        if not context.affords(len(contexts) * config.dream_tokens):
-            break
-        seed = context.derive_seed("merge", level, at)
         with context.memory.bare():
-            written = generate_qa(lm, contexts, tokens=config.dream_tokens, seed=seed)
+            written = context.write_qa(contexts, "merge", level, at)
             pairs = sorted({pair for sample in written for pair in sample})
-            examples += score_with_teacher(lm, pairs, joined(parts))
+            examples += context.score(pairs, parts)
     return [example for example in examples if example.confidence >= config.confidence]
