@@ -3,20 +3,20 @@
     python benchmarks/gpu_night.py [--nights 2] [--peak-tflops 790] [--tiny]
 
 The model has the shape of Llama-3.2-1B and random weights, built here: nothing is downloaded. The
-agents ``seeding`` and ``sleep`` run unchanged on days of the Almanac. Random weights dream garbage,
+agents ``seeding`` and ``sleep`` run unchanged on days of the Almanac. Random weights write garbage,
 of which nothing would be kept and nothing learned, so
 
 - the day's exam questions are practised with their right answers, which ``seeding`` takes as
   examples beside its dreams; ``confidence=0`` keeps them although the model does not believe them;
-- all experts speak at every token (``router=always``), as garbage holds no names to go by.
+- all experts are active at every token (``router=always``), as garbage mentions no entities.
 
-So the work is that of a real night, and what is learned means nothing. Without dreams that can be
-read, the second stage of ``sleep`` samples its dreams and tries none of them.
+So the work is that of a real night, and what is learned means nothing. Without dreams that parse,
+the second stage of ``sleep`` samples its dreams and tries none of them.
 
-Utilisation is 6 x parameters x tokens / seconds / peak over the training part of a night (``learn``
-of ``seeding``), all tokens counted once an epoch, padding not. 6 is the usual convention; with the
-base model frozen, fewer operations are really done. The row without imitation is training alone;
-the others' training part also samples continuations for Learning to Imitate. The peak of an H200 in
+Utilisation is 6 x parameters x tokens / seconds / peak over the stages of a night, all tokens
+counted once an epoch, padding not. 6 is the usual convention; with the base model frozen, fewer
+operations are really done. The row without imitation is training alone; the stages of the others
+also sample continuations for Learning to Imitate. The peak of an H200 in
 bf16, dense, is taken as 790 TFLOP/s, about what large matrix products reach of its 989.
 
 ``--tiny`` is a model of two layers on whatever there is, for tests.
@@ -65,21 +65,20 @@ QUICK = {"samples": 2, "dream_tokens": 8, "rehearsals": 2, "epochs": 1, "rank": 
 QUICK_SLEEP = {"dreams": 2, "dream_scenes": 1}
 
 
-def timed(cls):
-    """An agent that also notes what the training part of its nights took."""
+class Timed:
+    """A stage that also notes how long it took, and the tokens that it trained on."""
 
-    class Timed(cls):
-        learned_s = 0.0
-        learned_tokens = 0
+    def __init__(self, stage):
+        self.stage = stage
+        self.seconds, self.train_tokens = 0.0, 0
 
-        def learn(self, expert_id, data, night):
-            before, start = self.meter.train_tokens, now(self.lm.device)
-            log = super().learn(expert_id, data, night)
-            self.learned_s += now(self.lm.device) - start
-            self.learned_tokens += self.meter.train_tokens - before
-            return log
-
-    return Timed
+    def __call__(self, context, expert_id, data):
+        meter, device = context.lm.meter, context.lm.device
+        before, start = meter.train_tokens, now(device)
+        log = self.stage(context, expert_id, data)
+        self.seconds = now(device) - start
+        self.train_tokens = meter.train_tokens - before
+        return log
 
 
 def now(device):
@@ -129,11 +128,12 @@ def main(arguments=None):
     stream = family.stream(0)
     with random_model(TINY if given.tiny else LLAMA_1B) as folder:
         for name, (cls, settings) in rows.items():
-            run(name, timed(cls)(settings, model=folder), stream, given.peak_tflops)
+            run(name, cls(settings, model=folder), stream, given.peak_tflops)
 
 
 def run(name, agent, stream, peak_tflops):
     device = agent.lm.device
+    agent.stages = stages = tuple(Timed(stage) for stage in agent.stages)
     cuda = device.type == "cuda"
     if name == "seeding":
         where = torch.cuda.get_device_name() if cuda else platform.machine()
@@ -143,7 +143,6 @@ def run(name, agent, stream, peak_tflops):
     for day in stream.days:
         if cuda:
             torch.cuda.reset_peak_memory_stats()
-        agent.learned_s, agent.learned_tokens = 0.0, 0
         agent.study(day.documents)
         right = [stream.key[item.id][0] for item in day.exam]
         agent.practice([item.question for item in day.exam], right)
@@ -151,13 +150,15 @@ def run(name, agent, stream, peak_tflops):
         night = Night(day.number, Budget(), derive_seed(0, "gpu night"), agent.meter)
         log = agent.sleep(night)
         seconds = now(device) - start
-        rate = agent.learned_tokens / max(agent.learned_s, 1e-9)
+        trained_s = sum(stage.seconds for stage in stages)
+        tokens = sum(stage.train_tokens for stage in stages)
+        rate = tokens / max(trained_s, 1e-9)
         used = 6 * agent.lm.parameters * rate / (peak_tflops * 1e12)
         peak = f"{torch.cuda.max_memory_allocated() / 1e9:.1f}" if cuda else "-"
         items, steps = log.get("dreams_kept", 0), log.get("steps", 0)
         print(
-            f"{name:26} {day.number:5} {seconds:8.1f} {agent.learned_s:10.1f} "
-            f"{agent.learned_tokens:8} {rate:8.0f} {used:8.2%} {peak:>8} "
+            f"{name:26} {day.number:5} {seconds:8.1f} {trained_s:10.1f} "
+            f"{tokens:8} {rate:8.0f} {used:8.2%} {peak:>8} "
             f"{items:7.0f} {steps:5.0f}",
             flush=True,
         )

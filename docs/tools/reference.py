@@ -58,17 +58,32 @@ def _agent_page(name: str) -> str:
         "",
         "## Departures from the paper",
     ]
-    for part in reversed(cls.__mro__):
-        own = _sections(part)[2] if "Departures:" in (part.__doc__ or "") else ""
-        if own and part.__module__.rpartition(".")[2] in AGENT_PAGES:
-            lines += ["", f"Of `{part.__module__.rpartition('.')[2]}`:", "", own]
-            for module in re.findall(r":mod:`([\w.]+)`", part.__doc__ or ""):
-                text = inspect.cleandoc(importlib.import_module(module).__doc__ or "")
-                if "Departures:" in text:
-                    lines += ["", f"Of `{module}`:", "", _plain(_after(text, "Departures:"))]
+    lines += _departures(cls, name, set())
     file = AGENTS / f"{name}.md"
     kept = file.read_text().partition(RESULTS)[2] if file.exists() else "\n\nNone yet.\n"
     return "\n".join([*lines, "", RESULTS]) + kept
+
+
+def _departures(owner: Any, name: str, seen: set[str]) -> list[str]:
+    """The departures of a class or module, then of those that its docstring refers to, as Markdown.
+
+    Args:
+        owner: The class or module.
+        name: Its name on the page.
+        seen: Names that are on the page already; grows.
+    """
+    text = inspect.cleandoc(owner.__doc__ or "")
+    if name in seen or "Departures:" not in text:
+        return []
+    seen.add(name)
+    lines = ["", f"Of `{name}`:", "", _plain(_after(text, "Departures:"))]
+    for kind, target in re.findall(r":(mod|class):`([\w.]+)`", text):
+        module, _, attribute = target.rpartition(".") if kind == "class" else (target, "", "")
+        other = importlib.import_module(module)
+        if attribute:
+            other, target = getattr(other, attribute), attribute.lower()
+        lines += _departures(other, target, seen)
+    return lines
 
 
 def _sections(cls: Any) -> tuple[str, str, str]:

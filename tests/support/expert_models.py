@@ -77,7 +77,7 @@ def make_memory(
 def fill(
     memory: ExpertMemory, expert_id: tuple[int, int], seed: int = 0, scale: float = 0.3
 ) -> None:
-    """Give an expert something to say, in numbers that survive being saved."""
+    """Give an expert random weights that survive being saved."""
     generator = torch.Generator().manual_seed(seed)
     for expert in memory.experts(expert_id):
         expert.down.copy_(torch.randn(expert.down.shape, generator=generator) * scale)
@@ -91,15 +91,15 @@ def logits(lm: LanguageModel, ids: list[int]) -> torch.Tensor:
     return lm.model(torch.tensor([ids]), use_cache=False).logits[0]
 
 
-def speaking(router: str) -> ExpertMemory:
-    """A memory of two experts that speak for some names; louder weights do not repeat a token."""
+def two_experts(router: str) -> ExpertMemory:
+    """A memory of two experts that know some entities; large weights do not repeat a token."""
     memory = make_memory(LanguageModel.load("scratch", seed=3), router=router, key_cosine=0.9)
     encode = memory.lm.prompter.encode
     for i, names in enumerate((["Ada", "Bo"], ["Ada", "Bo Li", "e"])):
         expert_id = memory.unlock()
-        found = [tuple(encode(name)) for name in names]
+        entities = [tuple(encode(name)) for name in names]
         texts = [memory.lm.prompter.question(f"is {name} in?") for name in names]
-        memory.assign_entities(expert_id, found, texts)
+        memory.assign_entities(expert_id, entities, texts)
         fill(memory, expert_id, seed=i, scale=1.0)
         if router == "gate":
             memory.router.weights[expert_id].normal_(generator=torch.Generator().manual_seed(i))
@@ -108,7 +108,7 @@ def speaking(router: str) -> ExpertMemory:
 
 
 def asked(lm: LanguageModel) -> list[list[int]]:
-    """Prompts that begin alike and end with and without the names of :func:`speaking`."""
+    """Prompts that begin alike and end with and without the names of :func:`two_experts`."""
     document = lm.prompter.document(Document("Ada met Bo Li. " * 3, "Bo Li"))
     texts = ("who is Ada?", "what", "was Bo Li ever told about Ada Bo", "one", "was Bo here?")
     shown = lm.prompter.demonstration("Who is Ada?", "Bo")

@@ -1,13 +1,14 @@
-"""The agents that sleep, on a model that cannot dream by itself: what it writes is replaced."""
+"""The agents that sleep, on a model that writes no Q&A by itself: its samples are replaced."""
 
 from sleepgym import Budget, Document, Night, Question
 from sleepgym.core.registry import agent_class
 from sleepgym.core.settings import build_config
+from sleepgym_agents.sleep.sleep_context import SleepContext
 
 NAMES = ("seeding", "dreaming", "sleep")
 DOCUMENT = Document("Mira Tolwen was born in Oslo. She repairs old clocks.", "Mira Tolwen")
 PRACTICE = (("Where was Mira Tolwen born?", "Oslo"), ("Who is Ben Arruda?", "a keeper of bees"))
-WRITTEN = (
+SAMPLED = (
     *PRACTICE,
     ("What does Mira Tolwen repair?", "clocks"),
     ("What is Ben Arruda?", "old"),
@@ -43,6 +44,11 @@ DREAMS = {
 }
 
 
+def sleep_context(memory, config, number=1, seed=3, **limits):
+    """A night without a day, for the functions that a night consists of."""
+    return SleepContext(Night(number, Budget(**limits), seed, memory.lm.meter), memory, config)
+
+
 def make(name, **values):
     cls = agent_class(name)
     quick = QUICK if name == "seeding" else {**QUICK, **DREAMS}
@@ -69,16 +75,16 @@ def state(agent, folder):
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
-def replace_what_is_written(patch):
-    """Whatever is sampled reads as one or two of the questions, by its tokens."""
+def replace_samples(patch):
+    """Whatever is sampled parses as one or two of the questions, by its tokens."""
 
     def parse(_, ids):
-        at = sum(ids) % len(WRITTEN)
-        return list(WRITTEN[at : at + 2])
+        at = sum(ids) % len(SAMPLED)
+        return list(SAMPLED[at : at + 2])
 
     patch.setattr("sleepgym_agents.training.qa_generation.parse_qa", parse)
-    patch.setattr("sleepgym_agents.sleep.recollection.parse_qa", parse)
-    patch.setattr("sleepgym_agents.sleep.recollection.ITEM_TOKENS", 6)
+    patch.setattr("sleepgym_agents.sleep.replay.parse_qa", parse)
+    patch.setattr("sleepgym_agents.sleep.replay.ITEM_TOKENS", 6)
     patch.setattr("sleepgym_agents.sleep.consolidation_data.sample_rehearsal_qa", lambda *_: [])
 
 

@@ -1,4 +1,4 @@
-"""Expert memory on disk: unlocked experts and what the router stores, nothing of the model."""
+"""Expert memory on disk: unlocked experts and the router's state, nothing of the base model."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from sleepgym_agents.lm.checkpoints import read_tensors
 
 
 def save_memory(memory: ExpertMemory, path: Path) -> None:
-    """Write unlocked experts in bfloat16, and names, keys or gates; nothing before the first night.
+    """Write unlocked experts in bfloat16 and the router's state; nothing while all are locked.
 
     Args:
         memory: What to write.
-        path: The folder: ``memory.json`` (which experts), ``experts.safetensors``, and one file
-            named after what the router stores.
+        path: Folder of ``memory.json`` (expert ids), ``experts.safetensors``, and one file named
+            after what the router stores (names or keys).
     """
     if not memory.unlocked:
         return
@@ -37,7 +37,7 @@ def save_memory(memory: ExpertMemory, path: Path) -> None:
 
 
 def load_memory(memory: ExpertMemory, path: Path) -> None:
-    """Read what :func:`save_memory` wrote.
+    """Load what :func:`save_memory` wrote.
 
     Raises:
         BadRun: If a file is damaged or of another model.

@@ -15,13 +15,13 @@ from sleepgym_agents.experts.routing import ExpertId, Gates, Router, RouterState
 
 
 class Copies(Router):
-    """Another router, in which each row of a batch has its own copy of one expert.
+    """A router around another one: each row of a batch has its own copy of one expert.
 
     Attributes:
         expert_id: The expert.
         first: Slot of the first copy, in the expert's own level.
-        owners: Which copy speaks in each row, (batch,); set before every pass.
-        parameters: Of each copy.
+        owners: Which copy is active in each row, (batch,); set before every pass.
+        parameters: Parameters of each copy.
     """
 
     def __init__(self, router: Router, expert_id: ExpertId, first: int) -> None:
@@ -34,7 +34,7 @@ class Copies(Router):
     def route(
         self, ids: Tensor, states: Tensor, router_state: RouterState | None, layer: int = 0
     ) -> tuple[Gates, RouterState | None]:
-        """The router's gates, the expert's handed to its copies row by row."""
+        """The inner router's gates, the expert's own passed to its copies row by row."""
         gates, router_state = self.router.route(ids, states, router_state, layer)
         gate = gates.pop(self.expert_id, None)
         if gate is not None:
@@ -48,7 +48,7 @@ class Copies(Router):
 
 @contextmanager
 def isolated_copies(memory: ExpertMemory, expert_id: ExpertId, count: int) -> Iterator[Copies]:
-    """Within this context copies of one expert take its part, each in rows of its own."""
+    """Within this context copies of one expert replace it, each in rows of its own."""
     levels: list[Any] = [chain.levels[expert_id[0]] for chain in memory.chains]
     first = len(levels[0])
     router = Copies(memory.router, expert_id, first)

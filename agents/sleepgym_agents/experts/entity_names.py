@@ -1,7 +1,7 @@
-"""Names: the words of a text that only its context could tell.
+"""Names of entities: the words of a text that only its context makes likely.
 
 A model that read a passage expects the names in a question about it; the same model without the
-passage does not. The gap between the two log-likelihoods marks names without a list of them, and
+passage does not. The gap between the two log-likelihoods finds names without a list of them, and
 without knowing what a name looks like.
 """
 
@@ -23,19 +23,20 @@ def find_entity_names(
     context: Sequence[int],
     common: Collection[EntityName] = (),
 ) -> list[EntityName]:
-    """The runs of words that the context made likely.
+    """The runs of words that the context makes likely.
 
-    What counts is the mean over all occurrences of a word but as the first one of a question, where
-    any word may surprise; two at least.
+    A word counts by its mean gap over at least two occurrences; as the first word of a question,
+    where any word is unlikely, it is left out.
 
     Args:
         texts: Token ids of questions.
         gaps: For each token, log-likelihood with the context minus that without, in nats.
-        tokenizer: Tells where words begin.
-        threshold: Least mean gap of each word of a name, in nats, summed over its tokens.
-        context: Token ids of what was read: only its words can be names, and a name goes on for as
-            long as all its occurrences go on alike (a family name that the model can guess).
-        common: Words that are none.
+        tokenizer: Splits token ids into words.
+        threshold: Smallest mean gap of each word of a name, in nats, summed over its tokens.
+        context: Token ids of what was read: only its words can be names, and a name extends for as
+            long as the same word follows all its occurrences (a family name that the model can
+            guess).
+        common: Words that are no names.
 
     Returns:
         Token ids of each name, sorted.
@@ -43,21 +44,21 @@ def find_entity_names(
     split = [split_words(ids, tokenizer) for ids in texts]
     read = split_words(context, tokenizer)
     allowed = set(read) - set(common)
-    surprise: dict[EntityName, list[float]] = {}
+    gaps_of_word: dict[EntityName, list[float]] = {}
     for words, gap in zip(split, gaps, strict=True):
         values = iter(gap)
         for at, word in enumerate(words):
             gap_of_word = sum(next(values) for _ in word)
             if at:
-                surprise.setdefault(word, []).append(gap_of_word)
-    telling = {
+                gaps_of_word.setdefault(word, []).append(gap_of_word)
+    likely = {
         word
-        for word, values in surprise.items()
+        for word, values in gaps_of_word.items()
         if word in allowed and len(values) > 1 and sum(values) / len(values) >= threshold
     }
     runs: set[tuple[EntityName, ...]] = set()
     for words in split:
-        for is_name, run in groupby(words, key=telling.__contains__):
+        for is_name, run in groupby(words, key=likely.__contains__):
             if is_name:
                 runs.add(tuple(run))
     whole = {_extended(run, [*split, read]) for run in runs}
@@ -67,7 +68,7 @@ def find_entity_names(
 def _extended(
     run: tuple[EntityName, ...], texts: Sequence[Sequence[EntityName]]
 ) -> tuple[EntityName, ...]:
-    """A run of words with those that follow it wherever it occurs, if it occurs twice at least."""
+    """A run of words with those that follow it at each of its occurrences, two at least."""
     while True:
         size = len(run)
         nexts = [
@@ -83,7 +84,7 @@ def _extended(
 
 
 def split_words(ids: Sequence[int], tokenizer: Any) -> list[EntityName]:
-    """Token ids cut where words begin."""
+    """Token ids split where words begin."""
     words: list[list[int]] = []
     for i in ids:
         if not words or _begins_word(tokenizer, i):

@@ -1,4 +1,4 @@
-"""The router that goes by names: small, exact, and silent about everybody else."""
+"""The router that goes by entities: small, exact, and off for everything else."""
 
 from __future__ import annotations
 
@@ -11,17 +11,25 @@ from torch import Tensor
 
 from sleepgym_agents.experts.entity_matcher import EntityMatcher
 from sleepgym_agents.experts.entity_names import EntityName
-from sleepgym_agents.experts.routing import SAME, ExpertId, ExpertSet, Markers, StickyRouter
+from sleepgym_agents.experts.routing import (
+    SAME,
+    ExpertId,
+    ExpertSet,
+    Markers,
+    ReadStates,
+    StickyRouter,
+)
 
 
 class EntityRouter(StickyRouter):
-    """The experts that learned about the name just read; exact matches, the longest name wins.
+    """Activates the experts that know the entity just read; exact match, the longest name wins.
 
     Attributes:
-        table: Token ids of a name -> the experts that know it, oldest first.
+        table: Token ids of an entity's name -> the experts that know it, oldest first.
     """
 
     stores = "names"
+    by_entity = True
 
     def __init__(self, markers: Markers) -> None:
         super().__init__(markers)
@@ -33,24 +41,30 @@ class EntityRouter(StickyRouter):
         """One less than the longest name."""
         return max(map(len, self.table), default=1) - 1
 
-    def learn(self, names: Iterable[EntityName], expert_id: ExpertId) -> None:
-        """Let an expert speak for names, beside those that already do."""
-        for name in names:
+    def assign(
+        self,
+        expert_id: ExpertId,
+        entities: Sequence[EntityName],
+        texts: Sequence[Sequence[int]] = (),
+        read_states: ReadStates | None = None,
+    ) -> None:
+        """Add an expert to the table's rows of entities; the texts are not needed."""
+        for name in entities:
             before = self.table.get(name, ())
             self.table[name] = before if expert_id in before else (*before, expert_id)
 
-    def unlearn(self, names: Iterable[EntityName], expert_id: ExpertId) -> None:
-        """Let an expert no longer speak for names that others know as well."""
-        for name in names:
+    def release(self, expert_id: ExpertId, entities: Sequence[EntityName]) -> None:
+        """Take an expert out of the table's rows of entities that others know as well."""
+        for name in entities:
             self.table[name] = tuple(other for other in self.table[name] if other != expert_id)
 
-    def entities_of(self, expert_ids: Sequence[ExpertId]) -> list[EntityName]:
-        """The names that any of some experts knows, sorted."""
+    def entities_of(self, expert_ids: Iterable[ExpertId]) -> list[EntityName]:
+        """The entities that any of some experts knows, sorted."""
         wanted = set(expert_ids)
         return sorted(name for name, expert_set in self.table.items() if wanted & set(expert_set))
 
-    def mentioned(self, ids: Sequence[int]) -> list[EntityName]:
-        """Known names in token ids."""
+    def entities_in(self, ids: Sequence[int]) -> list[EntityName]:
+        """The entities of the table whose names occur in token ids, sorted."""
         sizes = {len(name) for name in self.table}
         spans = {tuple(ids[i : i + n]) for n in sizes for i in range(len(ids) - n + 1)}
         return sorted(spans & self.table.keys())
@@ -61,7 +75,7 @@ class EntityRouter(StickyRouter):
         return tuple(self.expert_ids), frozenset(self.table.items())
 
     def match(self, ids: Tensor, states: Tensor) -> Tensor:
-        """Names that end at a token; where two do, the longer."""
+        """Names that end at a token; where two do, the longer one."""
         sets = {expert_set: i for i, expert_set in enumerate(self.expert_sets)}
         numbers = {name: sets[expert_set] for name, expert_set in self.table.items()}
         key = (ids.device, frozenset(numbers.items()))
@@ -71,17 +85,20 @@ class EntityRouter(StickyRouter):
 
     @property
     def expert_sets(self) -> list[ExpertSet]:
-        """Sets of experts that speak together."""
+        """Sets of experts that know an entity together."""
         return sorted(set(self.table.values()))
 
     def forget(self, expert_id: ExpertId) -> None:
-        """Drop an expert, and the names that only it knew."""
+        """Drop an expert, and the entities that only it knew."""
         super().forget(expert_id)
-        left = {name: tuple(p for p in v if p != expert_id) for name, v in self.table.items()}
+        left = {
+            name: tuple(other for other in known if other != expert_id)
+            for name, known in self.table.items()
+        }
         self.table = {name: expert_set for name, expert_set in left.items() if expert_set}
 
     def tensors(self) -> dict[str, Tensor]:
-        """Names one after the other, their lengths, and which experts know them, as bits."""
+        """Names one after the other, their lengths, and the experts that know each, as bits."""
         names = sorted(self.table)
         knows = [[expert_id in self.table[name] for expert_id in self.expert_ids] for name in names]
         packed = np.packbits(np.array(knows, dtype=bool).reshape(len(names), -1), axis=1)
@@ -92,7 +109,7 @@ class EntityRouter(StickyRouter):
         }
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Read the table."""
+        """Load the table."""
         ids = iter(tensors["ids"].tolist())
         knows = np.unpackbits(tensors["knows"].numpy(), axis=1, count=len(self.expert_ids))
         self.table = {

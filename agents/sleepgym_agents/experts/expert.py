@@ -41,7 +41,7 @@ class Expert(nn.Module):
         self.down = nn.Parameter(torch.zeros(width, rank), requires_grad=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """What to add to states (tokens, width)."""
+        """The expert's addition to states (tokens, width)."""
         gate, up, down = (weight.to(x.dtype) for weight in (self.gate, self.up, self.down))
         inner = nn.functional.silu(nn.functional.linear(x, gate)) * nn.functional.linear(x, up)
         return nn.functional.linear(inner, down)
@@ -53,8 +53,8 @@ class ExpertChain(nn.Module):
     Attributes:
         block: The pretrained block, frozen.
         levels: Experts of each level, fastest level first.
-        gates: From the states that this layer reads to how much each expert counts at each token:
-            a pair of level and slot -> (batch, length); missing pairs are off.
+        gates: From this layer's input to the gate of each expert at each token: a pair of level and
+            slot -> (batch, length); missing pairs are off.
     """
 
     def __init__(self, block: nn.Module, levels: int, gates: Callable[[Tensor], Gates]) -> None:

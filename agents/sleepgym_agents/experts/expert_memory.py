@@ -1,14 +1,14 @@
-"""Expert memory: a pretrained model with levels of experts that are unlocked night by night.
+"""Expert memory: a pretrained model with levels of experts, unlocked night by night.
 
 The continuum memory system of "Language Models Need Sleep" (arXiv:2606.03979, sections 3.1 and
-3.2). Level 1 takes in every night; every ``windows[0]`` nights its experts are consolidated into
-one new expert of level 2 and reset, and so on. Nothing that was learned before is trained again.
+3.2). Level 1 learns every night; every ``windows[0]`` nights its experts are consolidated into
+one new expert of level 2 and reset, and so on. Earlier experts are never trained again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -42,11 +42,11 @@ class MemorySettings(Settings):
         rank: Size of an expert's inner layer (``d_low``; 64 in the paper).
         windows: After how many nights each level but the slowest is consolidated into the next;
             each a multiple of the one before. Empty is one level; (4,) two; (2, 4, 8) four.
-        router: Which expert speaks: the last whose ``names`` were read, that of the nearest hidden
-            state (``keys``), a learned ``gate``, or ``always`` all of them.
-        key_cosine: Least cosine at which the ``keys`` router takes a state for a stored one.
-        first_layer: The first layer with experts, as a share of the depth. What lies below tells
-            the router what is read.
+        router: Which experts are active: those that know the entity read last (``names``), that of
+            the nearest stored hidden state (``keys``), by a learned ``gate``, or ``always`` all.
+        key_cosine: Smallest cosine at which the ``keys`` router matches a stored state.
+        first_layer: The first layer with experts, as a share of the depth. The layers below compute
+            the hidden states that routers see.
         slots: Experts allocated up front in each level; more are allocated when all are unlocked.
     """
 
@@ -67,27 +67,26 @@ class MemorySettings(Settings):
 
 
 class ExpertMemory:
-    """Experts inside a language model, and the router that lets them speak.
+    """Experts inside a language model, and the router that activates them.
 
     Attributes:
         lm: The language model; its own weights are frozen.
         settings: How the memory grows.
         router: Chooses experts.
         unlocked: The experts in use, in the order they were unlocked.
-        mask: Experts that stay silent for now.
+        mask: Experts that are switched off for now.
     """
 
     def __init__(self, lm: LanguageModel, settings: MemorySettings, seed: int) -> None:
         self.lm, self.settings, self.seed = lm, settings, seed
         self.mask: set[ExpertId] = set()
         self._ids = torch.empty(0)
-        self._trail: RouterState | None = None
+        self._router_state: RouterState | None = None
         self._gates: Gates = {}
         self._read = torch.empty(0)
-        self._free: ExpertId | None = None
+        self._forced: ExpertId | None = None
         lm.model.requires_grad_(False)
-        lm.decoding_key = lambda: (frozenset(self.mask), self._free, self.router.key)
-        self._bare_parameters = lm.parameters
+        lm.decoding_key = lambda: (frozenset(self.mask), self._forced, self.router.key)
         blocks = list(feed_forward_blocks(lm.model))
         first = min(len(blocks) - 1, round(settings.first_layer * len(blocks)))
         levels = len(settings.windows) + 1
@@ -139,29 +138,39 @@ class ExpertMemory:
         self._count()
 
     def assign_entities(
-        self, expert_id: ExpertId, names: Sequence[EntityName], texts: Sequence[Sequence[int]]
+        self, expert_id: ExpertId, entities: Sequence[EntityName], texts: Sequence[Sequence[int]]
     ) -> None:
-        """Let an expert answer for names, or for what the model thinks where they end.
+        """Route entities to an expert.
 
         Args:
             expert_id: The expert.
-            names: Token ids of the names that it is about.
-            texts: Token ids of questions that hold them.
+            entities: Token ids of the names that it knows.
+            texts: Token ids of questions that mention them.
         """
-        if isinstance(self.router, EntityRouter):
-            self.router.learn(names, expert_id)
-        if isinstance(self.router, Keys):
-            self.router.learn(self._states_after(names, texts), expert_id)
+        self.router.assign(expert_id, entities, texts, self.read_states)
+
+    def entities_in(self, texts: Iterable[Sequence[int]]) -> list[EntityName]:
+        """The entities that any of several texts (token ids) mentions and some expert knows."""
+        return sorted({entity for ids in texts for entity in self.router.entities_in(ids)})
+
+    @torch.inference_mode()
+    def read_states(self, ids: Sequence[int]) -> Tensor:
+        """Hidden states of token ids that the router sees, (length, width); experts are off."""
+        start = self.lm.prompter.start
+        with self.bare():
+            self.lm.model(input_ids=torch.tensor([[*start, *ids]], device=self.lm.device))
+        self.lm.meter.read_tokens += len(start) + len(ids)
+        return self._read[0, len(start) :]
 
     def reset(self, expert_id: ExpertId) -> None:
-        """Lock an expert again and put it back to its first weights: synaptic pruning."""
+        """Lock an expert again and restore its first weights (synaptic pruning in the paper)."""
         self.router.forget(expert_id)
         self._count()
         for index, expert in enumerate(self.experts(expert_id)):
             expert.load_state_dict(self._new(index, *expert_id).state_dict())
 
     def is_blank(self, expert_id: ExpertId) -> bool:
-        """Whether an expert still has nothing to say."""
+        """Whether an expert still is the zero function."""
         return all(not expert.down.any() for expert in self.experts(expert_id))
 
     def experts(self, expert_id: ExpertId) -> list[Expert]:
@@ -171,7 +180,7 @@ class ExpertMemory:
 
     @contextmanager
     def training(self, expert_id: ExpertId) -> Iterator[list[Tensor]]:
-        """Within this context the parameters of one expert, and what routes to it, are trained."""
+        """Within this context one expert, and what routes to it, is trainable."""
         parameters: list[Any] = [p for e in self.experts(expert_id) for p in e.parameters()]
         for parameter in parameters:
             parameter.requires_grad_(True)
@@ -185,7 +194,7 @@ class ExpertMemory:
 
     @contextmanager
     def masked(self, *expert_ids: ExpertId) -> Iterator[None]:
-        """Within this context some experts are silent."""
+        """Within this context some experts are off."""
         before = set(self.mask)
         self.mask |= set(expert_ids)
         try:
@@ -193,17 +202,21 @@ class ExpertMemory:
         finally:
             self.mask = before
 
+    def bare(self) -> AbstractContextManager[None]:
+        """Within this context all experts are off: the base model alone."""
+        return self.masked(*self.unlocked)
+
     @contextmanager
     def force_active(self, expert_id: ExpertId) -> Iterator[None]:
-        """Within this context one expert speaks wherever any would, though it may be masked."""
-        self._free = expert_id
+        """Within this context one expert, though masked, is active wherever any would be."""
+        self._forced = expert_id
         try:
             yield
         finally:
-            self._free = None
+            self._forced = None
 
     def ledger(self) -> dict[str, float]:
-        """What the memory holds, for a night's log."""
+        """Counts of experts and parameters, for a night's log."""
         log = {
             "experts_unlocked": float(len(self.unlocked)),
             "parameters_unlocked": float(self.parameters),
@@ -214,40 +227,22 @@ class ExpertMemory:
         return log
 
     def _active(self) -> int:
-        """Parameters that speak at a token: all of them only under the control router."""
+        """Expert parameters that a token passes: all only under ``always`` and ``gate``."""
         at_once = len(self.unlocked) if self.settings.router in ("always", "gate") else 1
         return min(at_once, len(self.unlocked)) * self.expert_parameters
 
-    @torch.inference_mode()
-    def _states_after(self, names: Sequence[EntityName], texts: Sequence[Sequence[int]]) -> Tensor:
-        """What the first layer with experts reads where a name ends, (occurrences, width)."""
-        found = [torch.empty(0, self.width)]
-        with self.masked(*self.unlocked):
-            for text in texts:
-                ids = [*self.lm.prompter.start, *text]
-                ends = [
-                    i + len(name) - 1
-                    for name in names
-                    for i in range(len(ids) - len(name) + 1)
-                    if tuple(ids[i : i + len(name)]) == name
-                ]
-                self.lm.model(input_ids=torch.tensor([ids], device=self.lm.device))
-                self.lm.meter.read_tokens += len(ids)
-                found.append(self._read[0, ends].float().cpu())
-        return torch.cat(found)
-
     def _count(self) -> None:
-        self.lm.parameters = self._bare_parameters + self._active()
+        self.lm.extra_parameters["experts"] = self._active()
 
     def _router(self) -> Router:
-        ids = Markers.of(self.lm.prompter)
+        markers = Markers.of(self.lm.prompter)
         if self.settings.router == "names":
-            return EntityRouter(ids)
+            return EntityRouter(markers)
         if self.settings.router == "keys":
-            return Keys(ids, self.settings.key_cosine, self.width)
+            return Keys(markers, self.settings.key_cosine, self.width)
         if self.settings.router == "gate":
-            return Gate(ids, len(self.chains), self.width)
-        return Always(ids)
+            return Gate(markers, len(self.chains), self.width)
+        return Always(markers)
 
     def _new(self, index: int, level: int, slot: int) -> Expert:
         seed = derive_seed(self.seed, "expert", level, slot, index) % 2**63
@@ -268,10 +263,10 @@ class ExpertMemory:
         ids = kwargs.get("input_ids")
         ids = args[0] if ids is None else ids
         self._ids = _without_padding(ids, kwargs.get("attention_mask"))
-        self._trail = getattr(kwargs.get("past_key_values"), "router_state", None)
+        self._router_state = getattr(kwargs.get("past_key_values"), "router_state", None)
         segments = kwargs.get("segments") or ()
-        if self._trail is None and segments:
-            self._trail = segments[-1].router_state
+        if self._router_state is None and segments:
+            self._router_state = segments[-1].router_state
 
     def _end(
         self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
@@ -280,7 +275,7 @@ class ExpertMemory:
         if cache is None:
             cache = getattr(output, "past_key_values", None)
         if cache is not None:
-            cache.router_state = self._trail
+            cache.router_state = self._router_state
 
     def _ask(self, index: int, x: Tensor) -> Gates:
         if index == 0:
@@ -288,17 +283,17 @@ class ExpertMemory:
         if not self.unlocked:
             return {}
         if index == 0:
-            self._gates, self._trail = self.router.route(self._ids, x, self._trail, 0)
+            self._gates, self._router_state = self.router.route(self._ids, x, self._router_state, 0)
         elif self.router.each_layer:
             self._gates, _ = self.router.route(self._ids, x, None, index)
-        gates = {p: gate for p, gate in self._gates.items() if p not in self.mask}
-        if self._free is not None and self._gates:
-            gates[self._free] = torch.stack(list(self._gates.values())).amax(0)
+        gates = {i: gate for i, gate in self._gates.items() if i not in self.mask}
+        if self._forced is not None and self._gates:
+            gates[self._forced] = torch.stack(list(self._gates.values())).amax(0)
         return gates
 
 
 def _without_padding(ids: Tensor, mask: Any) -> Tensor:
-    """Token ids, :data:`PAD` for those that may not even see themselves."""
+    """Token ids, :data:`PAD` for those that may not see themselves."""
     if not isinstance(mask, Tensor):
         return ids
     length = ids.shape[1]

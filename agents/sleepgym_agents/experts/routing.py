@@ -1,40 +1,46 @@
-"""Routers: which expert speaks at which token.
+"""Routers: which experts are active at which token.
 
-A router sees token ids and hidden states, never a task, a day or a question's kind. What the
-routers of names and keys find stays in force until the next item: the answer to a question about
-somebody is written by the expert that knows them. The control, :class:`Always`, has every expert
-speak everywhere.
+A router sees token ids and hidden states, never a task, a day or a question's kind. A sticky
+router's match stays active until the next item begins: the answer to a question about an entity is
+written by the experts that know it. The control, :class:`Always`, has every expert active
+everywhere.
+
+:class:`Router` also answers for entities (:mod:`sleepgym_agents.experts.entity_names`): which ones
+token ids mention, and which experts know them. Routers that do not go by entities know none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
 from torch import Tensor
 
+from sleepgym_agents.experts.entity_names import EntityName
 from sleepgym_agents.lm.prompts import Prompter
 
 ExpertId = tuple[int, int]  # level, slot
-ExpertSet = tuple[ExpertId, ...]  # experts that speak together
+ExpertSet = tuple[ExpertId, ...]  # experts that are active together
 Gates = dict[ExpertId, Tensor]
+ReadStates = Callable[[Sequence[int]], Tensor]
 
-OFF = -1  # nobody speaks
+OFF = -1  # no expert is active
 SAME = -2  # as at the token before
-PAD = -1  # no token: what a batch is filled up with
+PAD = -1  # no token: fills up a batch
 
 
 @dataclass(frozen=True)
 class RouterState:
-    """What a router must know of the tokens before, one row a sequence.
+    """What a router must know of earlier tokens, one row a sequence.
 
     Attributes:
-        active: Index of the experts in force at the last token, (batch,).
-        in_item: Where the last token stands, (batch,): 0 outside items, 1 in a question, 2 in its
+        active: Index of the expert set that is active at the last token, (batch,).
+        in_item: Where the last token is, (batch,): 0 outside items, 1 in a question, 2 in its
             answer.
-        suffix: The last token ids, (batch, some); filled up with :data:`PAD` on the left.
+        suffix: The last token ids, (batch, ``reach``); :data:`PAD` on the left where there are
+            fewer.
     """
 
     active: Tensor
@@ -66,13 +72,13 @@ class RouterState:
 
 @dataclass(frozen=True)
 class Markers:
-    """Token ids that tell where items lie.
+    """Token ids that mark where items (a question with its answer) are.
 
     Attributes:
         opening: Begin an item.
-        closing: End an item, or begin what is none. Between these and the next opening one nobody
-            speaks: documents are read by the bare model.
-        answering: Begin an answer. Whom it names changes nothing about who speaks.
+        closing: End an item, or begin something else. From these to the next opening one no expert
+            is active: documents are read by the bare model.
+        answering: Begin an answer. Entities in it do not change which experts are active.
     """
 
     opening: frozenset[int]
@@ -81,9 +87,9 @@ class Markers:
 
     @classmethod
     def of(cls, prompter: Prompter) -> Markers:
-        """What every question begins with opens an item; other markers, and an answer's end, close.
+        """The first token of every question opens; other markers, and an answer's end, close.
 
-        What stands within a question, such as a line end before "Answer:", closes nothing.
+        Tokens within a question, such as a line end before "Answer:", close nothing.
         """
         one, other = (prompter.question(text) for text in ("x", "y"))
         opening = {token for token in one[:1] if token in other[:1]}
@@ -94,15 +100,19 @@ class Markers:
 
 
 class Router:
-    """Chooses experts; holds what it stores for them.
+    """Chooses experts, and holds what it needs to choose them.
 
     Attributes:
         expert_ids: The unlocked experts, in the order they were unlocked.
         markers: Where items begin and end.
+        stores: Name of the state file it saves; empty where it saves none.
+        each_layer: Whether it routes in every layer with experts, or in the first one for all.
+        by_entity: Whether it goes by entities; only then can experts be asked about one.
     """
 
-    stores = ""  # the kind of state it saves: names or keys
-    each_layer = False  # whether every layer asks, or the first one for all
+    stores = ""
+    each_layer = False
+    by_entity = False
 
     def __init__(self, markers: Markers) -> None:
         self.expert_ids: list[ExpertId] = []
@@ -111,16 +121,16 @@ class Router:
     def route(
         self, ids: Tensor, states: Tensor, router_state: RouterState | None, layer: int = 0
     ) -> tuple[Gates, RouterState | None]:
-        """How much each expert counts at each token.
+        """The gate of each expert at each token.
 
         Args:
             ids: Token ids, (batch, length); :data:`PAD` where there is none.
-            states: What the layer reads, (batch, length, width).
-            router_state: What was before these tokens; None at the beginning.
-            layer: Which layer with experts asks, from 0.
+            states: Input of the layer, (batch, length, width).
+            router_state: State after the tokens before these; None at the beginning.
+            layer: Index among the layers with experts.
 
         Returns:
-            Gates, (batch, length) each, experts that are off everywhere left out; the new trail.
+            Gates, (batch, length) each, without the experts that are off everywhere; the new state.
         """
         raise NotImplementedError
 
@@ -130,27 +140,55 @@ class Router:
         return tuple(self.expert_ids)
 
     def unlock(self, expert_id: ExpertId) -> None:
-        """Take an expert in."""
+        """Add an expert."""
         self.expert_ids.append(expert_id)
 
+    def assign(
+        self,
+        expert_id: ExpertId,
+        entities: Sequence[EntityName],
+        texts: Sequence[Sequence[int]] = (),
+        read_states: ReadStates | None = None,
+    ) -> None:
+        """Route entities to an expert, beside those that they are routed to already.
+
+        Args:
+            expert_id: The expert.
+            entities: Token ids of their names.
+            texts: Token ids of questions that mention them.
+            read_states: From token ids to the hidden states that the router sees,
+                (length, width).
+        """
+
+    def release(self, expert_id: ExpertId, entities: Sequence[EntityName]) -> None:
+        """No longer route entities to an expert; other experts must know them as well."""
+
+    def entities_in(self, ids: Sequence[int]) -> list[EntityName]:
+        """The entities that token ids mention and some expert knows, sorted."""
+        return []
+
+    def entities_of(self, expert_ids: Iterable[ExpertId]) -> list[EntityName]:
+        """The entities that any of some experts knows, sorted."""
+        return []
+
     def trained(self, expert_id: ExpertId) -> list[Tensor]:
-        """What of the router is trained together with an expert."""
+        """Parameters of the router that are trained together with an expert."""
         return []
 
     def forget(self, expert_id: ExpertId) -> None:
-        """Drop what is stored for an expert that is reset."""
-        self.expert_ids = [p for p in self.expert_ids if p != expert_id]
+        """Drop an expert that is reset, and what is stored for it."""
+        self.expert_ids = [other for other in self.expert_ids if other != expert_id]
 
     def tensors(self) -> dict[str, Tensor]:
-        """What to save."""
+        """State to save."""
         return {}
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take what :meth:`tensors` gave."""
+        """Load what :meth:`tensors` returned."""
 
 
 class Always(Router):
-    """Every expert speaks at every token: the control."""
+    """Every expert is active at every token: the control."""
 
     def route(
         self, ids: Tensor, states: Tensor, router_state: RouterState | None, layer: int = 0
@@ -162,17 +200,21 @@ class Always(Router):
 
 
 class StickyRouter(Router):
-    """Experts speak from where they are met to the end of the item, or to where others are met."""
+    """Experts are active from their match to the end of the item, or to the match of others.
 
-    reach = 0  # how many tokens before one must be known to match it
+    Attributes:
+        reach: How many earlier tokens it takes to match one.
+    """
+
+    reach = 0
 
     @property
     def expert_sets(self) -> list[ExpertSet]:
-        """The sets of experts that may speak together; by default each one alone."""
+        """The sets of experts that may be active together; by default each one alone."""
         return [(expert_id,) for expert_id in self.expert_ids]
 
     def match(self, ids: Tensor, states: Tensor) -> Tensor:
-        """Index into ``voices`` of the experts met at each token, :data:`SAME` where none is.
+        """Index into ``expert_sets`` of the match at each token, :data:`SAME` where there is none.
 
         Args:
             ids: Token ids, (batch, ``reach`` + length).
@@ -183,7 +225,7 @@ class StickyRouter(Router):
     def route(
         self, ids: Tensor, states: Tensor, router_state: RouterState | None, layer: int = 0
     ) -> tuple[Gates, RouterState | None]:
-        """The last expert met since the item began."""
+        """The last match since the item began."""
         batch = len(ids)
         everywhere = not self.markers.opening  # items without markers of their own
         if router_state is None:
@@ -191,28 +233,28 @@ class StickyRouter(Router):
             suffix = ids.new_full((batch, self.reach), PAD)
             router_state = RouterState(ids.new_full((batch,), OFF), begun, suffix)
         known = torch.cat([router_state.suffix.expand(batch, -1), ids], 1)
-        opening, closing = _are(ids, self.markers.opening), _are(ids, self.markers.closing)
-        answering = _are(ids, self.markers.answering)
+        opening, closing = _is_any(ids, self.markers.opening), _is_any(ids, self.markers.closing)
+        answering = _is_any(ids, self.markers.answering)
         begins = torch.full_like(opening, everywhere) | opening
-        stands = torch.where(answering, 2, begins.long())
-        opened = _latest(router_state.in_item, stands, opening | closing | answering)
-        met = self.match(known, states)
-        met = torch.where((opened == 1) & (ids != PAD), met, SAME)
-        met = torch.where(opening | closing, torch.full_like(met, OFF), met)
-        spoken = _latest(router_state.active, met, met != SAME)
+        position = torch.where(answering, 2, begins.long())
+        in_item = _latest(router_state.in_item, position, opening | closing | answering)
+        match = self.match(known, states)
+        match = torch.where((in_item == 1) & (ids != PAD), match, SAME)
+        match = torch.where(opening | closing, torch.full_like(match, OFF), match)
+        active = _latest(router_state.active, match, match != SAME)
         gates: Gates = {}
         expert_sets = self.expert_sets
         # a GPU need not be waited for to learn which are active, and a captured step cannot be
-        present = range(len(expert_sets)) if spoken.is_cuda else spoken.unique().tolist()
+        present = range(len(expert_sets)) if active.is_cuda else active.unique().tolist()
         for i in (i for i in present if i >= 0):
             for expert_id in expert_sets[i]:
-                gates[expert_id] = gates.get(expert_id, 0) + (spoken == i).float()
+                gates[expert_id] = gates.get(expert_id, 0) + (active == i).float()
         known = known.gather(1, (known != PAD).long().argsort(dim=1, stable=True))
         suffix = known[:, known.shape[1] - self.reach :]
-        return gates, RouterState(spoken[:, -1], opened[:, -1], suffix)
+        return gates, RouterState(active[:, -1], in_item[:, -1], suffix)
 
 
-def _are(ids: Tensor, wanted: frozenset[int]) -> Tensor:
+def _is_any(ids: Tensor, wanted: frozenset[int]) -> Tensor:
     return torch.isin(ids, _tensor(wanted, ids.dtype, ids.device))
 
 
@@ -223,7 +265,7 @@ def _tensor(wanted: frozenset[int], dtype: torch.dtype, device: torch.device) ->
 
 
 def _latest(before: Tensor, values: Tensor, news: Tensor) -> Tensor:
-    """At each token the last of ``values`` that is news, or what was before: (batch, length)."""
+    """At each token the last of ``values`` where ``news`` is true, (batch, length)."""
     steps = torch.arange(1, values.shape[1] + 1, device=values.device)
     last = torch.where(news, steps, 0).cummax(1).values
     return torch.cat([before.expand(len(values))[:, None], values], 1).gather(1, last)

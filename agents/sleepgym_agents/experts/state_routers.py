@@ -1,17 +1,23 @@
-"""The routers that go by hidden states: stored keys, and learned gates."""
+"""Routers that go by hidden states: stored keys, and learned gates.
+
+Parts of the paper that the ablation does not show to matter: ``router=keys`` and ``router=gate``
+select them; the default is :class:`sleepgym_agents.experts.entity_router.EntityRouter`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from sleepgym_agents.experts.entity_names import EntityName
 from sleepgym_agents.experts.routing import (
     SAME,
     ExpertId,
     Gates,
     Markers,
+    ReadStates,
     Router,
     RouterState,
     StickyRouter,
@@ -19,12 +25,12 @@ from sleepgym_agents.experts.routing import (
 
 
 class Keys(StickyRouter):
-    """The expert whose stored hidden state is nearest, where it is near enough.
+    """Activates the expert whose stored hidden state is nearest, where it is near enough.
 
     Attributes:
-        threshold: Least cosine.
+        threshold: Smallest cosine of a match.
         keys: Stored states of unit length, (keys, width).
-        owners: Index into ``places`` of each key's expert, (keys,).
+        owners: Index into ``expert_ids`` of each key's expert, (keys,).
     """
 
     stores = "keys"
@@ -35,8 +41,28 @@ class Keys(StickyRouter):
         self.keys = torch.empty(0, width)
         self.owners = torch.empty(0, dtype=torch.long)
 
-    def learn(self, states: Tensor, expert_id: ExpertId) -> None:
-        """Let an expert answer for hidden states (states, width); near-equal ones are kept once."""
+    def assign(
+        self,
+        expert_id: ExpertId,
+        entities: Sequence[EntityName],
+        texts: Sequence[Sequence[int]] = (),
+        read_states: ReadStates | None = None,
+    ) -> None:
+        """Store the hidden states of the texts where an entity's name ends."""
+        found = []
+        for ids in texts if read_states else ():
+            ends = [
+                i + len(name) - 1
+                for name in entities
+                for i in range(len(ids) - len(name) + 1)
+                if tuple(ids[i : i + len(name)]) == name
+            ]
+            found.append(read_states(ids)[ends].float().cpu())
+        if found:
+            self.store(expert_id, torch.cat(found))
+
+    def store(self, expert_id: ExpertId, states: Tensor) -> None:
+        """Match hidden states (states, width) to an expert; near-equal ones are stored once."""
         owner = self.expert_ids.index(expert_id)
         fresh: list[Tensor] = []
         for state in nn.functional.normalize(states.float().cpu(), dim=-1).half().float():
@@ -68,22 +94,22 @@ class Keys(StickyRouter):
         super().forget(expert_id)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Keys in half precision and their owners."""
+        """Keys in half precision, and their owners."""
         return {"keys": self.keys.half(), "owners": self.owners.to(torch.int16)}
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Read the keys."""
+        """Load the keys."""
         self.keys, self.owners = tensors["keys"].float(), tensors["owners"].long()
 
 
 class Gate(Router):
     """A learned gate for each expert and layer, token by token: the sigmoid of a linear map.
 
-    The newest gate is trained with its expert: on the night's lessons to open, on rehearsal to stay
-    shut.
+    The newest gate is trained with its expert: to open on the night's distillation examples, to
+    stay shut on rehearsal.
 
     Attributes:
-        weights: Of each place, (layers, width + 1); the last column is the bias.
+        weights: Of each expert id, (layers, width + 1); the last column is the bias.
     """
 
     stores = "keys"
@@ -95,14 +121,14 @@ class Gate(Router):
         self.weights: dict[ExpertId, Tensor] = {}
 
     def unlock(self, expert_id: ExpertId) -> None:
-        """Begin with a gate that is a little open everywhere."""
+        """Add an expert with a gate that is half open everywhere."""
         super().unlock(expert_id)
         self.weights[expert_id] = torch.zeros(self.layers, self.width + 1)
 
     def route(
         self, ids: Tensor, states: Tensor, router_state: RouterState | None, layer: int = 0
     ) -> tuple[Gates, RouterState | None]:
-        """Open gates of one layer."""
+        """The gates of one layer."""
         unit = nn.functional.rms_norm(states.float(), states.shape[-1:])
         gates = {}
         for expert_id, weights in self.weights.items():
@@ -121,14 +147,16 @@ class Gate(Router):
         return [self.weights[expert_id]]
 
     def tensors(self) -> dict[str, Tensor]:
-        """Gates in bfloat16, as they are kept after training, in the order of ``places``."""
+        """Gates in bfloat16, as they are kept after training, in the order of ``expert_ids``."""
         if not self.expert_ids:
             return {}
         return {
-            "gates": torch.stack([self.weights[p].detach() for p in self.expert_ids]).bfloat16()
+            "gates": torch.stack(
+                [self.weights[expert_id].detach() for expert_id in self.expert_ids]
+            ).bfloat16()
         }
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Read the gates."""
+        """Load the gates."""
         for expert_id, weight in zip(self.expert_ids, tensors.get("gates", ()), strict=True):
             self.weights[expert_id] = weight.float()

@@ -67,4 +67,5 @@ def add_lora(lm: LanguageModel, rank: int, alpha: float, seed: int) -> None:
         torch.manual_seed(seed)
         inject_adapter_in_model(config, lm.model)
     lm.model.eval()
-    lm.parameters = lm.model.num_parameters()
+    lora = named_weights(lm.model, "lora_").values()
+    lm.extra_parameters["lora"] = sum(p.numel() for p in lora)

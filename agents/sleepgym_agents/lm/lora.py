@@ -28,7 +28,6 @@ def temporary_lora(
         merge: Whether the adapter is added to the weights at the end.
     """
     trained = [(p, p.requires_grad) for p in lm.model.parameters()]
-    parameters = lm.parameters
     add_lora(lm, rank, alpha, seed)
     finished = False
     try:
@@ -36,7 +35,7 @@ def temporary_lora(
         finished = True
     finally:
         _remove(lm.model, merge and finished)
-        lm.parameters = parameters
+        del lm.extra_parameters["lora"]
         for parameter, was in trained:
             parameter.requires_grad_(was)
 

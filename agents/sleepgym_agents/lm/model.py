@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Hashable, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +35,8 @@ class LanguageModel:
         prompter: Turns texts into token ids.
         meter: What is charged: 2 operations a parameter and token forward, 6 in training. The
             estimate counts all parameters and leaves out attention over the context, as usual.
+        extra_parameters: Parameters that a token passes beside the model's own, by what they are:
+            ``lm.extra_parameters["experts"] = n``. Whoever adds modules says here how many count.
     """
 
     def __init__(
@@ -47,6 +48,8 @@ class LanguageModel:
         self.captured: dict[Any, Any] = {}
         self.captured_for: Hashable = None
         self.decoding_key: Callable[[], Hashable] = tuple
+        self.extra_parameters: dict[str, int] = {}
+        self._own_parameters = model.num_parameters()
 
     @classmethod
     def load(cls, name: str, seed: int = 0, meter: Meter | None = None) -> LanguageModel:
@@ -77,13 +80,10 @@ class LanguageModel:
         """Where the weights are."""
         return self.model.device
 
-    @cached_property
+    @property
     def parameters(self) -> int:
-        """Number of parameters that a token passes, tied ones once.
-
-        Counted once; whoever adds some that count, or that do not, sets it anew.
-        """
-        return self.model.num_parameters()
+        """Number of parameters that a token passes, tied ones once: the model's own and extra."""
+        return self._own_parameters + sum(self.extra_parameters.values())
 
     def captures(self, steps: int) -> bool:
         """Whether decoding so many steps goes by captured ones: on a GPU, where it pays."""

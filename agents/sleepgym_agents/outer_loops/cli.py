@@ -1,4 +1,4 @@
-"""Commands of the agents; ``sleepgym.cli`` finds :func:`add_commands` by its name."""
+"""Commands of the agents; ``sleepgym.cli`` finds :func:`add_commands` by its entry point."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sleepgym.cli.options import Data, Model, example
 
 
 def add_commands(app: typer.Typer) -> None:
-    """Add this module's commands."""
+    """Add the commands of this module."""
     line = "sleepgym train-dreamer --seeds 0-9 --rounds 2 --out dreamers/mine"
     app.command("train-dreamer", epilog=example(line))(train_dreamer)
 
@@ -31,12 +31,12 @@ def train_dreamer(
         str, typer.Option(help="Seeds of the streams, below 100: the others are for evaluation.")
     ] = "0-9",
     rounds: Annotated[
-        int, typer.Option(help="Rounds in all; a higher number goes on with a dreamer.", min=1)
+        int, typer.Option(help="Rounds in all; a higher number continues a dreamer.", min=1)
     ] = 2,
     agent_set: Annotated[
         list[str] | None,
         typer.Option(
-            help="How dreams are sampled, chosen and tried: a setting of [bold]dreaming[/bold], "
+            help="How dreams are sampled, selected and tried: a setting of [bold]dreaming[/bold], "
             "repeatable (here copy_steps=8, copy_learning_rate=0.01).",
             metavar="K=V",
         ),
@@ -52,12 +52,12 @@ def train_dreamer(
     model: Model = "embedded",
     data: Data = None,
 ) -> None:
-    """Teach a model to dream what helps: ReST-EM on training streams.
+    """Train a model to write dreams that help: ReST-EM on training streams.
 
-    Every night of every stream the model dreams about its day. Dreams that help a copy of it with
-    the day's real exam are rewarded; an adapter is fine-tuned on them, and dreams in the next
-    round. Load it with --agent-set dreamer=DIR. The share rewarded in round r tells how good the
-    dreamer of round r - 1 is, so that of round 1 is the self's.
+    Every night of every stream the model writes dreams about its day. Dreams that help a copy of it
+    with the day's real exam are rewarded; an adapter is fine-tuned on them, and writes the dreams
+    of the next round. Load it with --agent-set dreamer=DIR. The share rewarded in round r measures
+    the dreamer of round r - 1; that of round 1 measures the model without one.
 
     Example: sleepgym train-dreamer --seeds 0-1 --env-set days=2 --rounds 2 --out dreamers/first,
     then: sleepgym run --env sleepgym/Almanac-v0 --agent sleep --agent-set dreamer=dreamers/first

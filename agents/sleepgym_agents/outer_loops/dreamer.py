@@ -1,7 +1,7 @@
-"""Dreaming's outer loop: on training streams, learn to write dreams that help (ReST-EM).
+"""The outer loop of Dreaming: train a dreamer to write dreams that help (ReST-EM).
 
 "Language Models Need Sleep" (arXiv:2606.03979, section 3.3) with ReST-EM (Singh et al. 2024). Every
-night of a training stream dreams are sampled from the dreamer with the day in context, chosen by
+night of a training stream, dreams are sampled from the dreamer with the day in context, selected by
 their gradient, and tried on isolated copies; the reward is 1 where the copy does better at the
 day's real exam. Then the dreamer is fine-tuned on the rewarded dreams, and the next round begins.
 
@@ -10,8 +10,8 @@ Departures:
     2. Every round fine-tunes from the base model on its own rewarded dreams, as ReST-EM does.
     3. A copy is a copy of the expert that the night unlocked, not a LoRA adapter. "Does better" is
        more questions answered exactly, by forced decoding.
-    4. Between the days the training stream is slept through with ``seeding``, so that later days
-       have experts, one of which is active at random while dreaming.
+    4. Every night of the training stream also runs ``seeding``, so that later days have experts,
+       one of which is active at random while dreams are written.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from sleepgym_agents.lm.model import LanguageModel
 from sleepgym_agents.outer_loops.dream_trials import DreamTrials, Trial
 from sleepgym_agents.sleep.dreamer import CARD, base_digest, write_card
 from sleepgym_agents.sleep.dreaming import DreamingSettings
+from sleepgym_agents.sleep.seeding import Seeding
 from sleepgym_agents.training.optimise import Example, TrainingSettings, optimise, plan
 
 LAST_SEED = 99
@@ -48,15 +49,7 @@ class DreamerTraining(TrainingSettings):
     """How the dreamer's adapter is fine-tuned; the defaults are SEAL's (Zweiger et al. 2025).
 
     Attributes:
-        learning_rate: Of AdamW, at its highest.
-        epochs: Passes over the rewarded dreams of a round.
-        batch_size: Dreams of one optimiser step.
-        items_per_sequence: Dreams chained into one sequence.
-        sequence_tokens: Longest day with its dream.
-        warmup_ratio: Share of the steps in which the learning rate rises; then it falls linearly.
-        weight_decay: Of AdamW.
-        max_gradient_norm: Longer gradients are scaled down to it.
-        rank: Of the adapter in every linear layer.
+        rank: Rank of the adapter in every linear layer.
         alpha: The adapter's output is scaled by ``alpha / rank``.
     """
 
@@ -70,14 +63,14 @@ class DreamerTraining(TrainingSettings):
 
 @dataclass(frozen=True)
 class Course:
-    """What a dreamer is trained on and how.
+    """The training streams and settings of a dreamer.
 
     Attributes:
         env: Environment id.
         env_settings: Its settings.
         seeds: Seeds of its streams, none above 99: the others are for evaluation.
         model: The base model.
-        agent: How dreams are sampled, chosen and tried, and how the stream is slept through.
+        agent: How dreams are sampled, selected and tried, and how the experts learn the stream.
         training: How the adapter is fine-tuned.
     """
 
@@ -96,7 +89,7 @@ class Course:
                 "those from 100 on are for evaluation"
             )
         if self.agent.dreamer:
-            raise BadSetting(f"dreamer={self.agent.dreamer}: training begins with the self dreams")
+            raise BadSetting(f"dreamer={self.agent.dreamer}: training begins without a dreamer")
 
 
 def train_dreamer(
@@ -106,12 +99,12 @@ def train_dreamer(
     data: Path | None = None,
     progress: Progress | None = None,
 ) -> list[dict[str, float]]:
-    """Train a dreamer, or go on with one from its last finished round.
+    """Train a dreamer, or continue one after its last finished round.
 
     Args:
-        course: On what and how.
+        course: Training streams and settings.
         out: Folder of the dreamer.
-        rounds: Rounds in all, those done before included.
+        rounds: Rounds in all, finished ones included.
         data: Folder of original data files.
         progress: Called after every night with (nights done, nights in all, what).
 
@@ -134,18 +127,19 @@ def train_dreamer(
         tried_in = 0
         config = replace(course.agent, dreamer=str(out) if card["adapter"] else "")
         for stream in streams:
-            agent = DreamTrials(config, model=course.model)
+            agent, dream_trials = Seeding(config, model=course.model), DreamTrials()
+            agent.stages = (dream_trials, *agent.stages)
             for day in stream.days:
                 agent.study(day.documents)
                 for items in day.practice:
                     right = [stream.key[item.id][0] for item in items]
                     agent.practice([item.question for item in items], right)
-                agent.exam = [(x.question.text, stream.key[x.id][0]) for x in day.exam]
-                agent.trials = []
+                dream_trials.exam = [(x.question.text, stream.key[x.id][0]) for x in day.exam]
+                dream_trials.trials = []
                 seed = derive_seed(stream.seed, "dreamer", number)
                 agent.sleep(Night(day.number, Budget(), seed, agent.meter))
-                trials += agent.trials
-                tried_in += bool(agent.trials)
+                trials += dream_trials.trials
+                tried_in += bool(dream_trials.trials)
                 done += 1
                 if progress:
                     where = f"round {number}, seed {stream.seed}, day {day.number}"
@@ -174,24 +168,22 @@ def fine_tune(
     path: Path,
     seed: int,
 ) -> dict[str, float]:
-    """Train an adapter from nothing to write these dreams about their days, and write its file.
+    """Train a new adapter to write these dreams about their days, and save it.
 
     Args:
-        lm: The bare base model; it stays as it is.
+        lm: The base model; it is not changed.
         rewarded: What to learn; the day is given, the dream is predicted.
-        settings: How.
-        path: Where the adapter goes.
-        seed: Of the first weights and the order.
+        settings: Settings of the fine-tuning.
+        path: The adapter's file.
+        seed: Seed of the first weights and of the order.
     """
     if not rewarded:
         return {}
     examples = [Example.joined((trial.prompt, 0.0), (trial.ids, 1.0)) for trial in rewarded]
-    parameters = lm.parameters
     with temporary_lora(lm, settings.rank, settings.alpha, derive_seed(seed, "dreamer")):
         steps = plan(lm, examples, settings, derive_rng(seed, "dreamer order"))
         log = optimise(lm, steps, settings, Night(1, Budget(), seed, lm.meter))
         save_weights(lm.model, path, "lora_")
-    lm.parameters = parameters
     return log
 
 

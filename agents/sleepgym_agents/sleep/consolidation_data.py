@@ -1,4 +1,4 @@
-"""What a night consolidates: lessons about the day and about what the day brought back to mind."""
+"""What a night learns: questions and answers about the day, and about its entities."""
 
 from __future__ import annotations
 
@@ -8,42 +8,37 @@ from typing import Annotated, ClassVar
 
 from annotated_types import Ge
 
-from sleepgym import Document, Night
-from sleepgym.core.errors import BadSetting
 from sleepgym_agents.experts.entity_names import EntityName, find_entity_names, split_words
-from sleepgym_agents.experts.expert_memory import ExpertMemory
 from sleepgym_agents.lm.model import LanguageModel, common_prefix
 from sleepgym_agents.lm.scoring import score_continuations
-from sleepgym_agents.sleep.dreamer import Dreamer, dreaming_with
-from sleepgym_agents.sleep.episodes import Episodes, episode_examples, known_entities
-from sleepgym_agents.sleep.recall import (
-    RecallSettings,
-    recall_known_answers,
-    recall_related_episodes,
-)
-from sleepgym_agents.sleep.recollection import (
+from sleepgym_agents.sleep.episodes import Episodes, episode_examples, recall_related_episodes
+from sleepgym_agents.sleep.paper_parts import writing_dreams
+from sleepgym_agents.sleep.replay import (
     ITEM_TOKENS,
     TITLE_TOKENS,
+    ReplaySettings,
+    recollect,
     sample_qa_about,
     sample_titles,
 )
-from sleepgym_agents.training.distillation import DistillationExample, score_with_teacher
-from sleepgym_agents.training.qa_generation import Pair, generate_qa, single_and_joint_contexts
+from sleepgym_agents.sleep.sleep_context import SleepContext
+from sleepgym_agents.training.distillation import DistillationExample
+from sleepgym_agents.training.qa_generation import single_and_joint_contexts
 
 
 @dataclass(frozen=True)
-class ConsolidationSettings(RecallSettings):
-    """How the night's material is made.
+class ConsolidationSettings(ReplaySettings):
+    """How the night's training set is made.
 
     Attributes:
-        samples: Dreams sampled from the teacher, each a chain of questions and answers; half of
-            them about the whole day, half about one text of it.
-        min_entity_gain_nats: How much more likely the day makes each word of a name.
-        rehearsals: Questions sampled from the bare self: what common words are, and what routers
-            that never fall silent must not change.
-        teachers: Further models that read the day and teach, by name; they share the vocabulary.
+        samples: Samples of questions and answers from the teacher; half of them about the whole
+            day, half about one of its texts.
+        min_entity_gain_nats: How much more likely, at least, the day makes each word of an
+            entity's name.
+        rehearsals: Questions sampled without context. They show which words are common, and what
+            routers that are never off must not change.
         dreamer: Folder of a dreamer that ``sleepgym train-dreamer`` trained on the same base model;
-            it writes the self's dreams. Empty: the self dreams as it is.
+            it writes the dreams. Empty: the model itself does.
     """
 
     renamed: ClassVar[Mapping[str, str | None]] = {
@@ -55,21 +50,20 @@ class ConsolidationSettings(RecallSettings):
     samples: Annotated[int, Ge(1)] = 48
     min_entity_gain_nats: Annotated[float, Ge(0)] = 3.5
     rehearsals: Annotated[int, Ge(0)] = 64
-    teachers: tuple[str, ...] = ()
     dreamer: str = ""
 
 
 @dataclass(frozen=True)
 class ConsolidationData:
-    """What a night consolidates.
+    """The training set of a night.
 
     Attributes:
-        dreams: Lessons about the day, by the self that has it in context.
-        recollections: Lessons about what is known of the day's names from elsewhere.
-        episodes: What is known by heart of names that are met again.
-        episode_items: Lessons that teach the stories of all names of the day.
-        rehearsals: Lessons about nothing in particular, by the self.
-        names: Token ids of the names that the day is about.
+        dreams: Examples about the day, by the base model that has it in context.
+        recollections: Examples about what is known of the day's entities from elsewhere.
+        episodes: Recalled episodes of entities that the day mentions again.
+        episode_items: Verbatim examples of the episodes of all entities of the day.
+        rehearsals: Examples about nothing in particular, by the base model.
+        entities: Token ids of the names of the day's entities.
         dreamt: How many different dreams there were before any was dropped.
     """
 
@@ -78,113 +72,96 @@ class ConsolidationData:
     episodes: Episodes
     episode_items: list[DistillationExample]
     rehearsals: list[DistillationExample]
-    names: list[EntityName]
+    entities: list[EntityName]
     dreamt: int
 
     @property
     def examples(self) -> list[DistillationExample]:
-        """All that is to be known about the day's names."""
+        """All that is to be known about the day's entities."""
         return [*self.dreams, *self.recollections, *self.episode_items]
 
+    def counts(self) -> dict[str, float]:
+        """Sizes of its parts, for a night's log."""
+        return {
+            "dreams": float(self.dreamt),
+            "dreams_kept": float(len(self.dreams)),
+            "names": float(len(self.entities)),
+            "recollections": float(len(self.recollections)),
+            "stories": float(len(self.episodes)),
+            "recitals": float(len(self.episode_items)),
+        }
 
-def build_consolidation_data(
-    memory: ExpertMemory,
-    parts: Sequence[Sequence[int]],
-    documents: Sequence[Document],
-    practised: Sequence[Pair],
-    settings: ConsolidationSettings,
-    night: Night,
-    teachers: Sequence[LanguageModel] = (),
-    dreamer: Dreamer | None = None,
-) -> ConsolidationData:
-    """Dream about the day, tell its names, and recollect what is known of them.
 
-    The day is read by the bare self: an older expert that believes something else must not talk
-    it out of the news.
+def build_consolidation_data(context: SleepContext) -> ConsolidationData:
+    """Write questions and answers about the day, find its entities, recall what is known of them.
+
+    The base model reads the day without experts: an older expert must not contradict the news.
 
     Args:
-        memory: The evening's self.
-        parts: Token ids of the day's documents and demonstrations.
-        documents: The documents among them.
-        practised: Questions of the day with their right answers.
-        settings: How much of each.
-        night: Seeds the sampling.
-        teachers: Other models that read the day.
-        dreamer: Writes the dreams of the self; what they teach is the self's own belief.
-
-    Raises:
-        BadSetting: If a teacher's vocabulary is not the student's.
+        context: The night; its settings are :class:`ConsolidationSettings`.
     """
-    context = [i for part in parts for i in part]
-    taught: list[DistillationExample] = []
-    with memory.masked(*memory.unlocked):
-        for number, teacher in enumerate((memory.lm, *teachers)):
-            _require_same_vocabulary(memory.lm, teacher, settings.teachers)
-            if not teacher.affords(night, generated=settings.samples * settings.dream_tokens):
-                break
-            seed = night.derive_seed("dreams", number)
-            contexts = single_and_joint_contexts(parts, settings.samples)
-            with dreaming_with(teacher, None if number else dreamer):
-                written = generate_qa(teacher, contexts, tokens=settings.dream_tokens, seed=seed)
-            pairs = sorted({pair for sample in written for pair in sample} | set(practised))
-            taught += score_with_teacher(teacher, pairs, context)
-        rehearsed = sample_rehearsal_qa(memory, settings.rehearsals, night)
-        examples = [example for example in taught if example.confidence >= settings.confidence]
-        names = detect_entities(memory, examples, context, rehearsed, settings.min_entity_gain_nats)
-    size = settings.episode_tokens
-    episodes = recall_related_episodes(memory, known_entities(memory, parts), settings, night)
-    known = recall_known_answers(memory, names, examples, episodes, parts, settings, night)
-    dreamt = {example.pair[0] for example in examples}
+    lm, config = context.lm, context.config
+    with context.memory.bare():
+        dreamt = write_examples(context)
+        rehearsals = sample_rehearsal_qa(context)
+        dreams = [example for example in dreamt if example.confidence >= config.confidence]
+        day, nats = context.context_ids, config.min_entity_gain_nats
+        entities = detect_entities(lm, dreams, day, rehearsals, nats)
+    known = context.memory.entities_in(context.parts)
+    episodes = recall_related_episodes(context, known)
+    recollections = recollect(context, entities, dreams, episodes)
+    questions = {example.pair[0] for example in dreams}
+    size, documents = config.episode_tokens, context.documents
     return ConsolidationData(
-        dreams=examples,
-        recollections=[example for example in known if example.pair[0] not in dreamt],
+        dreams=dreams,
+        recollections=[example for example in recollections if example.pair[0] not in questions],
         episodes=episodes,
-        episode_items=episode_examples(memory.lm, names, documents, episodes, size) if size else [],
-        rehearsals=rehearsed,
-        names=names,
-        dreamt=len({example.pair for example in taught}),
+        episode_items=episode_examples(lm, entities, episodes, size, documents) if size else [],
+        rehearsals=rehearsals,
+        entities=entities,
+        dreamt=len({example.pair for example in dreamt}),
     )
 
 
-def _require_same_vocabulary(
-    student: LanguageModel, teacher: LanguageModel, names: Sequence[str]
-) -> None:
-    if teacher.prompter.tokenizer.get_vocab() != student.prompter.tokenizer.get_vocab():
-        raise BadSetting(
-            f"teachers={','.join(names)}: teacher and student need the same vocabulary, "
-            f"not {len(teacher.prompter.tokenizer)} and {len(student.prompter.tokenizer)} tokens"
-        )
+def write_examples(context: SleepContext) -> list[DistillationExample]:
+    """Questions and answers about the day, those practised among them, with teacher targets.
 
-
-def sample_rehearsal_qa(
-    memory: ExpertMemory, count: int, night: Night
-) -> list[DistillationExample]:
-    """Lessons that the self writes from nothing, about titles of its own invention."""
-    if not memory.lm.affords(night, generated=count * (TITLE_TOKENS + ITEM_TOKENS)):
+    None where the budget does not allow to write them.
+    """
+    contexts = single_and_joint_contexts(context.parts, context.config.samples)
+    with writing_dreams(context):
+        written = context.write_qa(contexts, "dreams", 0)
+    if not written:
         return []
-    titles = sample_titles(memory.lm, count, night.derive_seed("titles"))
-    return score_with_teacher(
-        memory.lm, sample_qa_about(memory.lm, titles, 1, night.derive_seed("rehearsal"))
-    )
+    pairs = {pair for sample in written for pair in sample} | set(context.practised)
+    return context.score(sorted(pairs), context.parts)
+
+
+def sample_rehearsal_qa(context: SleepContext) -> list[DistillationExample]:
+    """Questions and answers that the model writes without context, about made-up titles."""
+    lm, count = context.lm, context.config.rehearsals
+    if not context.affords(count * (TITLE_TOKENS + ITEM_TOKENS)):
+        return []
+    titles = sample_titles(lm, count, context.derive_seed("titles"))
+    return context.score(sample_qa_about(lm, titles, 1, context.derive_seed("rehearsal")))
 
 
 def detect_entities(
-    memory: ExpertMemory,
+    lm: LanguageModel,
     examples: Sequence[DistillationExample],
-    context: Sequence[int],
-    rehearsed: Sequence[DistillationExample],
+    context_ids: Sequence[int],
+    rehearsals: Sequence[DistillationExample],
     nats: float,
 ) -> list[EntityName]:
-    """The names in what was dreamt: words of the day that no rehearsal uses.
+    """The entities in what was written about the day: words of it that no rehearsal uses.
 
     Args:
-        memory: The evening's self, its experts silent.
-        examples: About the day, with the day's likelihoods.
-        context: The day's token ids.
-        rehearsed: What the self says when it speaks of nothing in particular.
-        nats: See :class:`ConsolidationSettings`.
+        lm: The language model, its experts off.
+        examples: About the day, with their likelihoods given the day.
+        context_ids: Token ids of the day.
+        rehearsals: What the model writes without context.
+        nats: ``min_entity_gain_nats`` of :class:`ConsolidationSettings`.
     """
-    lm = memory.lm
     prompter = lm.prompter
     bare = score_continuations(
         lm,
@@ -192,18 +169,18 @@ def detect_entities(
         [example.ids[1:] for example in examples],
     )
     one, other = prompter.question("x"), prompter.question("y")
-    begin = max(1, common_prefix([one, other]))  # what stands before the text, and after it
+    begin = max(1, common_prefix([one, other]))  # tokens before the text, and after it
     frame = common_prefix([one[::-1], other[::-1]])
     texts, gaps = [], []
-    for example, alone in zip(examples, bare, strict=True):
-        told = example.likelihoods.tolist()
-        gap = [a - b for a, b in zip(told, alone.log_probabilities, strict=True)]
+    for example, unread in zip(examples, bare, strict=True):
+        read = example.likelihoods.tolist()
+        gap = [a - b for a, b in zip(read, unread.log_probabilities, strict=True)]
         texts.append(example.ids[begin : example.asked - frame])
         gaps.append(gap[begin - 1 : example.asked - frame - 1])
     tokenizer = prompter.tokenizer
     common = {
         word
-        for example in rehearsed
+        for example in rehearsals
         for word in split_words(example.ids[begin : example.asked - frame], tokenizer)
     }
-    return find_entity_names(texts, gaps, tokenizer, nats, context, common)
+    return find_entity_names(texts, gaps, tokenizer, nats, context_ids, common)

@@ -1,13 +1,14 @@
 """Which dreams are worth learning: importance by gradient, reward by an isolated copy.
 
 "Language Models Need Sleep" (arXiv:2606.03979, section 3.3). Every dream of a batch has its own
-copy of the expert that is to learn. So one backward pass gives each dream's own gradient, and all
-copies learn side by side.
+copy of the expert that is to learn. So one backward pass gives the gradient of each dream, and all
+copies are trained side by side.
 
 Departures:
     1. The gradient is that of the expert, not of the whole model (tests show how the two relate).
     2. In a stream the task's metric may not touch the exam: it is the mean log-likelihood of the
-       answers to a quiz that the evening's self wrote. A dream is not asked what it says itself.
+       answers to a quiz that the model itself wrote. Questions that a dream holds do not count for
+       it.
     3. A copy is a copy of the expert, trained for a few steps, instead of a LoRA adapter.
 """
 
@@ -17,22 +18,22 @@ from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
-from sleepgym import Night
 from sleepgym_agents.experts.copies import Copies, isolated_copies
 from sleepgym_agents.experts.expert_memory import ExpertMemory
 from sleepgym_agents.experts.routing import ExpertId
+from sleepgym_agents.sleep.sleep_context import SleepContext
 from sleepgym_agents.training.distillation import (
     DistillationBatch,
     DistillationExample,
     make_collator,
 )
 
-Dream = list[DistillationExample]  # the items of one chain
+Dream = list[DistillationExample]  # the items of one sample
 Measure = Callable[[ExpertMemory, Copies, Sequence[DistillationExample]], torch.Tensor]
 
 
 def importance(memory: ExpertMemory, expert_id: ExpertId, dreams: Sequence[Dream]) -> list[float]:
-    """Norm of the gradient that each dream sends to an expert, all in one backward pass.
+    """Norm of each dream's gradient with respect to an expert, all in one backward pass.
 
     Each dream has its own copy of the expert, so that the gradients of a batch stay apart.
     """
@@ -40,7 +41,7 @@ def importance(memory: ExpertMemory, expert_id: ExpertId, dreams: Sequence[Dream
         return []
     with isolated_copies(memory, expert_id, len(dreams)) as copies:
         losses = _dream_losses(memory, copies, dreams).sum()
-        if losses.requires_grad:  # the expert speaks in one of them
+        if losses.requires_grad:  # the expert is active in one of them
             losses.backward()
         norms = []
         for parameters in copies.parameters:
@@ -50,53 +51,48 @@ def importance(memory: ExpertMemory, expert_id: ExpertId, dreams: Sequence[Dream
 
 
 def reward(
-    memory: ExpertMemory,
+    context: SleepContext,
     expert_id: ExpertId,
     dreams: Sequence[Dream],
     quiz: Sequence[DistillationExample],
-    *,
-    steps: int,
-    learning_rate: float,
-    night: Night,
     measure: Measure | None = None,
 ) -> list[float]:
     """How much each dream helps an isolated copy of the expert with the quiz.
 
-    All copies learn side by side in one batch, each from its own dream.
+    All copies are trained side by side in one batch, each on its own dream.
 
     Args:
-        memory: Holds the expert.
+        context: The night; of its settings ``copy_steps`` and ``copy_learning_rate`` are read
+            (:class:`sleepgym_agents.sleep.dreaming.DreamingSettings`).
         expert_id: The expert.
         dreams: What to try.
-        quiz: Lessons; those that a dream holds do not count for it.
-        steps: Optimiser steps of each copy.
-        learning_rate: Of AdamW.
-        night: Its budget.
-        measure: Of how well each copy answers each question; where None, the mean log-likelihood of
-            an answer's tokens.
+        quiz: Questions with answers; those that a dream holds do not count for it.
+        measure: Of how well each copy answers each question; where None,
+            :func:`mean_log_likelihood`.
 
     Returns:
         Mean change of the measure; 0 where no question is left for a dream.
     """
-    tokens = sum(len(item.ids) for sample in dreams for item in sample)
+    memory, config = context.memory, context.config
+    measure = measure or mean_log_likelihood
+    tokens = sum(len(item.ids) for dream in dreams for item in dream)
     flops = 6 * memory.lm.parameters * tokens
     with isolated_copies(memory, expert_id, len(dreams)) as copies:
-        measure = measure or _quiz
         before = measure(memory, copies, quiz)
         parameters = [p for own in copies.parameters for p in own]
-        optimiser = torch.optim.AdamW(parameters, learning_rate, weight_decay=0.0)
-        for _ in range(steps):
-            if not night.allows(night_train_tokens=tokens, night_flops=flops):
+        optimiser = torch.optim.AdamW(parameters, config.copy_learning_rate, weight_decay=0.0)
+        for _ in range(config.copy_steps):
+            if not context.night.allows(night_train_tokens=tokens, night_flops=flops):
                 break
             losses = _dream_losses(memory, copies, dreams).sum()
-            if not losses.requires_grad:  # the expert speaks in none of them
+            if not losses.requires_grad:  # the expert is active in none of them
                 break
             losses.backward()
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
         after = measure(memory, copies, quiz)
-    said = [{item.pair for item in sample} for sample in dreams]
-    counts = torch.tensor([[item.pair not in own for own in said] for item in quiz])
+    held = [{item.pair for item in dream} for dream in dreams]
+    counts = torch.tensor([[item.pair not in own for own in held] for item in quiz])
     counts = counts.to(after).reshape(after.shape)
     return (((after - before) * counts).sum(0) / counts.sum(0).clamp(min=1)).tolist()
 
@@ -124,11 +120,11 @@ def _row_losses(model: torch.nn.Module, batch: DistillationBatch) -> torch.Tenso
 
 
 @torch.no_grad()
-def _quiz(
+def mean_log_likelihood(
     memory: ExpertMemory, copies: Copies, quiz: Sequence[DistillationExample]
 ) -> torch.Tensor:
     """Mean log-likelihood of each answer's tokens under each copy, (questions, copies)."""
-    scores = [-_row_losses(memory.lm.model, batch) for batch in _asked(memory, copies, quiz)]
+    scores = [-_row_losses(memory.lm.model, batch) for batch in _quiz_batches(memory, copies, quiz)]
     return torch.stack(scores)
 
 
@@ -140,7 +136,7 @@ def exact_answers(
     lm = memory.lm
     count = len(copies.parameters)
     right = []
-    for batch in _asked(memory, copies, quiz):
+    for batch in _quiz_batches(memory, copies, quiz):
         logits = lm.model(input_ids=batch.ids, use_cache=False).logits
         best = logits.flatten(0, 1)[batch.positions].argmax(-1)
         met = (best == batch.ids.flatten()[batch.positions + 1]) | (batch.weights == 0)
@@ -148,10 +144,10 @@ def exact_answers(
     return torch.stack(right)
 
 
-def _asked(
+def _quiz_batches(
     memory: ExpertMemory, copies: Copies, quiz: Sequence[DistillationExample]
 ) -> Iterator[DistillationBatch]:
-    """One question a pass for all copies: its rows have equal length."""
+    """A batch a question, a row a copy: rows of equal length."""
     lm = memory.lm
     count = len(copies.parameters)
     collate = make_collator(lm, 0.0)

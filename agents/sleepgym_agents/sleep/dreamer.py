@@ -1,8 +1,8 @@
-"""A dreamer: an adapter with which the self dreams, and which learned what is worth dreaming.
+"""A dreamer: a LoRA adapter that was trained to write dreams which help.
 
-Its folder holds ``dreamer.json`` (the base model's digest, on what and how it was trained, and what
-every round gave) and the adapter of the last round. :mod:`sleepgym_agents.outer_loops.dreamer`
-makes it; agents with the setting ``dreamer`` dream with it.
+Its folder holds ``dreamer.json`` (the base model's digest, how the dreamer was trained, and the
+results of every round) and the adapter of the last round. Agents with the setting ``dreamer`` write
+their dreams with it; :mod:`sleepgym_agents.outer_loops.dreamer` trains it.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ class Dreamer:
     """A trained dreamer.
 
     Attributes:
-        folder: Where it was read.
-        rank: Of the adapter in every linear layer.
+        folder: Where it was loaded from.
+        rank: Rank of the adapter in every linear layer.
         alpha: The adapter's output is scaled by ``alpha / rank``.
-        tensors: The adapter's weights, by their names in the bare model.
+        tensors: The adapter's weights, by their names in the base model without experts.
     """
 
     folder: Path
@@ -45,11 +45,11 @@ class Dreamer:
 
     @classmethod
     def load(cls, folder: str | Path, lm: LanguageModel) -> Dreamer:
-        """Read a dreamer of this very base model.
+        """Load a dreamer that was trained on this base model.
 
         Args:
-            folder: What ``sleepgym train-dreamer`` wrote.
-            lm: The bare base model, before anything is added to it.
+            folder: Written by ``sleepgym train-dreamer``.
+            lm: The base model, before experts are added to it.
 
         Raises:
             BadSetting: If the folder holds no trained dreamer, or one of another base model.
@@ -79,7 +79,7 @@ class Dreamer:
 
 
 def base_digest(model: torch.nn.Module) -> str:
-    """32 hex digits of a bare model's weights, rounded to bfloat16: the same on every device."""
+    """32 hex digits of a base model's weights, rounded to bfloat16: the same on every device."""
     digest = hashlib.blake2b(digest_size=16)
     for name, p in sorted(named_weights(model).items()):
         digest.update(json.dumps([name, list(p.shape)]).encode())
@@ -88,15 +88,14 @@ def base_digest(model: torch.nn.Module) -> str:
 
 
 @contextmanager
-def dreaming_with(lm: LanguageModel, dreamer: Dreamer | None) -> Iterator[None]:
+def dreamer_adapter(lm: LanguageModel, dreamer: Dreamer | None) -> Iterator[None]:
     """Within this context the model has the dreamer's adapter, if there is a dreamer.
 
-    Experts beside the model's blocks stay in place, so that a random one can join in.
+    Experts beside the model's blocks stay in place, so that a random one can be active.
     """
     if dreamer is None:
         yield
         return
-    parameters = lm.parameters
     with temporary_lora(lm, dreamer.rank, dreamer.alpha, seed=0):
         own = {_bare_name(name): p for name, p in named_weights(lm.model, "lora_").items()}
         shapes = {name: p.shape for name, p in own.items()}
@@ -104,20 +103,16 @@ def dreaming_with(lm: LanguageModel, dreamer: Dreamer | None) -> Iterator[None]:
             raise BadSetting(f"dreamer={dreamer.folder}: its adapter does not fit the model")
         for name, p in own.items():
             p.copy_(dreamer.tensors[name])
-        lm.parameters = parameters + sum(p.numel() for p in own.values())
-        try:
-            yield
-        finally:
-            lm.parameters = parameters
+        yield
 
 
 def write_card(folder: Path, card: Mapping[str, Any]) -> None:
-    """Write ``dreamer.json``, all of it or nothing."""
+    """Write ``dreamer.json`` atomically."""
     partial = folder / f"{CARD}.part"
     partial.write_text(json.dumps({"format": FORMAT, **card}, indent=1) + "\n", encoding="utf-8")
     partial.replace(folder / CARD)
 
 
 def _bare_name(name: str) -> str:
-    """A parameter's name as it is without experts beside its block."""
+    """A parameter's name in a model without experts."""
     return name.replace(".mlp.block.", ".mlp.")

@@ -1,83 +1,99 @@
-"""Stories: what was read, learned by heart under the names in it, and told again when one is met.
+"""Episodes: the day's texts, learned verbatim under the entities in them, and recalled later.
 
-A name is a cue: asked nothing but the name, the experts that know it tell the texts that held it.
-Told texts are read again beside the news, so that the next night can consolidate both together.
-This is the replay of episodes that complementary learning systems ascribe to sleep (McClelland,
-McNaughton and O'Reilly 1995); the texts lie in the weights of the experts, nowhere else.
+An entity's name is a cue: prompted with nothing but the name, the experts that know it write the
+texts that mention it. Recalled texts are read again beside the day's own, so that a night
+consolidates both together. This is the replay of episodes that complementary learning systems
+ascribe to sleep (McClelland, McNaughton and O'Reilly 1995); the texts are stored in the weights of
+the experts, nowhere else.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
 
-from sleepgym import Document, Night
+from annotated_types import Ge, Interval
+
+from sleepgym import Document, Settings
 from sleepgym_agents.experts.entity_names import EntityName
-from sleepgym_agents.experts.entity_router import EntityRouter
-from sleepgym_agents.experts.expert_memory import ExpertMemory
-from sleepgym_agents.lm.generation import generate
 from sleepgym_agents.lm.model import LanguageModel
+from sleepgym_agents.sleep.sleep_context import SleepContext
 from sleepgym_agents.stores.text_store import sentences
-from sleepgym_agents.training.distillation import (
-    DistillationExample,
-    score_with_teacher,
-    verbatim_example,
-)
+from sleepgym_agents.training.distillation import DistillationExample, verbatim_example
 
-Episodes = dict[str, str]  # a name -> what is known by heart about it, the newest last
+Episodes = dict[str, str]  # an entity's name -> the text recalled about it, newest sentences last
 
 
-def recall_episodes(
-    memory: ExpertMemory,
-    names: Iterable[EntityName],
-    tokens: int,
-    confidence: float,
-    night: Night,
-) -> Episodes:
-    """Let the memory tell what it knows by heart about names.
+@dataclass(frozen=True)
+class EpisodeSettings(Settings):
+    """How episodes are learned and recalled.
+
+    Attributes:
+        episode_tokens: Longest episode that is learned verbatim under an entity; 0 is none.
+        episode_confidence: Smallest geometric mean of the token probabilities of a recalled
+            episode; others are dropped.
+    """
+
+    renamed: ClassVar[Mapping[str, str | None]] = {
+        "story_tokens": "episode_tokens",
+        "story_confidence": "episode_confidence",
+    }
+
+    episode_tokens: Annotated[int, Ge(0)] = 192
+    episode_confidence: Annotated[float, Interval(ge=0, le=1)] = 0.9
+
+
+def recall_episodes(context: SleepContext, entities: Iterable[EntityName]) -> Episodes:
+    """The texts that the experts know verbatim about entities.
 
     Args:
-        memory: Experts that know a name speak.
-        names: Token ids.
-        tokens: Longest story; 0 is none.
-        confidence: Least probability of a token, in the geometric mean; less sure stories are lost.
-        night: Its budget.
+        context: The night; its settings are :class:`EpisodeSettings`.
+        entities: Token ids of their names.
 
     Returns:
-        Stories of the names that have one.
+        Episodes of the entities that have one; none where the budget does not allow it.
     """
-    lm = memory.lm
-    cues = cue_texts(lm, names)
-    if not cues or not tokens or not lm.affords(night, generated=len(cues) * tokens):
+    tokens = context.config.episode_tokens
+    cues = cue_texts(context.lm, entities)
+    if not cues or not tokens or not context.affords(len(cues) * tokens):
         return {}
-    written = generate(lm, [lm.prompter.prompt(cue) for cue in cues.values()], tokens)
-    told = [lm.prompter.answer_text(ids) for ids in written]
-    pairs = [(cue, text) for cue, text in zip(cues.values(), told, strict=True)]
+    cued = list(cues.values())
+    pairs = list(zip(cued, context.answer(cued, tokens), strict=True))
     found: Episodes = {}
-    for name, example in zip(cues, score_with_teacher(lm, pairs), strict=True):
-        sure = example.likelihoods[example.asked - 1 :].mean().exp()
-        if example.pair[1] and float(sure) >= confidence:
+    for name, example in zip(cues, context.score(pairs), strict=True):
+        confidence = float(example.likelihoods[example.asked - 1 :].mean().exp())
+        if example.pair[1] and confidence >= context.config.episode_confidence:
             found[name] = example.pair[1]
     return found
 
 
+def recall_related_episodes(context: SleepContext, entities: Sequence[EntityName]) -> Episodes:
+    """The episodes of entities, and of the known entities that these episodes mention."""
+    episodes = recall_episodes(context, entities)
+    texts = [context.lm.prompter.encode(episode) for episode in episodes.values()]
+    others = [x for x in context.memory.entities_in(texts) if x not in entities]
+    return {**recall_episodes(context, others), **episodes}
+
+
 def episode_examples(
     lm: LanguageModel,
-    names: Iterable[EntityName],
-    documents: Sequence[Document],
+    entities: Iterable[EntityName],
     known: Mapping[str, str],
     tokens: int,
+    documents: Sequence[Document] = (),
 ) -> list[DistillationExample]:
-    """Lessons that teach every name's story: what was known, then the news.
+    """Verbatim examples that teach each entity's episode: what was known, then the day's news.
 
     Args:
         lm: The language model.
-        names: Token ids.
+        entities: Token ids of their names.
+        known: Episodes as they were recalled.
+        tokens: Longest episode; of a longer one the oldest sentences are left out. 0 is none.
         documents: The day's texts.
-        known: Stories as they were.
-        tokens: Longest story; of a longer one the oldest sentences are forgotten. 0 is none.
     """
     examples = []
-    for name, cue in cue_texts(lm, names).items():
+    for name, cue in cue_texts(lm, entities).items():
         news = [s for d in documents if name in f"{d.title} {d.text}" for s in sentences(d.text)]
         own = [*(s for s in sentences(known.get(name, "")) if s not in news), *news]
         while own:
@@ -89,23 +105,15 @@ def episode_examples(
     return examples
 
 
-def cue_texts(lm: LanguageModel, names: Iterable[EntityName]) -> dict[str, str]:
-    """Names as plain text -> as the router knows them; of two spellings the one within a text."""
-    texts = sorted((lm.prompter.tokenizer.decode(name) for name in names), key=len)
+def cue_texts(lm: LanguageModel, entities: Iterable[EntityName]) -> dict[str, str]:
+    """Names as plain text -> as the router has them; of two spellings the one within a text."""
+    texts = sorted((lm.prompter.tokenizer.decode(entity) for entity in entities), key=len)
     return dict(sorted((text.strip(), text) for text in texts if text.strip()))
 
 
 def related_episodes(text: str, episodes: Episodes) -> list[str]:
-    """The stories of names in a text, none that is part of another."""
+    """The episodes of entities that a text mentions, without those that are part of another."""
     own = {episode for name, episode in episodes.items() if name in text}
     return sorted(
         episode for episode in own if not any(episode in other for other in own - {episode})
     )
-
-
-def known_entities(memory: ExpertMemory, parts: Sequence[Sequence[int]]) -> list[EntityName]:
-    """Names in token ids that some expert answers for."""
-    router = memory.router
-    if not isinstance(router, EntityRouter):
-        return []
-    return sorted({name for ids in parts for name in router.mentioned(ids)})

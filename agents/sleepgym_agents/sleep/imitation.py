@@ -1,31 +1,125 @@
-"""Learning to Imitate: the student continues what the teacher wrote, and is rewarded for likeness.
+"""Learning to Imitate: the student continues the teacher's text and is rewarded for similarity.
 
 "Language Models Need Sleep" (arXiv:2606.03979, section 3.2): a sequence of the teacher is cut at a
-random place, the student goes on, and the continuation earns ``gamma * r_sem + (1 - gamma) *
-r_abs``. The policy gradient is relative to the group of continuations of one prefix (GRPO, Shao et
-al. 2024); the samples are fresh, so that no clipping and no importance ratio is needed. Tests hold
-it equal to TRL's GRPO loss.
+random position, the student continues it, and the continuation earns ``gamma * r_sem + (1 - gamma)
+* r_abs``. The policy gradient is relative to the group of continuations of one prefix (GRPO, Shao
+et al. 2024); the samples are fresh, so that no clipping and no importance ratio is needed. Tests
+compare it with TRL's GRPO loss.
+
+A part of the paper that the ablation does not show to matter; ``on_policy_every=0`` switches it off
+(:mod:`sleepgym_agents.sleep.paper_parts`).
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated, ClassVar
 
 import numpy as np
 import torch
+from annotated_types import Ge, Interval
 from rapidfuzz.distance import Levenshtein
 from torch import Tensor
 
+from sleepgym import Settings
 from sleepgym.core.errors import BadSetting
 from sleepgym.core.grading import f1
+from sleepgym_agents.experts.routing import ExpertId
 from sleepgym_agents.lm.generation import generate, shared_batches
 from sleepgym_agents.lm.model import LanguageModel
+from sleepgym_agents.sleep.sleep_context import SleepContext
 from sleepgym_agents.training.distillation import DistillationExample
 from sleepgym_agents.training.divergence import Divergence, divergence
 
 Judge = Callable[[str, str], bool]
+IMITATED_TOKENS = 64  # longer examples are not imitated
+
+
+@dataclass(frozen=True)
+class ImitationSettings(Settings):
+    """How an expert also learns from its own continuations.
+
+    Attributes:
+        on_policy_every: Steps between two that also learn from the student's own continuations;
+            0 is never.
+        on_policy_share: Weight of the divergence on the student's own continuations (``lambda``).
+        distillation_weight: Weight of the divergence beside the imitation reward (``alpha``).
+        semantic_weight: Weight of same meaning beside edit similarity in the reward (``gamma``).
+        judge: Of same meaning: ``words``, ``embeddings`` (extra) or ``module:function``.
+        max_edit_distance: Largest token edit distance that is rewarded for similarity (``z_0``).
+        group_size: Continuations of one prefix.
+        groups: Prefixes of one such step.
+    """
+
+    renamed: ClassVar[Mapping[str, str | None]] = {"farthest": "max_edit_distance"}
+
+    on_policy_every: Annotated[int, Ge(0)] = 16
+    on_policy_share: Annotated[float, Interval(ge=0, le=1)] = 0.5
+    distillation_weight: Annotated[float, Interval(ge=0, le=1)] = 0.8
+    semantic_weight: Annotated[float, Interval(ge=0, le=1)] = 0.5
+    judge: str = "words"
+    max_edit_distance: Annotated[int, Ge(0)] = 4
+    group_size: Annotated[int, Ge(2)] = 4
+    groups: Annotated[int, Ge(1)] = 8
+
+
+class Imitation:
+    """The on-policy term of one training: ``alpha * divergence - (1 - alpha) * reward``.
+
+    Args:
+        context: The night; its settings are
+            :class:`sleepgym_agents.sleep.expert_distillation.DistillationSettings`.
+        expert_id: The expert that is trained; the teacher is the model without it.
+        rng: Decides which examples are cut where.
+
+    Attributes:
+        rewards: Mean reward of each step that had the term.
+    """
+
+    def __init__(
+        self, context: SleepContext, expert_id: ExpertId, rng: np.random.Generator
+    ) -> None:
+        self.context, self.expert_id, self.rng = context, expert_id, rng
+        self.judge = load_judge(context.config.judge)
+        self.rewards: list[float] = []
+        self._steps = 0
+
+    def add_to(self, loss: Tensor, examples: Sequence[DistillationExample]) -> Tensor:
+        """The loss of a step together with the term, where it is due and the budget allows it.
+
+        Args:
+            loss: Divergence from the teacher on the step's examples.
+            examples: These examples.
+        """
+        context, config, rng = self.context, self.context.config, self.rng
+        self._steps += 1
+        if self._steps % config.on_policy_every:
+            return loss
+        short = [example for example in examples if len(example.ids) <= IMITATED_TOKENS]
+        longest = max((len(example.ids) for example in short), default=0)
+        if not short or not context.affords(config.groups * config.group_size * longest):
+            return loss
+        rollouts = roll_out(
+            context.lm,
+            [short[i] for i in rng.permutation(len(short))[: config.groups]],
+            size=config.group_size,
+            gamma=config.semantic_weight,
+            max_edit_distance=config.max_edit_distance,
+            judge=self.judge,
+            rng=rng,
+        )
+        self.rewards.append(float(rollouts.rewards.mean()))
+        with context.memory.masked(self.expert_id):
+            teacher = teacher_logits(context.lm, rollouts)
+        student, ids, mask = student_logits(context.lm, rollouts)
+        own = on_policy_divergence(teacher, student, mask, config.divergence, config.beta)
+        share, alpha = config.on_policy_share, config.distillation_weight
+        likelihoods = student.gather(-1, ids[..., None])[..., 0]
+        advantages = rollouts.advantages.to(context.lm.device)
+        imitated = policy_loss(likelihoods, mask, advantages)
+        return alpha * ((1 - share) * loss + share * own) + (1 - alpha) * imitated
 
 
 def same_words(written: str, wanted: str) -> bool:
@@ -37,7 +131,7 @@ def load_judge(name: str) -> Judge:
     """A judge of same meaning by name.
 
     Args:
-        name: ``words``, ``embeddings`` (extra ``semantic``), or ``module:function`` of your own,
+        name: ``words``, ``embeddings`` (extra ``semantic``), or ``module:function``: a function
             from two texts to whether they mean the same.
 
     Raises:
@@ -80,13 +174,13 @@ def edit_similarity(written: Sequence[int], wanted: Sequence[int], max_edit_dist
 
 @dataclass(frozen=True)
 class Rollouts:
-    """Continuations of cut lessons by the student, a group a lesson.
+    """Continuations of cut examples by the student, a group an example.
 
     Attributes:
         prefixes: Token ids before each continuation.
         written: Token ids of each continuation.
-        examples: The lesson of each.
-        rewards: Of each continuation, (groups, size).
+        examples: The example of each.
+        rewards: Reward of each continuation, (groups, size).
     """
 
     prefixes: list[list[int]]
@@ -112,14 +206,14 @@ def roll_out(
     judge: Judge,
     rng: np.random.Generator,
 ) -> Rollouts:
-    """Cut lessons at random places, let the student go on, and reward it.
+    """Cut examples at random positions, let the student continue, and reward it.
 
     Args:
         lm: The student.
-        examples: What the teacher wrote.
-        size: Continuations of each.
-        gamma: Weight of meaning beside likeness.
-        max_edit_distance: Largest edit distance, in tokens, that earns anything for likeness.
+        examples: Written by the teacher.
+        size: Continuations of each example.
+        gamma: Weight of same meaning beside edit similarity.
+        max_edit_distance: Largest edit distance, in tokens, that is rewarded for similarity.
         judge: Of same meaning.
         rng: Decides the cuts and seeds the sampling.
     """
@@ -173,7 +267,7 @@ def student_logits(lm: LanguageModel, rollouts: Rollouts) -> tuple[Tensor, Tenso
 
 
 def teacher_logits(lm: LanguageModel, rollouts: Rollouts) -> Tensor:
-    """The teacher's log-probabilities at each continuation: as it is now, with its context.
+    """The teacher's log-probabilities at each continuation, with its context.
 
     Returns:
         (samples, length, vocabulary), aligned with :func:`student_logits`; zeros beyond the end.

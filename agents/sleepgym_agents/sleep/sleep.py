@@ -6,11 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from sleepgym import Night
-from sleepgym_agents.experts.routing import ExpertId
-from sleepgym_agents.sleep.consolidation_data import ConsolidationData
-from sleepgym_agents.sleep.dreaming import Dreaming, DreamingSettings, dream_on
-from sleepgym_agents.sleep.seeding import Seeding
+from sleepgym_agents.sleep.dreaming import DreamingSettings, learn_from_dreams
+from sleepgym_agents.sleep.seeding import distil_day
+from sleepgym_agents.sleep.sleeping_agent import SleepingAgent
 
 
 @dataclass(frozen=True)
@@ -26,7 +24,7 @@ class SleepSettings(DreamingSettings):
     dreaming: bool = True
 
 
-class Sleep(Dreaming):
+class Sleep(SleepingAgent):
     """Reads in context by day; at night distils what it read, then learns from helpful dreams.
 
     The two stages of sleep of "Language Models Need Sleep" (arXiv:2606.03979), in that order and
@@ -35,7 +33,8 @@ class Sleep(Dreaming):
     Logs: those of ``seeding`` and of ``dreaming``.
 
     Departures:
-        1. Those of :class:`sleepgym_agents.sleep.dreaming.Dreaming`.
+        1. Those of :class:`sleepgym_agents.sleep.seeding.Seeding` and of
+           :class:`sleepgym_agents.sleep.dreaming.Dreaming`.
     """
 
     Config: ClassVar[type] = SleepSettings
@@ -51,13 +50,7 @@ class Sleep(Dreaming):
         "dream_epochs": [2, 4, 8],
     }
 
-    def learn(self, expert_id: ExpertId, data: ConsolidationData, night: Night) -> dict[str, float]:
-        """Both stages, each switchable."""
-        log: dict[str, float] = {}
-        if self.config.seeding:
-            log |= Seeding.learn(self, expert_id, data, night)
-        if self.config.dreaming:
-            log |= dream_on(
-                self.memory, expert_id, data, self.parts, self.config, night, self.dreamer
-            )
-        return log
+    def __init__(self, config: Any = None, *, seed: int = 0, model: str = "embedded") -> None:
+        super().__init__(config, seed=seed, model=model)
+        switched = ((distil_day, self.config.seeding), (learn_from_dreams, self.config.dreaming))
+        self.stages = tuple(stage for stage, on in switched if on)

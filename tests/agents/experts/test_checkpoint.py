@@ -3,7 +3,7 @@ import json
 import pytest
 import torch
 
-from expert_models import asked, logits, make_memory, speaking
+from expert_models import asked, logits, make_memory, two_experts
 from sleepgym.core.errors import BadRun
 from sleepgym_agents.experts.checkpoint import load_memory, save_memory
 
@@ -16,9 +16,9 @@ def saved(memory, folder):
 
 @pytest.mark.parametrize("router", ["names", "keys", "gate", "always"])
 def test_what_is_saved_comes_back(router, tmp_path):
-    memory = speaking(router)
+    memory = two_experts(router)
     if router == "names":
-        memory.router.learn([tuple(range(5, 205)) * 2], (0, 0))
+        memory.router.assign((0, 0), [tuple(range(5, 205)) * 2])
     before = saved(memory, tmp_path / "a")
     extra = {"always": [], "names": ["names"], "keys": ["keys"], "gate": ["keys"]}[router]
     kinds = {"memory.json", "experts.safetensors", *(f"{name}.safetensors" for name in extra)}
@@ -39,7 +39,7 @@ def test_what_is_saved_comes_back(router, tmp_path):
 
 @pytest.mark.parametrize("router", ["names", "keys", "gate"])
 def test_damaged_files_are_told(router, tmp_path):
-    files = saved(speaking(router), tmp_path / "whole")
+    files = saved(two_experts(router), tmp_path / "whole")
     table = "names.safetensors" if router == "names" else "keys.safetensors"
     no_level = json.dumps({"unlocked": [[7, 0]]}).encode()
     damaged = [

@@ -110,7 +110,7 @@ def test_names_are_sought_in_the_question_itself(form, begin, monkeypatch):
         "sleepgym_agents.sleep.consolidation_data.find_entity_names",
         lambda *args: seen.extend(args),
     )
-    detect_entities(memory, examples, encode(" Ada is in."), bare[1:], 3.0)
+    detect_entities(memory.lm, examples, encode(" Ada is in."), bare[1:], 3.0)
     texts, gaps, _, nats, context, common = seen
     assert [TOKENIZER.decode(ids) for ids in texts] == ["who is Ada?", "is it"]
     assert {TOKENIZER.decode(word) for word in common} == {"is", " it"}

@@ -212,7 +212,7 @@ def test_experts_start_above_the_first_layers():
     assert [isinstance(layer.mlp, ExpertChain) for layer in layers] == [False, True, True]
 
 
-def test_also_speaks_where_any_would():
+def test_a_forced_expert_is_active_where_any_would_be():
     memory = make_memory(router="names")
     lm = memory.lm
     for _ in range(2):

@@ -1,16 +1,16 @@
 import pytest
 import torch
 
-from sleepers import a_night, make, night, nothing, replace_what_is_written, state
+from sleepers import a_night, make, night, nothing, replace_samples, state
 from sleepgym.core.errors import BadSetting
 from sleepgym_agents.sleep.expert_distillation import distil_into_expert
 
 
 @pytest.fixture(autouse=True)
 def _dreamt(monkeypatch):
-    replace_what_is_written(monkeypatch)
+    replace_samples(monkeypatch)
     episode = {"Mira Tolwen": "Mira Tolwen was born in Oslo."}
-    monkeypatch.setattr("sleepgym_agents.sleep.seeding.recall_episodes", lambda *_: episode)
+    monkeypatch.setattr("sleepgym_agents.sleep.sleeping_agent.recall_episodes", lambda *_: episode)
 
 
 def test_levels_are_consolidated_before_they_are_reset(monkeypatch):
@@ -23,12 +23,12 @@ def test_levels_are_consolidated_before_they_are_reset(monkeypatch):
         lambda expert_id: (calls.append(("reset", expert_id)), reset(expert_id)),
     )
 
-    def watched(memory, expert_id, *args):
+    def watched(context, expert_id, *args):
         calls.append(("learn", expert_id))
-        calls.append(("silent", set(memory.mask)))
-        return distil_into_expert(memory, expert_id, *args)
+        calls.append(("masked", set(context.memory.mask)))
+        return distil_into_expert(context, expert_id, *args)
 
-    monkeypatch.setattr("sleepgym_agents.sleep.seeding.distil_into_expert", watched)
+    monkeypatch.setattr("sleepgym_agents.sleep.sleeping_agent.distil_into_expert", watched)
     logs = [a_night(agent, number) for number in (1, 2, 3, 4)]
     counts = [[log[f"experts_level_{level}"] for level in (1, 2, 3)] for log in logs]
     assert counts == [[1, 0, 0], [0, 1, 0], [1, 1, 0], [0, 0, 1]]
@@ -36,12 +36,12 @@ def test_levels_are_consolidated_before_they_are_reset(monkeypatch):
     assert "merged" not in logs[0]
     at = calls.index(("learn", (1, 0)))
     fast = {(0, 0), (0, 1)}
-    assert calls[at + 1] == ("silent", fast)
+    assert calls[at + 1] == ("masked", fast)
     assert calls[at + 2 : at + 4] == [("reset", expert_id) for expert_id in sorted(fast)]
     assert calls[-5:] == [
         ("reset", (0, 1)),
         ("learn", (2, 0)),
-        ("silent", {(1, 0), (1, 1)}),
+        ("masked", {(1, 0), (1, 1)}),
         ("reset", (1, 0)),
         ("reset", (1, 1)),
     ]
@@ -51,15 +51,15 @@ def test_levels_are_consolidated_before_they_are_reset(monkeypatch):
     assert all(agent.memory.is_blank(expert_id) for expert_id in fast)
 
 
-@pytest.mark.parametrize("spoilt", ["nan", "budget", "nothing to say"])
+@pytest.mark.parametrize("spoilt", ["nan", "budget", "nothing recalled"])
 def test_a_level_that_cannot_be_consolidated_stays(spoilt, tmp_path, monkeypatch):
     agent = make("seeding", windows=(2,))
     a_night(agent)
     evening = state(agent, tmp_path / "a")
     if spoilt == "nan":
         monkeypatch.setattr("torch.nn.utils.clip_grad_norm_", lambda *_: torch.tensor(float("nan")))
-    if spoilt == "nothing to say":
-        monkeypatch.setattr("sleepgym_agents.sleep.seeding.recall_episodes", lambda *_: {})
+    if spoilt == "nothing recalled":
+        monkeypatch.setattr("sleepgym_agents.sleep.sleeping_agent.recall_episodes", lambda *_: {})
     limits = {"night_train_tokens": 60} if spoilt == "budget" else {}
     log = agent.sleep(night(agent, 2, **limits))
     assert nothing(agent, log) == {"nothing_merged": 1.0}

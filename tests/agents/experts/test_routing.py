@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from expert_models import asked, logits, make_memory, speaking
+from expert_models import asked, logits, make_memory, two_experts
 from sleepgym import Document
 from sleepgym_agents.experts.entity_router import EntityRouter
 from sleepgym_agents.experts.routing import PAD, SAME, Always, Markers
@@ -24,7 +24,7 @@ def names_router(table=None, markers=MARKERS):
         router.unlock(expert_id)
     for name, expert_set in (TABLE if table is None else table).items():
         for expert_id in expert_set:
-            router.learn([name], expert_id)
+            router.assign(expert_id, [name])
     return router
 
 
@@ -33,12 +33,12 @@ def dense(gates, shape):
 
 
 def by_hand(row, table=TABLE):
-    """Who speaks at each token of one row, as the docstrings tell it."""
+    """The active experts at each token of one row, as the docstrings say."""
     is_open, expert_set, out = False, (), []
     for at, token in enumerate(row):
         if token in (1, 2, 3):
             is_open, expert_set = token == 1, ()
-        elif token == 4:  # an answer begins: whoever is named in it, the voice stays
+        elif token == 4:  # an answer begins: entities in it change nothing
             is_open = False
         else:
             ends = [n for n in table if tuple(row[max(0, at + 1 - len(n)) : at + 1]) == n]
@@ -90,9 +90,9 @@ def test_padded_rows_leave_and_share_a_beginning(begun, others, order):
     more = torch.tensor([[PAD] * (length - len(row)) + row for row in others])
     gates, router_state = router.route(more, torch.zeros(*more.shape, 1), router_state)
     for i, row in enumerate(others):
-        for expert_id, spoken in by_hand(begun + row).items():
+        for expert_id, active in by_hand(begun + row).items():
             found = dense(gates, more.shape)[expert_id][i]
-            assert found[length - len(row) :] == spoken[len(begun) :]
+            assert found[length - len(row) :] == active[len(begun) :]
     kept = [i % len(others) for i in order]
     last = torch.tensor([[9]] * len(kept))
     gates, _ = router.route(
@@ -108,17 +108,47 @@ def test_without_opening_markers_items_are_everywhere():
     assert gates[C].tolist() == [[1, 1, 0, 0, 1, 1]]
 
 
-def test_who_knows_a_name():
+def test_which_experts_know_an_entity():
     router = names_router()
     assert router.table[5, 6, 7] == (A, C)
-    router.learn([(5, 6), (5, 6)], C)
+    router.assign(C, [(5, 6), (5, 6)])
     assert router.table[5, 6] == (A, C)
     assert router.entities_of([A]) == [(5, 6), (5, 6, 7)]
     assert router.entities_of([B, C]) == [(5, 6), (5, 6, 7), (6,), (8,)]
-    assert router.mentioned([1, 5, 6, 9, 8]) == [(5, 6), (6,), (8,)]
+    assert router.entities_in([1, 5, 6, 9, 8]) == [(5, 6), (6,), (8,)]
+    router.release(C, [(5, 6)])
+    assert router.table[5, 6] == (A,)
+    router.assign(C, [(5, 6)])
     router.forget(C)
     assert router.table == {(5, 6): (A,), (6,): (B,), (5, 6, 7): (A,)}
     assert router.expert_ids == [A, B]
+
+
+def test_other_routers_know_no_entities():
+    for router in (Always(MARKERS), Keys(MARKERS, 0.9, 2), Gate(MARKERS, 1, 2)):
+        router.unlock(A)
+        router.assign(A, [(5, 6)])
+        router.release(A, [(5, 6)])
+        assert (router.by_entity, router.entities_in([5, 6]), router.entities_of([A])) == (
+            False,
+            [],
+            [],
+        )
+
+
+def test_keys_are_stored_where_a_name_ends():
+    router = Keys(MARKERS, 0.9, 2)
+    router.unlock(A)
+    read = []
+
+    def read_states(ids):
+        read.append(ids)
+        return torch.tensor([[float(i), 10.0 - i] for i in ids])
+
+    router.assign(A, [(8, 9), (1,)], [[9, 8, 9], [5, 6], [1, 0]], read_states)
+    assert read == [[9, 8, 9], [5, 6], [1, 0]]
+    unit = torch.nn.functional.normalize(torch.tensor([[9.0, 1.0], [1.0, 9.0]]), dim=-1)
+    torch.testing.assert_close(router.keys, unit.half().float())
 
 
 def test_always_and_nobody():
@@ -137,19 +167,19 @@ def test_keys_threshold_and_forgetting():
     ids = torch.tensor([[1, 9, 9, 9]])
     states = torch.tensor([[[1.0, 0.0], [2.0, 0.0], [1.0, 0.8], [0.0, 1.0]]])
     assert router.match(ids, states).tolist() == [[SAME] * 4]
-    router.learn(torch.tensor([[3.0, 0.0], [3.0, 0.3], [0.0, -1.0]]), A)
+    router.store(A, torch.tensor([[3.0, 0.0], [3.0, 0.3], [0.0, -1.0]]))
     assert router.keys.tolist() == [[1, 0], [0, -1]]  # near-equal keys are kept once
     assert router.match(ids, states).tolist() == [[0, 0, SAME, SAME]]  # cosine .78 is too far
-    router.learn(torch.tensor([[0.0, 5.0]]), B)
+    router.store(B, torch.tensor([[0.0, 5.0]]))
     assert router.match(ids, states).tolist() == [[0, 0, SAME, 1]]
     gates, _ = router.route(torch.tensor([[9, 1, 9, 9]]), states, None)
     assert {p: g.tolist() for p, g in gates.items()} == {B: [[0, 0, 0, 1]]}
-    router.learn(torch.tensor([[1.0, 0.1]]), C)  # nearly A's first key: the newer expert has it
+    router.store(C, torch.tensor([[1.0, 0.1]]))  # nearly A's first key: the newer expert has it
     assert router.owners.tolist() == [0, 1, 2]
     router.forget(A)
     assert (router.expert_ids, router.owners.tolist()) == ([B, C], [0, 1])
     assert router.match(ids, states).tolist() == [[1, 1, SAME, 0]]
-    router.learn(torch.empty(0, 2), B)
+    router.store(B, torch.empty(0, 2))
     assert len(router.keys) == 2
 
 
@@ -170,7 +200,7 @@ def test_a_gate_opens_and_shuts():
 
 @pytest.mark.parametrize("router", ["names", "keys", "gate", "always"])
 def test_decoding_equals_one_pass(router):
-    memory = speaking(router)
+    memory = two_experts(router)
     lm = memory.lm
     prompts = asked(lm)
     for group in (prompts, [ids[40:] for ids in prompts]):  # with a shared beginning, and without
@@ -195,7 +225,7 @@ def test_decoding_equals_one_pass(router):
 
 @pytest.mark.parametrize("router", ["names", "keys", "gate", "always"])
 def test_static_steps_route_as_growing_ones_do(router, monkeypatch):
-    memory = speaking(router)
+    memory = two_experts(router)
     lm = memory.lm
     prompts = asked(lm)
     for group in (prompts, [ids[40:] for ids in prompts]):  # with a shared beginning, and without
@@ -208,7 +238,7 @@ def test_static_steps_route_as_growing_ones_do(router, monkeypatch):
 
 
 def test_rows_that_end_leave_the_others_as_they_are(monkeypatch):
-    memory = speaking("names")
+    memory = two_experts("names")
     lm = memory.lm
     prompts = asked(lm)
     alone = [generate(lm, [ids], 12, stop_at_answer=False)[0] for ids in prompts]
@@ -219,8 +249,8 @@ def test_rows_that_end_leave_the_others_as_they_are(monkeypatch):
     assert generate(lm, prompts, 12, stop_at_answer=False) == cut
 
 
-def test_silence_outside_of_items():
-    memory = speaking("names")
+def test_experts_are_off_outside_of_items():
+    memory = two_experts("names")
     lm, prompter = memory.lm, memory.lm.prompter
     memory_free = LanguageModel.load("scratch", seed=3)
     ids = asked(lm)[1]  # the question itself holds no name
@@ -230,9 +260,9 @@ def test_silence_outside_of_items():
     seen = memory.router.route(torch.tensor([ids]), torch.zeros(1, len(ids), 1), None)[0]
     at = len(document) + 1 + len("Who is Ad")
     where = torch.arange(len(ids))
-    spoken = (where >= at) & (where < len(document) + shown - 1)  # to the answer's end
-    assert torch.equal(seen[A][0] > 0, spoken)
-    assert torch.equal(seen[B][0] > 0, spoken)  # whom the answer names changes nothing
+    active = (where >= at) & (where < len(document) + shown - 1)  # to the answer's end
+    assert torch.equal(seen[A][0] > 0, active)
+    assert torch.equal(seen[B][0] > 0, active)  # entities in the answer change nothing
 
 
 def test_plain_prompts_have_items_too():

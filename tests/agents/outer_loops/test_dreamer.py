@@ -3,6 +3,7 @@ import json
 import pytest
 import torch
 
+from sleepers import sleep_context
 from sleepgym import Budget, Document, Night, Question
 from sleepgym.cli import run_command
 from sleepgym.core.env import make_env
@@ -12,18 +13,18 @@ from sleepgym_agents.lm.checkpoints import named_weights
 from sleepgym_agents.lm.model import LanguageModel
 from sleepgym_agents.outer_loops import dream_trials
 from sleepgym_agents.outer_loops import dreamer as dreamer_training
-from sleepgym_agents.outer_loops.dream_trials import DreamTrials, unread
+from sleepgym_agents.outer_loops.dream_trials import DreamTrials, untaught_example, write_dreams
 from sleepgym_agents.outer_loops.dreamer import (
     Course,
     DreamerTraining,
     fine_tune,
     train_dreamer,
 )
-from sleepgym_agents.sleep import consolidation_data as material
-from sleepgym_agents.sleep import dream_sampling
-from sleepgym_agents.sleep.dreamer import Dreamer, base_digest, dreaming_with
+from sleepgym_agents.sleep import sleep_context as sleep_context_module
+from sleepgym_agents.sleep.dreamer import Dreamer, base_digest, dreamer_adapter
 from sleepgym_agents.sleep.dreaming import Dreaming, DreamingSettings
 from sleepgym_agents.sleep.seeding import Seeding, SeedingSettings
+from sleepgym_agents.training.distillation import score_with_teacher
 from sleepgym_agents.training.optimise import Example, collate, cross_entropy
 from sleepgym_agents.training.qa_generation import generate_qa
 
@@ -49,7 +50,7 @@ def lm():
 
 @pytest.fixture
 def samples(monkeypatch):
-    """Chains that the scratch model would never write, and what wrote them."""
+    """Samples that the scratch model would never write, and what wrote them."""
     asked: list = []
 
     def write(lm, prompts, tokens, seed):
@@ -63,9 +64,9 @@ def samples(monkeypatch):
 
 @pytest.fixture
 def trained(tmp_path, samples, monkeypatch):
-    """A dreamer of one round in which the second dream tried was rewarded."""
+    """A dreamer of one round in which the second dream that was tried was rewarded."""
 
-    def gains(memory, expert_id, dreams, exam, **options):
+    def gains(context, expert_id, dreams, exam, measure):
         return [float(i == 1) for i in range(len(dreams))]
 
     monkeypatch.setattr(dream_trials, "reward", gains)
@@ -75,7 +76,7 @@ def trained(tmp_path, samples, monkeypatch):
 
 def losses(lm, trial, dreamer=None):
     batch = collate([Example.joined((trial.prompt, 0.0), (trial.ids, 1.0))], "cpu")
-    with torch.no_grad(), dreaming_with(lm, dreamer):
+    with torch.no_grad(), dreamer_adapter(lm, dreamer):
         return float(cross_entropy(lm.model, batch))
 
 
@@ -112,7 +113,7 @@ def test_rewarded_dreams_and_no_others_are_learned(trained, samples, lm, monkeyp
 
 def test_a_round_that_rewards_nothing_makes_no_dreamer(tmp_path, samples, monkeypatch, lm):
     monkeypatch.setattr(
-        dream_trials, "reward", lambda memory, expert_id, dreams, *_, **__: [0.0] * len(dreams)
+        dream_trials, "reward", lambda context, expert_id, dreams, *_: [0.0] * len(dreams)
     )
     (row,) = train_dreamer(course(), tmp_path, rounds=1)
     assert (row["tried"], row["rewarded"]) == (6, 0)
@@ -120,46 +121,41 @@ def test_a_round_that_rewards_nothing_makes_no_dreamer(tmp_path, samples, monkey
         Dreamer.load(tmp_path, lm)
 
 
-def test_a_dream_that_tells_the_exam_is_rewarded(lm):
-    agent = DreamTrials(
-        build_config(
-            DreamingSettings, {**OPEN, "copy_steps": 60, "copy_learning_rate": 2e-2}, "test"
-        ),
-        model="scratch",
-    )
-    agent.exam = [("Where is Mo?", "Rome")]
+def test_a_dream_that_holds_the_exam_is_rewarded(lm):
+    values = {**OPEN, "copy_steps": 60, "copy_learning_rate": 2e-2}
+    agent = Seeding(build_config(DreamingSettings, values, "test"), model="scratch")
+    stage = DreamTrials([("Where is Mo?", "Rome")])
     expert_id = agent.memory.unlock()
     written = ["<q>Where is Mo?<a>Rome<end>", "<q>Where is Mo?<a>Bern<end>"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             dream_trials, "write_samples", lambda lm, *_: [lm.prompter.encode(written.pop(0))]
         )
-        trials = agent._try(expert_id, Night(1, Budget(), 3, agent.meter))
-    gains = {agent.lm.prompter.tokenizer.decode(trial.ids): trial.gain for trial in trials}
+        assert stage(sleep_context(agent.memory, agent.config), expert_id) == {}
+    gains = {agent.lm.prompter.tokenizer.decode(t.ids): t.gain for t in stage.trials}
     assert [gain for text, gain in gains.items() if "Rome" in text] == [1.0]
     assert [gain for text, gain in gains.items() if "Bern" in text] == [0.0]
 
 
-def test_one_random_older_expert_speaks_while_dreaming(samples, monkeypatch):
-    agent = DreamTrials(course().agent, model="scratch")
-    night = Night(1, Budget(), 3, agent.meter)
+def test_one_random_older_expert_is_active_while_dreaming(samples, monkeypatch):
+    agent = Seeding(course().agent, model="scratch")
     expert_ids = [agent.memory.unlock() for _ in range(3)]
-    free: list = []
+    forced: list = []
     monkeypatch.setattr(
         dream_trials,
         "write_samples",
-        lambda lm, prompts, *_: free.append((agent.memory._free, set(agent.memory.mask))) or [],
+        lambda lm, prompts, *_: forced.append((agent.memory._forced, set(agent.memory.mask))) or [],
     )
-    agent._write([1], expert_ids[-1], night)
-    assert [expert_id for expert_id, _ in free if expert_id not in expert_ids[:2]] == []
-    assert all(mask == set(expert_ids) for _, mask in free)
-    agent.config = build_config(DreamingSettings, {"random_expert": "false"}, "test")
-    free.clear()
-    agent._write([1], expert_ids[-1], night)
-    assert {expert_id for expert_id, _ in free} == {None}
+    write_dreams(sleep_context(agent.memory, agent.config), [1], expert_ids[-1])
+    assert [expert_id for expert_id, _ in forced if expert_id not in expert_ids[:2]] == []
+    assert all(mask == set(expert_ids) for _, mask in forced)
+    never = build_config(DreamingSettings, {"random_expert": "false"}, "test")
+    forced.clear()
+    write_dreams(sleep_context(agent.memory, never), [1], expert_ids[-1])
+    assert {expert_id for expert_id, _ in forced} == {None}
 
 
-def test_the_dreamer_writes_and_the_self_teaches(trained, monkeypatch):
+def test_the_dreamer_writes_and_the_model_without_it_teaches(trained, monkeypatch):
     """Also beside experts; and everything is back in place afterwards."""
     agent = Seeding(
         build_config(SeedingSettings, {**OPEN, "dreamer": str(trained)}, "test"), model="scratch"
@@ -174,8 +170,12 @@ def test_the_dreamer_writes_and_the_self_teaches(trained, monkeypatch):
 
         return run
 
-    monkeypatch.setattr(material, "generate_qa", spy("dream", generate_qa))
-    monkeypatch.setattr(material, "score_with_teacher", spy("teach", material.score_with_teacher))
+    monkeypatch.setattr(sleep_context_module, "generate_qa", spy("dream", generate_qa))
+    monkeypatch.setattr(
+        sleep_context_module,
+        "score_with_teacher",
+        spy("teach", score_with_teacher),
+    )
     agent.study([Document("Mira keeps bees.", "Mira")])
     agent.practice([Question("red?")], ["warm"])
     before = {name: p.clone() for name, p in named_weights(agent.lm.model).items()}
@@ -203,7 +203,7 @@ def test_dreams_about_a_day_are_by_the_dreamer_too(trained, lm, monkeypatch):
         seen.append(any("lora_" in name for name, _ in lm.model.named_parameters()))
         return [[("who?", "Bo")] for _ in contexts]
 
-    monkeypatch.setattr(dream_sampling, "generate_qa", write)
+    monkeypatch.setattr(sleep_context_module, "generate_qa", write)
     agent.study([Document("Mira keeps bees.", "Mira")])
     agent.practice([Question("red?")], ["warm"])
     agent.sleep(Night(1, Budget(), 3, agent.meter))
@@ -246,8 +246,8 @@ def test_the_digest_is_that_of_the_weights(lm):
     assert base_digest(lm.model) != base_digest(other.model)
 
 
-def test_an_unread_lesson_is_its_text(lm):
-    example = unread(lm, ("Who?", "Bo"))
+def test_an_untaught_example_is_its_text(lm):
+    example = untaught_example(lm, ("Who?", "Bo"))
     assert example.ids == tuple(lm.prompter.demonstration("Who?", "Bo"))
     assert example.ids[: example.asked] == tuple(lm.prompter.question("Who?"))
     assert fine_tune(lm, [], HARD, None, 0) == {}
@@ -255,7 +255,7 @@ def test_an_unread_lesson_is_its_text(lm):
 
 def test_the_command_trains_and_goes_on(tmp_path, capsys, samples, monkeypatch):
     monkeypatch.setattr(
-        dream_trials, "reward", lambda memory, expert_id, dreams, *_, **__: [1.0] * len(dreams)
+        dream_trials, "reward", lambda context, expert_id, dreams, *_: [1.0] * len(dreams)
     )
     quick = [f"{name}={value}" for name, value in OPEN.items()]
     settings = [word for pair in [*quick, "dreams=2"] for word in ("--agent-set", pair)]

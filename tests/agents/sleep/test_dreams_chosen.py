@@ -4,18 +4,19 @@ import pytest
 import torch
 
 from expert_models import fill, make_memory
-from sleepgym import Budget, Document, Night
+from sleepers import sleep_context
+from sleepgym import Document
 from sleepgym_agents.experts.copies import isolated_copies
 from sleepgym_agents.lm.model import LanguageModel
 from sleepgym_agents.sleep.consolidation_data import ConsolidationData
 from sleepgym_agents.sleep.dream_rewards import importance, reward
 from sleepgym_agents.sleep.dream_sampling import build_quiz, deduplicate, select_dreams
-from sleepgym_agents.sleep.dreaming import DreamingSettings, rehearsed
+from sleepgym_agents.sleep.dreaming import DreamingSettings, with_hard_targets
 from sleepgym_agents.training.distillation import make_collator, score_with_teacher
 from sleepgym_agents.training.qa_generation import generate_qa
 
 PAIRS = [(f"Where is {name}?", f"in {town}") for name in ("Ada", "Bo", "Cy") for town in "xyz"]
-PLACE = (0, 1)
+EXPERT = (0, 1)
 
 
 def learner(router="names", **settings):
@@ -56,27 +57,27 @@ def same(memory, before):
 def test_importance_equals_passes_of_their_own(router):
     memory, dreams, _ = learner(router)
     before = snapshot(memory)
-    found = importance(memory, PLACE, dreams)
+    found = importance(memory, EXPERT, dreams)
     assert same(memory, before)
-    with memory.training(PLACE) as parameters:
-        own = [p for e in memory.experts(PLACE) for p in e.parameters()]
+    with memory.training(EXPERT) as parameters:
+        own = [p for e in memory.experts(EXPERT) for p in e.parameters()]
         wanted = [gradient(memory, items, own)[1] for items in dreams]
     assert len(parameters) >= len(own)
     assert found == pytest.approx(wanted, rel=1e-3)
-    assert importance(memory, PLACE, dreams[::-1]) == pytest.approx(wanted[::-1], rel=1e-3)
-    assert importance(memory, PLACE, []) == []
+    assert importance(memory, EXPERT, dreams[::-1]) == pytest.approx(wanted[::-1], rel=1e-3)
+    assert importance(memory, EXPERT, []) == []
 
 
-def test_nobody_speaks_in_a_dream():
+def test_no_expert_is_active_in_a_dream():
     memory, dreams, quiz = learner()
     memory.router.table.clear()
-    assert importance(memory, PLACE, dreams) == [0.0, 0.0, 0.0]
+    assert importance(memory, EXPERT, dreams) == [0.0, 0.0, 0.0]
     assert gains(memory, dreams, quiz) == [0.0, 0.0, 0.0]
 
 
 def gains(memory, dreams, quiz, steps=2, **limits):
-    night = Night(1, Budget(**limits), 0, memory.lm.meter)
-    return reward(memory, PLACE, dreams, quiz, steps=steps, learning_rate=1e-2, night=night)
+    config = DreamingSettings(copy_steps=steps, copy_learning_rate=1e-2)
+    return reward(sleep_context(memory, config, **limits), EXPERT, dreams, quiz)
 
 
 @pytest.mark.parametrize("router", ["names", "always"])
@@ -99,8 +100,8 @@ def test_gains_by_hand():
     """A single copy, trained as a plain expert is, on the quiz as a plain pass sees it."""
     memory, dreams, quiz = learner()
     found = gains(memory, dreams[2:], quiz, steps=3)[0]
-    with memory.training(PLACE):
-        own = [p for e in memory.experts(PLACE) for p in e.parameters()]
+    with memory.training(EXPERT):
+        own = [p for e in memory.experts(EXPERT) for p in e.parameters()]
         optimiser = torch.optim.AdamW(own, 1e-2, weight_decay=0.0)
         evening = [gradient(memory, [item], own)[0] for item in quiz]
         for _ in range(3):
@@ -140,14 +141,14 @@ def test_no_budget_no_gain():
 def test_copies_go_even_after_an_error():
     memory, *_ = learner()
     before, router = snapshot(memory), memory.router
-    with pytest.raises(AttributeError), isolated_copies(memory, PLACE, 2) as copies:
+    with pytest.raises(AttributeError), isolated_copies(memory, EXPERT, 2) as copies:
         copies.nothing()
     assert memory.router is router
     assert same(memory, before)
 
 
 def day(dreams, recollections):
-    nothing = {"episodes": {}, "episode_items": [], "rehearsals": [], "names": [], "dreamt": 0}
+    nothing = {"episodes": {}, "episode_items": [], "rehearsals": [], "entities": [], "dreamt": 0}
     return ConsolidationData(dreams, recollections, **nothing)
 
 
@@ -157,23 +158,22 @@ def settings(**values):
 
 def test_the_most_important_and_some_at_random_are_kept():
     memory, dreams, _ = learner()
-    scores = importance(memory, PLACE, dreams)
+    scores = importance(memory, EXPERT, dreams)
     best = dreams[int(np.argmax(scores))]
     others = set()
+    context = sleep_context(memory, settings())
     for seed in range(12):
-        kept = select_dreams(memory, PLACE, dreams, settings(), np.random.default_rng(seed))
+        kept = select_dreams(context, EXPERT, dreams, np.random.default_rng(seed))
         assert kept[0] is best
         assert kept[1] is not best
         others.add(dreams.index(kept[1]))
     assert len(others) == 2
-    plain = settings(gradient_selection=False)
-    first = [
-        select_dreams(memory, PLACE, dreams, plain, np.random.default_rng(s))[0] for s in range(12)
-    ]
+    plain = sleep_context(memory, settings(gradient_selection=False))
+    first = [select_dreams(plain, EXPERT, dreams, np.random.default_rng(s))[0] for s in range(12)]
     assert len({dreams.index(items) for items in first}) == 3
 
 
-def test_a_dream_is_not_asked_what_it_says():
+def test_questions_of_a_dream_do_not_count_for_it():
     memory, dreams, quiz = learner()
     told, other, _ = gains(memory, [quiz, dreams[0], dreams[1]], quiz)
     assert told == 0.0
@@ -182,7 +182,7 @@ def test_a_dream_is_not_asked_what_it_says():
     assert rest == pytest.approx(gains(memory, [quiz[:1]], quiz[1:], steps=3))
 
 
-def test_the_quiz_is_of_dreams_and_lessons():
+def test_the_quiz_is_of_dreams_and_of_the_day():
     memory, dreams, _ = learner()
     data = day(
         score_with_teacher(memory.lm, [*PAIRS, ("Who?", "Ada")]),
@@ -191,7 +191,7 @@ def test_the_quiz_is_of_dreams_and_lessons():
     dreamt = {item.pair for sample in dreams for item in sample}
     for size, share in ((4, 3), (6, 4), (99, 6)):
         rng = np.random.default_rng(0)
-        quiz = [x.pair for x in build_quiz(data, dreams, settings(quiz_items=size), rng)]
+        quiz = [x.pair for x in build_quiz(data, dreams, size, rng)]
         assert len(set(quiz)) == len(quiz) == min(size, 11)
         assert sum(pair in dreamt for pair in quiz) == share
     assert {("Who?", "Ada"), ("Why?", "x")} < set(quiz)
@@ -205,7 +205,7 @@ def test_dreams_that_say_the_same_are_one():
 def test_rewarded_dreams_are_rehearsed_with_others():
     memory, dreams, _ = learner()
     *examples, recalled = score_with_teacher(memory.lm, [*PAIRS, ("Why?", "x")])
-    found = rehearsed([dreams[2], dreams[2]], [*examples, recalled])
+    found = with_hard_targets([dreams[2], dreams[2]], [*examples, recalled])
     hard = [x for x in found if x.targets.min() < -1000]
     assert [x.pair for x in hard] == [x.pair for x in dreams[2]]
     soft = [x.pair for x in found[len(hard) :]]

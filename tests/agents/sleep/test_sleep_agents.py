@@ -13,22 +13,18 @@ from sleepers import (
     make,
     night,
     nothing,
-    replace_what_is_written,
+    replace_samples,
     state,
 )
-from sleepgym.core.errors import BadSetting
 from sleepgym.runs.records import TIMES, read_run
 from sleepgym.runs.runner import run
 from sleepgym.runs.spec import RunSpec
-from sleepgym_agents.lm.model import LanguageModel
-from sleepgym_agents.lm.prompts import Prompter
 from sleepgym_agents.lm.scoring import score_continuations
-from sleepgym_agents.lm.scratch import SCRATCH_FORMAT, byte_tokenizer
 
 
 @pytest.fixture(autouse=True)
 def _dreamt(monkeypatch):
-    replace_what_is_written(monkeypatch)
+    replace_samples(monkeypatch)
 
 
 def likelihood(agent):
@@ -132,24 +128,6 @@ def test_nights_that_change_nothing_say_so(name, tmp_path, monkeypatch):
     assert state(sceptic, tmp_path / "sceptic") == evening
 
 
-def test_teachers_share_the_vocabulary(tmp_path):
-    agent = make("seeding")
-    a_night(agent)
-    evening = state(agent, tmp_path / "a")
-    tokenizer = byte_tokenizer()
-    tokenizer.add_tokens(["zzz"])
-    agent.teachers = [LanguageModel(agent.lm.model, Prompter(SCRATCH_FORMAT, tokenizer))]
-    with pytest.raises(BadSetting, match="same vocabulary, not 262 and 261 tokens"):
-        a_night(agent, 2)
-    assert state(agent, tmp_path / "b") == evening
-    assert agent.memory.mask == set()
-    two = make("seeding", teachers=("scratch",))
-    assert two.teachers[0].meter is two.meter
-    one = make("seeding")
-    logs = [a_night(agent) for agent in (one, two)]
-    assert logs[1]["dreams_kept"] > logs[0]["dreams_kept"]
-
-
 def test_without_expansion_one_expert_learns_on():
     agent = make("seeding", expansion=False)
     a_night(agent)
@@ -172,12 +150,12 @@ def test_switches(monkeypatch):
     assert log["experts_unlocked"] == 0
 
 
-def test_a_random_expert_speaks_while_dreaming(monkeypatch):
+def test_a_random_expert_is_active_while_dreaming(monkeypatch):
     for wanted in (True, False):
         agent = make("dreaming", random_expert=wanted)
         force_active = Mock(wraps=agent.memory.force_active)
         monkeypatch.setattr(agent.memory, "force_active", force_active)
         a_night(agent)
-        spoken = [call.args[0] for call in force_active.call_args_list]
-        assert len(spoken) == (2 if wanted else 0)  # one a scene
-        assert set(spoken) <= {(0, 0)}
+        active = [call.args[0] for call in force_active.call_args_list]
+        assert len(active) == (2 if wanted else 0)  # one a scene
+        assert set(active) <= {(0, 0)}

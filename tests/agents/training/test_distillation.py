@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from expert_models import fill, logits, make_memory
-from sleepgym import Budget, Night
+from sleepers import sleep_context
 from sleepgym_agents.sleep.expert_distillation import DistillationSettings, distil_into_expert
 from sleepgym_agents.training.distillation import distillation, make_collator, score_with_teacher
 from sleepgym_agents.training.divergence import divergence
@@ -63,10 +63,6 @@ def test_no_gradient_reaches_the_teacher():
     torch.testing.assert_close(same, torch.zeros(3), atol=1e-6, rtol=0)
 
 
-def night(memory, **limits):
-    return Night(1, Budget(**limits), 7, memory.lm.meter)
-
-
 def snapshot(memory):
     return {name: p.detach().clone() for name, p in memory.lm.model.named_parameters()}
 
@@ -86,7 +82,7 @@ def test_only_the_chosen_expert_learns():
     hard = [example.with_hard_targets() for example in examples]
     batch = make_collator(memory.lm, 0.2)([hard], memory.lm.device)
     evening = float(distillation(memory.lm.model, batch, "forward"))
-    log = distil_into_expert(memory, (0, 1), hard, settings, night(memory), "a")
+    log = distil_into_expert(sleep_context(memory, settings), (0, 1), hard, "a")
     assert torch.equal(states, torch.random.get_rng_state())
     changed = {n for n, p in memory.lm.model.named_parameters() if not torch.equal(p, before[n])}
     parts = {f"mlp.levels.0.1.{part}" for part in ("gate", "up", "down")}
@@ -104,19 +100,19 @@ def test_on_policy_steps_join_the_loss(monkeypatch):
     plain = {"groups": 2, "group_size": 2, "epochs": 4, "batch_size": 1}
     settings = DistillationSettings(on_policy_every=2, **plain)
     before = memory.lm.meter.copy()
-    log = distil_into_expert(memory, PLACE, examples, settings, night(memory), "a")
+    log = distil_into_expert(sleep_context(memory, settings), PLACE, examples, "a")
     assert 0 <= log["imitation_reward"] <= 1
     assert memory.lm.meter.since(before)["generated_tokens"] > 0
     calls = []
     monkeypatch.setattr(
-        "sleepgym_agents.sleep.expert_distillation.roll_out",
+        "sleepgym_agents.sleep.imitation.roll_out",
         lambda *_, **__: calls.append(1) or 1 / 0,
     )
     with pytest.raises(ZeroDivisionError):
-        distil_into_expert(memory, PLACE, examples, settings, night(memory), "a")
+        distil_into_expert(sleep_context(memory, settings), PLACE, examples, "a")
     never = DistillationSettings(on_policy_every=0, **plain)
     assert "imitation_reward" not in distil_into_expert(
-        memory, PLACE, examples, never, night(memory), "a"
+        sleep_context(memory, never), PLACE, examples, "a"
     )
     assert len(calls) == 1
     assert not any(p.requires_grad for p in memory.lm.model.parameters())  # also after the error
@@ -133,7 +129,7 @@ def test_a_gate_opens_to_lessons_and_shuts_to_rehearsal():
         if bare:  # what the self said without this expert
             fill(memory, expert_id, scale=1.0)
         settings = DistillationSettings(epochs=20, on_policy_every=0)
-        distil_into_expert(memory, expert_id, examples, settings, night(memory), "a")
+        distil_into_expert(sleep_context(memory, settings), expert_id, examples, "a")
         weights = memory.router.weights[expert_id]
         assert weights.abs().amax(1).min() > 0.01  # in every layer
         assert torch.equal(weights, weights.bfloat16().float())
@@ -156,7 +152,7 @@ def test_a_loss_that_is_not_finite_leaves_the_evening(monkeypatch):
         "sleepgym_agents.sleep.expert_distillation.distillation",
         lambda *args: distillation(*args) * next(calls),
     )
-    log = distil_into_expert(memory, PLACE, examples, settings, night(memory), "a")
+    log = distil_into_expert(sleep_context(memory, settings), PLACE, examples, "a")
     assert log["nan_loss"] == 1.0
     assert all(torch.equal(p, before[n]) for n, p in memory.lm.model.named_parameters())
     assert torch.equal(memory.router.weights[PLACE], gates)
@@ -166,7 +162,7 @@ def test_a_loss_that_is_not_finite_leaves_the_evening(monkeypatch):
 def test_a_budget_smaller_than_a_step(limits):
     memory, examples, settings = student()
     before = snapshot(memory)
-    log = distil_into_expert(memory, PLACE, examples, settings, night(memory, **limits), "a")
+    log = distil_into_expert(sleep_context(memory, settings, **limits), PLACE, examples, "a")
     assert log == {"steps": 0.0, "stopped_by_budget": 1.0}
     assert all(torch.equal(p, before[n]) for n, p in memory.lm.model.named_parameters())
 
@@ -174,6 +170,6 @@ def test_a_budget_smaller_than_a_step(limits):
 def test_lessons_without_a_name_train_nobody():
     memory, examples, settings = student("names", epochs=1)
     before = snapshot(memory)
-    log = distil_into_expert(memory, PLACE, examples, settings, night(memory), "a")
+    log = distil_into_expert(sleep_context(memory, settings), PLACE, examples, "a")
     assert log["steps"] == 1
     assert all(torch.equal(p, before[n]) for n, p in memory.lm.model.named_parameters())

@@ -1,0 +1,181 @@
+"""Replay: what the model says about entities from its weights, rehearsed beside the day.
+
+A document's title without its text makes the model write questions about the title and answer
+them from its weights. With a title that the model makes up this is a sample of what it knows, used
+for rehearsal. With an entity of the day it is a recollection: learned together with the news, it
+keeps the newest expert no worse about that entity than older ones.
+
+Recollections are a part of the paper that the ablation does not show to matter;
+``recollections=0`` switches them off (:mod:`sleepgym_agents.sleep.paper_parts`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+from annotated_types import Ge, Interval
+
+from sleepgym import Document
+from sleepgym_agents.experts.entity_names import EntityName
+from sleepgym_agents.lm.generation import generate
+from sleepgym_agents.lm.model import LanguageModel
+from sleepgym_agents.sleep.episodes import Episodes, EpisodeSettings, related_episodes
+from sleepgym_agents.sleep.sleep_context import SleepContext
+from sleepgym_agents.training.distillation import DistillationExample
+from sleepgym_agents.training.qa_generation import Pair, parse_qa
+
+TITLE_TOKENS = 10
+ITEM_TOKENS = 48
+SAMPLES_PER_EPISODE = 3
+RELATED_EPISODES = 2  # that are read before an episode
+
+
+@dataclass(frozen=True)
+class ReplaySettings(EpisodeSettings):
+    """How questions and answers are written and recalled.
+
+    Attributes:
+        dream_tokens: Longest sample of questions and answers.
+        confidence: Smallest probability of an answer under its teacher; others are dropped.
+        recollections: Questions sampled about each entity of the day; 0 recalls none.
+        recollection_confidence: Smallest probability of a recalled answer; others are dropped.
+    """
+
+    dream_tokens: Annotated[int, Ge(8)] = 80
+    confidence: Annotated[float, Interval(ge=0, le=1)] = 0.5
+    recollections: Annotated[int, Ge(0)] = 16
+    recollection_confidence: Annotated[float, Interval(ge=0, le=1)] = 0.8
+
+
+def recollect(
+    context: SleepContext,
+    entities: Sequence[EntityName],
+    examples: Sequence[DistillationExample],
+    episodes: Episodes,
+) -> list[DistillationExample]:
+    """What the model knows of the day's entities: from recalled episodes, and from its weights.
+
+    Args:
+        context: The night; its settings are :class:`ReplaySettings`.
+        entities: Of the day.
+        examples: About the day.
+        episodes: Recalled episodes of entities that the day mentions again.
+    """
+    if not context.config.recollections or not context.memory.router.by_entity:
+        return []
+    from_episodes = _read_episodes(context, entities, episodes) if episodes else []
+    pairs = {example.pair for example in from_episodes}
+    from_weights = recall_answers(context, entities, [example.pair for example in examples])
+    return [*from_episodes, *(example for example in from_weights if example.pair not in pairs)]
+
+
+def recall_answers(
+    context: SleepContext, entities: Sequence[EntityName], news: Sequence[Pair]
+) -> list[DistillationExample]:
+    """Answers about entities that the model is sure of and that the day does not contradict.
+
+    An answer is outdated if the base model with the day in context answers its question otherwise,
+    with one of the day's answers about that entity. Without the last condition, every question that
+    the day does not answer would count: a model that must answer picks something from its context.
+
+    Args:
+        context: The night; its settings are :class:`ReplaySettings`.
+        entities: Token ids of their names.
+        news: Questions and answers about the day.
+    """
+    lm, config = context.lm, context.config
+    if not config.recollections or not context.affords(
+        3 * len(entities) * config.recollections * ITEM_TOKENS
+    ):
+        return []
+    texts = plain_texts(lm, entities)
+    seed = context.derive_seed("recollections")
+    sampled = sample_qa_about(lm, entities, config.recollections, seed)
+    asked = sorted({question for question, _ in sampled})
+    asked = [question for question in asked if any(text in question for text in texts)]
+    answers = context.answer(asked, ITEM_TOKENS)
+    examples = context.score([(q, a) for q, a in zip(asked, answers, strict=True) if a])
+    sure = [x for x in examples if x.confidence >= config.recollection_confidence]
+    with context.memory.bare():
+        answers = context.answer([x.pair[0] for x in sure], ITEM_TOKENS, context.parts)
+    kept = []
+    for example, answer in zip(sure, answers, strict=True):
+        question, old = example.pair
+        mentioned = [text for text in texts if text in question]
+        fresh = {a for q, a in news if any(text in q for text in mentioned)}
+        if old == answer or answer not in fresh:
+            kept.append(example)
+    return kept
+
+
+def _read_episodes(
+    context: SleepContext, entities: Sequence[EntityName], episodes: Episodes
+) -> list[DistillationExample]:
+    """Questions and answers about recalled episodes, by the base model that reads them."""
+    names, document = plain_texts(context.lm, entities), context.lm.prompter.document
+    read = {text: document(Document(text)) for text in episodes.values()}
+    contexts = []
+    for episode in read:
+        others = [text for text in related_episodes(episode, episodes) if text != episode]
+        together = [*others[:RELATED_EPISODES], episode]
+        contexts += [[read[text] for text in together]] * SAMPLES_PER_EPISODE
+    with context.memory.bare():
+        written = context.write_qa(contexts, "stories")
+        pairs = sorted({pair for sample in written for pair in sample})
+        pairs = [pair for pair in pairs if any(name in pair[0] for name in names)]
+        recalled = [read[text] for text in episodes.values()]
+        examples = context.score(pairs, [*recalled, *context.parts])
+    return [example for example in examples if example.confidence >= context.config.confidence]
+
+
+def sample_titles(lm: LanguageModel, count: int, seed: int) -> list[list[int]]:
+    """Titles that the model makes up, as token ids; unfinished ones are left out."""
+    before, after = _around_title(lm)
+    prompts = [[*lm.prompter.start, *before]] * count
+    written = generate(lm, prompts, TITLE_TOKENS, temperature=1.0, seed=seed, stop_at_answer=False)
+    ends = set(after[:1])
+    found = []
+    for ids in written:
+        size = next((i for i, token in enumerate(ids) if token in ends), 0)
+        if size:
+            found.append(list(ids[:size]))
+    return found
+
+
+def sample_qa_about(
+    lm: LanguageModel, titles: Sequence[Sequence[int]], count: int, seed: int
+) -> list[Pair]:
+    """Questions and answers that the model writes about bare titles, each once, sorted.
+
+    Args:
+        lm: The language model; experts that know an entity are active once it has been read.
+        titles: Token ids.
+        count: Samples of each title, at temperature 1.
+        seed: Of the sampling.
+    """
+    before, after = _around_title(lm)
+    prompter = lm.prompter
+    prompts = [
+        [*prompter.start, *before, *title, *after, *prompter.dream]
+        for title in titles
+        for _ in range(count)
+    ]
+    if not prompts:
+        return []
+    written = generate(lm, prompts, ITEM_TOKENS, temperature=1.0, seed=seed)
+    return sorted({pair for ids in written for pair in parse_qa(prompter, ids)})
+
+
+def plain_texts(lm: LanguageModel, entities: Iterable[EntityName]) -> list[str]:
+    """Names of entities as plain text, in order."""
+    return [lm.prompter.tokenizer.decode(entity).strip() for entity in entities]
+
+
+def _around_title(lm: LanguageModel) -> tuple[list[int], list[int]]:
+    """Token ids before and after the title of a document without a text."""
+    mark = "\0"
+    filled = lm.prompter.format.document.format(title=mark, text="")
+    before, _, after = filled.partition(mark)
+    return lm.prompter.encode(before), lm.prompter.encode(after)
