@@ -14,7 +14,7 @@ from sleepgym.core import registry
 DOCS = Path(__file__).parents[1]
 REPRODUCTION = DOCS / "reproduction.md"
 README = DOCS.parent / "README.md"
-BEGIN, END = "<!-- agents -->", "<!-- end of agents -->"
+BEGIN, END = "<!-- agents -->", "<!-- /agents -->"
 INTRO = """# What each agent was checked against
 
 Written by `make docs` from the classes: `sources` and `checked`. Never more than was done.

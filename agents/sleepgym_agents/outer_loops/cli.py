@@ -64,7 +64,7 @@ def train_dreamer(
     --seed 100 --out runs/dreamer
     """
     from sleepgym.cli.console import console
-    from sleepgym.cli.running import progress_bar
+    from sleepgym.cli.progress import progress
     from sleepgym.core.settings import build_config, parse_pairs
     from sleepgym.suite.suite import parse_seeds
     from sleepgym_agents.outer_loops import dreamer as training
@@ -81,17 +81,8 @@ def train_dreamer(
             training.DreamerTraining, parse_pairs(train_set or ()), "train-dreamer"
         ),
     )
-    with progress_bar() as bar:
-        task = bar.add_task("starting", total=None)
-        log = training.train_dreamer(
-            course,
-            out,
-            rounds,
-            data,
-            lambda done, total, where: bar.update(
-                task, completed=done, total=total, description=where
-            ),
-        )
+    with progress() as report:
+        log = training.train_dreamer(course, out, rounds, data, report)
     console.print("| round | dreams tried | rewarded | share | mean gain |\n|---|---|---|---|---|")
     for number, row in enumerate(log, start=1):
         console.print(
