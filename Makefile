@@ -43,7 +43,8 @@ bench: $(STAMP)  ## Ratios, measured side by side in one run
 	$(BIN)/python benchmarks/verifying.py
 	$(BIN)/python benchmarks/site.py
 
-bench-gpu:  ## Nights of a 1B-shaped random model on one GPU, with the Python that is there
+bench-gpu:  ## Decoding and nights of random models of real shapes on one GPU, with the Python that is there
+	PYTHONPATH=.:agents:tasks:leaderboards $(PYTHON) benchmarks/gpu_generation.py
 	PYTHONPATH=.:agents:tasks:leaderboards $(PYTHON) benchmarks/gpu_night.py
 
 docs: $(STAMP)  ## Write the reference and the tables of agents from the classes, docs/results.md from the submissions

@@ -95,7 +95,7 @@ def main() -> None:
     memory = ExpertMemory(lm, MemorySettings(rank=64), seed=0)
     for number in range(3):
         expert = memory.unlock()
-        memory.router.learn([tuple(draw(2)), tuple(prompts[number][-3:-1])], expert)
+        memory.router.assign(expert, [tuple(draw(2)), tuple(prompts[number][-3:-1])])
     report("sleepgym, three experts", rate(lambda: ours(lm, prompts, options.new, 0.0)), theirs)
     if device == "cuda":
         print(f"peak memory {torch.cuda.max_memory_allocated() / 1e9:.1f} GB")

@@ -25,6 +25,7 @@ CAPTURED_STEPS = 4  # fewer tokens are decoded without capturing a step
 _pristine: dict[tuple[str, int], tuple[PreTrainedModel, Prompter]] = {}
 
 torch.set_flush_denormal(True)
+torch.backends.cuda.enable_cudnn_sdp(False)  # it plans anew, for long, for every shape of a batch
 
 
 class LanguageModel:

@@ -12,6 +12,7 @@ from torch import Tensor
 from sleepgym_agents.lm.generation import shared_batches
 from sleepgym_agents.lm.model import LanguageModel
 from sleepgym_agents.training.divergence import Divergence, divergence
+from sleepgym_agents.training.optimise import padded_length
 from sleepgym_agents.training.qa_generation import Pair
 
 IMPOSSIBLE = -1e4  # a log-probability that is 0 as a probability, and yet finite
@@ -192,7 +193,7 @@ def make_collator(
                 weights.extend([1.0] * (size - example.asked + 1))
                 ids.extend(example.ids)
             rows.append(ids)
-        length = max(map(len, rows))
+        length = padded_length(max(map(len, rows)), device)
         padded = torch.tensor([ids + [0] * (length - len(ids)) for ids in rows], device=device)
         flat = torch.tensor([row * length + at for row, at in positions], device=device)
         examples = tuple(example for pack_sequences in packed for example in pack_sequences)

@@ -18,6 +18,8 @@ from sleepgym import Settings
 from sleepgym.core.budget import Night
 from sleepgym_agents.lm.model import LanguageModel
 
+PADDED_TOKENS = 64
+
 
 @dataclass(frozen=True)
 class Example:
@@ -160,9 +162,15 @@ def plan(
     return steps
 
 
+def padded_length(length: int, device: torch.device | str) -> int:
+    """Length of a batch: as it is, or on a GPU rounded up, so that the same kernels serve again."""
+    on_gpu = torch.device(device).type == "cuda"
+    return -(-length // PADDED_TOKENS) * PADDED_TOKENS if on_gpu else length
+
+
 def collate(examples: Sequence[Example], device: torch.device | str) -> Batch:
     """Pad examples on the right to the longest."""
-    length = max(len(e.ids) for e in examples)
+    length = padded_length(max(len(e.ids) for e in examples), device)
     ids = torch.tensor([[*e.ids, *[0] * (length - len(e.ids))] for e in examples])
     weights = torch.tensor([[*e.weights, *[0.0] * (length - len(e.ids))] for e in examples])
     return Batch(ids.to(device), weights.to(device), sum(len(e.ids) for e in examples))
@@ -223,7 +231,10 @@ def optimise(
         parameters = [p for p in lm.model.parameters() if p.requires_grad]
     evening = [p.detach().clone() for p in parameters]
     optimiser = torch.optim.AdamW(
-        parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay
+        parameters,
+        lr=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        fused=lm.device.type == "cuda",
     )
     warmup = int(settings.warmup_ratio * len(steps))
     schedule = get_linear_schedule_with_warmup(optimiser, warmup, len(steps))
