@@ -9,7 +9,7 @@ Sleep" follows: CLINC150, Banking77 and DBpedia level 2, one task of new classes
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -102,15 +102,22 @@ class ClassIncremental(TaskFamily):
             )
         plan = plan[: self.config.days]
         key: dict[str, tuple[str, ...]] = {}
-        days = tuple(
-            self._day(number, labels, texts, len(plan), seed, key)
-            for number, labels in enumerate(plan, start=1)
+        days = self._offer(
+            tuple(
+                self._day(number, labels, texts, len(plan), seed, key)
+                for number, labels in enumerate(plan, start=1)
+            ),
+            seed,
         )
         return Stream("ClassIncremental", plain(self.config), seed, days, key=AnswerKey(key))
 
     def score(self, answer: str, target: str) -> float:
         """1.0 for the right label, letter by letter."""
         return grading.choice(answer, target)
+
+    def _offer(self, days: tuple[Day, ...], seed: int) -> tuple[Day, ...]:
+        """What the questions offer; none of their own: the labels so far, in order of arrival."""
+        return days
 
     def _day(
         self,
@@ -147,6 +154,32 @@ class ClassIncremental(TaskFamily):
             practice=(_draw(practice, seed, "practice", number),),
             exam=_draw(exam, seed, "exam", number),
             labels=labels,
+        )
+
+
+class ClassIncrementalV1(ClassIncremental):
+    """:class:`ClassIncremental` whose choices tell nothing.
+
+    Every question, of practice and exams, offers all classes of the stream, in an order of its own
+    that depends on (seed, text) alone. Neither the place of a choice nor the number of choices
+    tells the day, the right label or which classes are new. Chance is the same on every day: one
+    in the number of classes. Texts, labels and days are those of version 0.
+    """
+
+    def _offer(self, days: tuple[Day, ...], seed: int) -> tuple[Day, ...]:
+        labels = sorted(label for day in days for label in day.labels)
+
+        def offered(items: tuple[Item, ...]) -> tuple[Item, ...]:
+            texts = [item.question.text for item in items]
+            choices = [_draw(labels, seed, "choices", text) for text in texts]
+            return tuple(
+                replace(item, question=Question(text, offer))
+                for item, text, offer in zip(items, texts, choices, strict=True)
+            )
+
+        return tuple(
+            replace(day, practice=tuple(map(offered, day.practice)), exam=offered(day.exam))
+            for day in days
         )
 
 

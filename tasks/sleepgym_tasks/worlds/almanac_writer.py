@@ -11,12 +11,15 @@ from typing import Any
 from sleepgym.core.settings import plain
 from sleepgym.core.types import AnswerKey, Day, Document, Item, Question, Stream
 from sleepgym_tasks.worlds.language.names import Register
+from sleepgym_tasks.worlds.disclosure import Disclosure
 from sleepgym_tasks.worlds.language.seeds import derive
 from sleepgym_tasks.worlds.ledger import Fact, Ledger
 from sleepgym_tasks.worlds.passages import Author, Manner, Passage
 from sleepgym_tasks.worlds.questions import Asker, Candidates
 from sleepgym_tasks.worlds.questions import Question as Asked
 from sleepgym_tasks.worlds.world import base_world
+
+RARE = ("two-hop", "two-hop-days", "alias", "updated", "override")
 
 
 class Writer:
@@ -25,10 +28,11 @@ class Writer:
     Args:
         config: An ``AlmanacConfig``.
         seed: Seed of the stream.
+        disclosure: What the questions asked so far give away; None asks whatever the day allows.
     """
 
-    def __init__(self, config: Any, seed: int) -> None:
-        self.config, self.seed = config, seed
+    def __init__(self, config: Any, seed: int, disclosure: Disclosure | None = None) -> None:
+        self.config, self.seed, self.disclosure = config, seed, disclosure
         manner = Manner(
             facts=(config.facts_min, config.facts_max),
             returns=config.returns,
@@ -79,14 +83,28 @@ class Writer:
             rng.shuffle(makers[name])
         wanted, seen = self.config.questions, set()
         while wanted and any(makers[name] for name in self.config.kinds):
-            for name in [name for name in self.config.kinds if makers[name]]:
+            for name in [name for name in self._turns() if makers[name]]:
                 if not makers[name]:
                     continue  # named twice, and only one was left
-                asked = makers[name].pop()()
-                if wanted and asked.text not in seen:
+                asked = self._next(makers[name])
+                if wanted and asked and asked.text not in seen:
                     seen.add(asked.text)
                     wanted -= 1
                     self._add(asked, number, name)
+
+    def _turns(self) -> list[str]:
+        """The kinds in the order of asking: what others would soon rule out comes first."""
+        if self.disclosure is None:
+            return list(self.config.kinds)
+        return sorted(self.config.kinds, key=lambda kind: kind not in RARE)
+
+    def _next(self, makers: list[Callable[[], Asked]]) -> Asked | None:
+        """The next question of a kind that may be asked; None where there is none left."""
+        while makers:
+            asked = makers.pop()()
+            if self.disclosure is None or self.disclosure.allows(asked):
+                return asked
+        return None
 
     def _ask_locality(self, passages: list[Passage], number: int) -> None:
         """An untouched old fact of every entity that today changed in another respect."""
@@ -104,6 +122,10 @@ class Writer:
     def _add(self, asked: Asked, day: int, kind: str) -> None:
         if any(d.item.question.text == asked.text for d in self.exams[day]):
             return
+        if self.disclosure is not None:
+            if not self.disclosure.allows(asked):
+                return
+            self.disclosure.add(asked)
         item_id = f"d{day}/{kind}/{len(self.exams[day])}"
         draft = _Draft(Item(item_id, Question(asked.text), kind, day), asked)
         self.exams[day].append(draft)
