@@ -106,8 +106,7 @@ class ClassIncremental(TaskFamily):
             tuple(
                 self._day(number, labels, texts, len(plan), seed, key)
                 for number, labels in enumerate(plan, start=1)
-            ),
-            seed,
+            )
         )
         return Stream("ClassIncremental", plain(self.config), seed, days, key=AnswerKey(key))
 
@@ -115,7 +114,11 @@ class ClassIncremental(TaskFamily):
         """1.0 for the right label, letter by letter."""
         return grading.choice(answer, target)
 
-    def _offer(self, days: tuple[Day, ...], seed: int) -> tuple[Day, ...]:
+    def _tests(self, number: int, classes: int, seed: int) -> list[int | None]:
+        """Texts to be examined on, for each class of a day; all where None."""
+        return [self.config.tests_per_class] * classes
+
+    def _offer(self, days: tuple[Day, ...]) -> tuple[Day, ...]:
         """What the questions offer; none of their own: the labels so far, in order of arrival."""
         return days
 
@@ -131,10 +134,10 @@ class ClassIncremental(TaskFamily):
         config = self.config
         practice: list[Item] = []
         exam: list[Item] = []
-        for label in labels:
+        for label, tests in zip(labels, self._tests(number, len(labels), seed), strict=True):
             for part, items, rows, most in (
                 ("train", practice, texts.train[label], config.train_per_class),
-                ("test", exam, texts.test[label], config.tests_per_class),
+                ("test", exam, texts.test[label], tests),
             ):
                 drawn = _draw(rows, seed, "draw", part, label)[:most]
                 items += _items(drawn, config.dataset, part, label, "direct", number, key)
@@ -160,21 +163,28 @@ class ClassIncremental(TaskFamily):
 class ClassIncrementalV1(ClassIncremental):
     """:class:`ClassIncremental` whose choices tell nothing.
 
-    Every question, of practice and exams, offers all classes of the stream, in an order of its own
-    that depends on (seed, text) alone. Neither the place of a choice nor the number of choices
-    tells the day, the right label or which classes are new. Chance is the same on every day: one
-    in the number of classes. Texts, labels and days are those of version 0.
+    Every question, of practice and exams, offers all classes of the stream in alphabetical order:
+    neither the place of a choice nor the number of choices tells the day, the right label or which
+    classes are new, and chance is the same on every day. ``tests_per_class`` is a mean: every class
+    is examined at least once and a day's other texts fall to its classes at random, so that nobody
+    can count on as many questions of one class as of another. Labels, days and practice texts are
+    those of version 0.
     """
 
-    def _offer(self, days: tuple[Day, ...], seed: int) -> tuple[Day, ...]:
-        labels = sorted(label for day in days for label in day.labels)
+    def _tests(self, number: int, classes: int, seed: int) -> list[int | None]:
+        each = self.config.tests_per_class
+        if each is None:
+            return [None] * classes
+        rng = derive_rng(seed, "tests", number)
+        more = rng.multinomial((each - 1) * classes, [1 / classes] * classes)
+        return [1 + int(count) for count in more]
+
+    def _offer(self, days: tuple[Day, ...]) -> tuple[Day, ...]:
+        choices = tuple(sorted(label for day in days for label in day.labels))
 
         def offered(items: tuple[Item, ...]) -> tuple[Item, ...]:
-            texts = [item.question.text for item in items]
-            choices = [_draw(labels, seed, "choices", text) for text in texts]
             return tuple(
-                replace(item, question=Question(text, offer))
-                for item, text, offer in zip(items, texts, choices, strict=True)
+                replace(item, question=Question(item.question.text, choices)) for item in items
             )
 
         return tuple(

@@ -10,8 +10,8 @@ from typing import Any
 
 from sleepgym.core.settings import plain
 from sleepgym.core.types import AnswerKey, Day, Document, Item, Question, Stream
-from sleepgym_tasks.worlds.language.names import Register
 from sleepgym_tasks.worlds.disclosure import Disclosure
+from sleepgym_tasks.worlds.language.names import Register
 from sleepgym_tasks.worlds.language.seeds import derive
 from sleepgym_tasks.worlds.ledger import Fact, Ledger
 from sleepgym_tasks.worlds.passages import Author, Manner, Passage
@@ -19,7 +19,7 @@ from sleepgym_tasks.worlds.questions import Asker, Candidates
 from sleepgym_tasks.worlds.questions import Question as Asked
 from sleepgym_tasks.worlds.world import base_world
 
-RARE = ("two-hop", "two-hop-days", "alias", "updated", "override")
+RARE_FIRST = ("two-hop", "two-hop-days", "updated", "override", "alias", "reversed")
 
 
 class Writer:
@@ -93,10 +93,12 @@ class Writer:
                     self._add(asked, number, name)
 
     def _turns(self) -> list[str]:
-        """The kinds in the order of asking: what others would soon rule out comes first."""
+        """The kinds in the order of asking; what other kinds would rule out comes first."""
+        kinds = list(self.config.kinds)
         if self.disclosure is None:
-            return list(self.config.kinds)
-        return sorted(self.config.kinds, key=lambda kind: kind not in RARE)
+            return kinds
+        rank = {kind: place for place, kind in enumerate(RARE_FIRST)}
+        return sorted(kinds, key=lambda kind: rank.get(kind, len(rank)))
 
     def _next(self, makers: list[Callable[[], Asked]]) -> Asked | None:
         """The next question of a kind that may be asked; None where there is none left."""
