@@ -112,7 +112,7 @@ class Almanac(TaskFamily):
 
 
 class AlmanacV1(Almanac):
-    """:class:`Almanac` whose exams do not answer themselves.
+    """Almanac whose exams do not answer themselves.
 
     Texts, kinds and settings are those of version 0. A name that one question mentions is the
     answer of no other question of the stream, and the link of a two-hop question or the nickname

@@ -161,7 +161,7 @@ class ClassIncremental(TaskFamily):
 
 
 class ClassIncrementalV1(ClassIncremental):
-    """:class:`ClassIncremental` whose choices tell nothing.
+    """Class-incremental classification whose choices tell nothing.
 
     Every question, of practice and exams, offers all classes of the stream in alphabetical order:
     neither the place of a choice nor the number of choices tells the day, the right label or which
