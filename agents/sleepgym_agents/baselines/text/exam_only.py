@@ -135,11 +135,7 @@ def parse(text: str) -> Parsed:
         if not re.search(tells, outer):
             continue
         if relation == "nickname":
-            return (
-                Parsed(relation, name, value, False)
-                if kind != "nickname"
-                else Parsed(relation, name, _asked_kind(text), True)
-            )
+            owner = _asked_kind(text)
         hops = outer != plain or (hop is not None and relation not in hop[0])
         if owner == value or value == "river":
             backwards = not hops and bool(re.search(asks_back, plain)) and kind == value
@@ -153,10 +149,7 @@ def name_or_guess(place: int, text: str, parsed: Sequence[Parsed]) -> str:
     """A name that the rest of the exam suggests, or the closed list's usual word."""
     question = parsed[place]
     if rule := re.fullmatch(r"\w+: (.+)", text):
-        items = re.split("([- ])", rule[1])  # an invented rule: what its like do most often
-        return (
-            f"{rule[1]}-{items[-1]}" if "-" in items else "".join([*items[-1:], " ", *items[::-1]])
-        )
+        return _apply_common_rule(rule[1])
     if not question.wanted:
         return next((word for tells, word in GUESSES.items() if re.search(tells, text)), "1850")
     votes: Counter[str] = Counter()
@@ -216,6 +209,14 @@ def _shared_stems(texts: Sequence[str], labels: Sequence[str]) -> np.ndarray:
 
 def _stems(text: str) -> set[str]:
     return {word[:4] for word in re.findall(r"[a-z]+", text.lower())}
+
+
+def _apply_common_rule(text: str) -> str:
+    """What invented rules do most often: a string's last item doubled; a list so and reversed."""
+    if "-" in text:
+        return f"{text}-{text.rpartition('-')[2]}"
+    items = text.split()
+    return " ".join([*items[-1:], *items[::-1]])
 
 
 def _asked_kind(text: str) -> str:
