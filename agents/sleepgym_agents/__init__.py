@@ -29,6 +29,11 @@ sleepgym.register_agent(
     "writes its dreams down as text and reads the best notes before answering",
 )
 sleepgym.register_agent(
+    "exam-only",
+    "sleepgym_agents.baselines.text.exam_only:ExamOnly",
+    "no model, no memory: what an exam gives away by its own text",
+)
+sleepgym.register_agent(
     "naive",
     "sleepgym_agents.baselines.finetuning.naive:Naive",
     "fine-tunes all weights every night on the day's raw material",

@@ -11,6 +11,11 @@ register_env(
     "New text classes every day (CLINC150, Banking77, DBpedia, or invented); exams over all so far",
 )
 register_env(
+    "sleepgym/ClassIncremental-v1",
+    "sleepgym_tasks.envs.class_incremental:ClassIncrementalV1",
+    "the same; every question offers all classes of the stream, in an order that tells nothing",
+)
+register_env(
     "sleepgym/SQuAD-v0",
     "sleepgym_tasks.envs.squad:SQuAD",
     "Wikipedia passages to read; questions about them without the passage (SQuAD v1.1)",
@@ -19,6 +24,11 @@ register_env(
     "sleepgym/Almanac-v0",
     "sleepgym_tasks.envs.almanac:Almanac",
     "invented people, companies and towns, day by day; entities return and facts change",
+)
+register_env(
+    "sleepgym/Almanac-v1",
+    "sleepgym_tasks.envs.almanac:AlmanacV1",
+    "the same, and no question of an exam gives away the answer of another",
 )
 register_env(
     "sleepgym/Codebook-v0",

@@ -7,10 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sleepgym import make_env
 from sleepgym.core.schedule import schedule
-from sleepgym_tasks.envs.almanac import Almanac, AlmanacConfig
+from sleepgym_tasks.envs.almanac import Almanac, AlmanacConfig, AlmanacV1
 from sleepgym_tasks.envs.codebook import Codebook, CodebookConfig
+from sleepgym_tasks.worlds.disclosure import Disclosure
 from sleepgym_tasks.worlds.language.phrases import ATTRIBUTES
+from sleepgym_tasks.worlds.language.values import VALUES
 from sleepgym_tasks.worlds.passages import Author
 from sleepgym_tasks.worlds.verify import judge, truths
 from sleepgym_tasks.worlds.world import base_world
@@ -213,3 +216,59 @@ def test_codebook_asks_no_input_of_a_rule_twice():
     for day in stream.days:
         texts = [i.question.text for i in (*day.exam, *(j for r in day.practice for j in r))]
         assert len(texts) == len(set(texts)) == 240
+
+
+# -- version 1 ----------------------------------------------------------------------------------
+
+GOLDEN = {
+    ("Almanac", "default"): ("0896f184bcac0091", "ec9462f03c9beb0a"),
+    ("Almanac", "disjoint"): ("9735b699bd3fe89f", "3b5ef82370ae0f83"),
+    ("Codebook", "default"): ("c7cd6db8273ca63a", "b1dd34791408e7b1"),
+}
+
+
+@pytest.mark.parametrize(("family", "preset"), GOLDEN)
+def test_streams_of_version_0_are_as_they_were(family, preset):
+    env = make_env(f"sleepgym/{family}-v0", preset=preset)
+    hashes = [env.reset(seed=seed)[1]["stream_hash"][:16] for seed in (0, 1)]
+    assert hashes == list(GOLDEN[family, preset])
+
+
+@given(seeds)
+@settings(max_examples=15, deadline=None)
+def test_no_question_of_version_1_mentions_the_answer_of_another(seed):
+    stream = AlmanacV1().stream(seed)
+    lists = {value for values in VALUES.values() for value in values}
+    items = (*items_of(stream), *stream.base)
+    names = {stream.key[item.id][0] for item in items} - lists
+    assert len(names) > 20
+    one_of_them = re.compile("|".join(rf"\b{re.escape(name)}\b" for name in names))
+    for item in items:
+        assert not one_of_them.search(item.question.text), item
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_no_fact_of_version_1_is_both_asked_and_a_step_to_another(seed, monkeypatch):
+    added = []
+    add = Disclosure.add
+    monkeypatch.setattr(Disclosure, "add", lambda self, q: (added.append(q), add(self, q))[1])
+    AlmanacV1().stream(seed)
+    asked = {question.needs[-1] for question in added}
+    steps = {fact for question in added for fact in question.needs[:-1]}
+    assert steps
+    assert not asked & steps
+    ways = {(q.needs[-1], q.answers[0] == q.needs[-1].subject) for q in added}
+    assert len(ways) == len(asked), "a fact is asked in both directions"
+
+
+def test_version_1_tells_the_same_and_asks_as_much():
+    kinds, before, questions = Counter(), Counter(), []
+    for seed in range(10):
+        stream, old = AlmanacV1().stream(seed), Almanac().stream(seed)
+        assert [day.documents for day in stream.days] == [day.documents for day in old.days]
+        kinds += Counter(item.kind for item in (*items_of(stream), *stream.base))
+        before += Counter(item.kind for item in (*items_of(old), *old.base))
+        questions += [len(day.exam) for day in stream.days]
+    assert set(kinds) == set(before)
+    assert all(kinds[kind] > 0.4 * before[kind] for kind in before), kinds
+    assert sum(questions) / len(questions) > 23.5

@@ -19,9 +19,15 @@ from sleepgym.core.errors import BadSetting, UnknownName
 from sleepgym.core.schedule import schedule
 from sleepgym.core.types import Phase
 from sleepgym_tasks.datasets import banking77, clinc150, dbpedia
-from sleepgym_tasks.envs.class_incremental import ClassIncremental, ClassIncrementalConfig, arrange
+from sleepgym_tasks.envs.class_incremental import (
+    ClassIncremental,
+    ClassIncrementalConfig,
+    ClassIncrementalV1,
+    arrange,
+)
 
 ID = "sleepgym/ClassIncremental-v0"
+V1 = "sleepgym/ClassIncremental-v1"
 DATASETS = ["clinc150", "banking77", "dbpedia", "dbpedia14", "invented"]
 
 
@@ -94,7 +100,7 @@ def test_another_process_makes_the_same_stream(data_dir):
 
 
 def test_the_environment_checker_has_no_complaint():
-    env = gymnasium.make(ID, dataset="invented", preset="small", disable_env_checker=True)
+    env = gymnasium.make(V1, dataset="invented", preset="small", disable_env_checker=True)
     check_env(env.unwrapped, skip_render_check=True)
 
 
@@ -204,6 +210,55 @@ def test_dbpedia14_never_examines_what_it_practises(data_dir):
 def test_banking_texts_keep_commas_quotes_and_line_breaks(data_dir):
     texts = banking77.load(data_dir)
     assert all('"' in row.text and "\n" in row.text for row in texts.test[texts.groups[0][0]])
+
+
+# -- version 1 ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("preset", "hashes"),
+    [
+        ("default", ["95004d97975036ce", "10440a8226c1bd89"]),
+        ("small", ["8f510cbdf468c453", "2c32951ec53b1d17"]),
+    ],
+)
+def test_streams_of_version_0_are_as_they_were(preset, hashes):
+    env = sleepgym.make_env(ID, dataset="invented", preset=preset)
+    assert [env.reset(seed=seed)[1]["stream_hash"][:16] for seed in (0, 1)] == hashes
+
+
+@pytest.mark.parametrize("out_of_scope", [False, True])
+def test_choices_of_version_1_are_the_same_for_every_question_of_the_stream(data_dir, out_of_scope):
+    config = ClassIncrementalConfig(days=3, out_of_scope=out_of_scope)
+    stream = ClassIncrementalV1(config, data=data_dir).stream(0)
+    labels = tuple(sorted(label for day in stream.days for label in day.labels))
+    assert ("oos" in labels) == out_of_scope
+    for step in schedule(stream):
+        assert {question.choices for question in step.questions} <= {labels}
+
+
+def test_version_1_examines_as_many_texts_a_day_but_not_as_many_of_each_class():
+    old = make(None, 3, dataset="invented")
+    config = ClassIncrementalConfig(dataset="invented")
+    new = ClassIncrementalV1(config).stream(3)
+    counts = Counter()
+    for before, day in zip(old.days, new.days, strict=True):
+        assert day.labels == before.labels
+        assert [i.question.text for i in day.practice[0]] == [
+            i.question.text for i in before.practice[0]
+        ]
+        assert len(day.exam) == len(before.exam) == 25
+        of_class = Counter(new.key[item.id][0] for item in day.exam)
+        assert set(of_class) == set(day.labels)
+        counts.update(of_class.values())
+    assert len(counts) > 4  # 25 texts on 5 classes, seldom 5 each
+
+
+def test_version_1_with_every_text_examines_every_text(data_dir):
+    config = ClassIncrementalConfig(tests_per_class=None)
+    new = ClassIncrementalV1(config, data=data_dir).stream(0)
+    old = make(data_dir, tests_per_class=None)
+    assert [len(day.exam) for day in new.days] == [len(day.exam) for day in old.days]
 
 
 # -- the original files -------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from sleepgym.core import grading
 from sleepgym.core.family import TaskFamily
 from sleepgym.core.types import Stream
 from sleepgym_tasks.worlds.almanac_writer import Writer
+from sleepgym_tasks.worlds.disclosure import Disclosure
 
 Share = Annotated[float, Interval(ge=0, le=1)]
 Kind = Literal[
@@ -108,3 +109,17 @@ class Almanac(TaskFamily):
     def score(self, answer: str, target: str) -> float:
         """Exact match after SQuAD's normalisation."""
         return grading.exact_match(answer, target)
+
+
+class AlmanacV1(Almanac):
+    """Almanac whose exams do not answer themselves.
+
+    Texts, kinds and settings are those of version 0. A name that one question mentions is the
+    answer of no other question of the stream, and the link of a two-hop question or the nickname
+    behind an alias is asked by no other, so that an agent that kept nothing learns nothing from
+    reading an exam from end to end.
+    """
+
+    def stream(self, seed: int) -> Stream:
+        """The stream of this configuration and seed."""
+        return Writer(self.config, seed, Disclosure()).stream()

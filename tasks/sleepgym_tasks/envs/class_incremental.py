@@ -9,7 +9,7 @@ Sleep" follows: CLINC150, Banking77 and DBpedia level 2, one task of new classes
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -102,15 +102,25 @@ class ClassIncremental(TaskFamily):
             )
         plan = plan[: self.config.days]
         key: dict[str, tuple[str, ...]] = {}
-        days = tuple(
-            self._day(number, labels, texts, len(plan), seed, key)
-            for number, labels in enumerate(plan, start=1)
+        days = self._offer(
+            tuple(
+                self._day(number, labels, texts, len(plan), seed, key)
+                for number, labels in enumerate(plan, start=1)
+            )
         )
         return Stream("ClassIncremental", plain(self.config), seed, days, key=AnswerKey(key))
 
     def score(self, answer: str, target: str) -> float:
         """1.0 for the right label, letter by letter."""
         return grading.choice(answer, target)
+
+    def _tests(self, number: int, classes: int, seed: int) -> list[int | None]:
+        """Texts to be examined on, for each class of a day; all where None."""
+        return [self.config.tests_per_class] * classes
+
+    def _offer(self, days: tuple[Day, ...]) -> tuple[Day, ...]:
+        """What the questions offer; none of their own: the labels so far, in order of arrival."""
+        return days
 
     def _day(
         self,
@@ -124,10 +134,10 @@ class ClassIncremental(TaskFamily):
         config = self.config
         practice: list[Item] = []
         exam: list[Item] = []
-        for label in labels:
+        for label, tests in zip(labels, self._tests(number, len(labels), seed), strict=True):
             for part, items, rows, most in (
                 ("train", practice, texts.train[label], config.train_per_class),
-                ("test", exam, texts.test[label], config.tests_per_class),
+                ("test", exam, texts.test[label], tests),
             ):
                 drawn = _draw(rows, seed, "draw", part, label)[:most]
                 items += _items(drawn, config.dataset, part, label, "direct", number, key)
@@ -147,6 +157,39 @@ class ClassIncremental(TaskFamily):
             practice=(_draw(practice, seed, "practice", number),),
             exam=_draw(exam, seed, "exam", number),
             labels=labels,
+        )
+
+
+class ClassIncrementalV1(ClassIncremental):
+    """Class-incremental classification whose choices tell nothing.
+
+    Every question, of practice and exams, offers all classes of the stream in alphabetical order:
+    neither the place of a choice nor the number of choices tells the day, the right label or which
+    classes are new, and chance is the same on every day. ``tests_per_class`` is a mean: every class
+    is examined at least once and a day's other texts fall to its classes at random, so that nobody
+    can count on as many questions of one class as of another. Labels, days and practice texts are
+    those of version 0.
+    """
+
+    def _tests(self, number: int, classes: int, seed: int) -> list[int | None]:
+        each = self.config.tests_per_class
+        if each is None:
+            return [None] * classes
+        rng = derive_rng(seed, "tests", number)
+        more = rng.multinomial((each - 1) * classes, [1 / classes] * classes)
+        return [1 + int(count) for count in more]
+
+    def _offer(self, days: tuple[Day, ...]) -> tuple[Day, ...]:
+        choices = tuple(sorted(label for day in days for label in day.labels))
+
+        def offered(items: tuple[Item, ...]) -> tuple[Item, ...]:
+            return tuple(
+                replace(item, question=Question(item.question.text, choices)) for item in items
+            )
+
+        return tuple(
+            replace(day, practice=tuple(map(offered, day.practice)), exam=offered(day.exam))
+            for day in days
         )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from sleepgym.core.settings import plain
 from sleepgym.core.types import AnswerKey, Day, Document, Item, Question, Stream
+from sleepgym_tasks.worlds.disclosure import Disclosure
 from sleepgym_tasks.worlds.language.names import Register
 from sleepgym_tasks.worlds.language.seeds import derive
 from sleepgym_tasks.worlds.ledger import Fact, Ledger
@@ -18,6 +19,8 @@ from sleepgym_tasks.worlds.questions import Asker, Candidates
 from sleepgym_tasks.worlds.questions import Question as Asked
 from sleepgym_tasks.worlds.world import base_world
 
+RARE_FIRST = ("two-hop", "two-hop-days", "updated", "override", "alias", "reversed")
+
 
 class Writer:
     """Writes one stream: passages day by day, questions as soon as they can be asked.
@@ -25,10 +28,11 @@ class Writer:
     Args:
         config: An ``AlmanacConfig``.
         seed: Seed of the stream.
+        disclosure: What the questions asked so far give away; None asks whatever the day allows.
     """
 
-    def __init__(self, config: Any, seed: int) -> None:
-        self.config, self.seed = config, seed
+    def __init__(self, config: Any, seed: int, disclosure: Disclosure | None = None) -> None:
+        self.config, self.seed, self.disclosure = config, seed, disclosure
         manner = Manner(
             facts=(config.facts_min, config.facts_max),
             returns=config.returns,
@@ -79,14 +83,30 @@ class Writer:
             rng.shuffle(makers[name])
         wanted, seen = self.config.questions, set()
         while wanted and any(makers[name] for name in self.config.kinds):
-            for name in [name for name in self.config.kinds if makers[name]]:
+            for name in [name for name in self._turns() if makers[name]]:
                 if not makers[name]:
                     continue  # named twice, and only one was left
-                asked = makers[name].pop()()
-                if wanted and asked.text not in seen:
+                asked = self._next(makers[name])
+                if wanted and asked and asked.text not in seen:
                     seen.add(asked.text)
                     wanted -= 1
                     self._add(asked, number, name)
+
+    def _turns(self) -> list[str]:
+        """The kinds in the order of asking; what other kinds would rule out comes first."""
+        kinds = list(self.config.kinds)
+        if self.disclosure is None:
+            return kinds
+        rank = {kind: place for place, kind in enumerate(RARE_FIRST)}
+        return sorted(kinds, key=lambda kind: rank.get(kind, len(rank)))
+
+    def _next(self, makers: list[Callable[[], Asked]]) -> Asked | None:
+        """The next question of a kind that may be asked; None where there is none left."""
+        while makers:
+            asked = makers.pop()()
+            if self.disclosure is None or self.disclosure.allows(asked):
+                return asked
+        return None
 
     def _ask_locality(self, passages: list[Passage], number: int) -> None:
         """An untouched old fact of every entity that today changed in another respect."""
@@ -104,6 +124,10 @@ class Writer:
     def _add(self, asked: Asked, day: int, kind: str) -> None:
         if any(d.item.question.text == asked.text for d in self.exams[day]):
             return
+        if self.disclosure is not None:
+            if not self.disclosure.allows(asked):
+                return
+            self.disclosure.add(asked)
         item_id = f"d{day}/{kind}/{len(self.exams[day])}"
         draft = _Draft(Item(item_id, Question(asked.text), kind, day), asked)
         self.exams[day].append(draft)

@@ -214,7 +214,7 @@ def test_rewarded_dreams_are_rehearsed_with_others():
 
 def test_importance_follows_the_gradient_of_the_whole_model(capsys):
     """The proxy: rank correlation over the embedded model's dreams about an Almanac day."""
-    env = gymnasium.make("sleepgym/Almanac-v0", days=1)
+    env = gymnasium.make("sleepgym/Almanac-v1", days=1)
     observation, _ = env.reset(seed=5)
     while not observation["documents"]:
         observation, *_ = env.step(())
