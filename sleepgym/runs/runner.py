@@ -1,27 +1,23 @@
-"""The only run loop: wake, evening exam, sleep, wipe, morning exam; audited and crash-safe."""
+"""The only run loop: every phase of a stream lived, graded and committed, crash-safe."""
 
 from __future__ import annotations
 
 import errno
-import gc
 import math
-import time
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sleepgym.core.agent import Agent
-from sleepgym.core.budget import Meter
 from sleepgym.core.env import ContinualEnv
 from sleepgym.core.errors import AgentError, BadRun, BadSetting, SleepGymError
+from sleepgym.core.types import Phase
+from sleepgym.runs.day import DayDriver, LocalInstance, Outcome
 from sleepgym.runs.journal import Journal, state_digest
 from sleepgym.runs.records import RunRecord, answer_lines, read_run
-from sleepgym.core.schedule import Step
 from sleepgym.runs.spec import RunSpec, describe
 from sleepgym.runs.state import sizes_by_kind
-from sleepgym.core.types import Phase
 from sleepgym.runs.workers import make_pool
 
 Progress = Callable[[int, int, str, float | None], None]
@@ -92,116 +88,62 @@ class _Loop:
         self.env = env
         self.journal = journal
         self.progress = progress
-        self.audited = spec.audit != "off"
-        self.agent = self._wake()
+        assert env.stream is not None
+        state = journal.state if journal.nights else None
+        self.day = DayDriver(self._make, env.stream.key, env.budget, state)
 
     def go(self, nights: int | None) -> None:
         slept = [i for i, line in enumerate(self.journal.phases) if line["phase"] == "sleep"]
-        start = slept[-1] + 1 if slept else 0
-        options = {"start_step": start}
-        observation, _ = self.env.reset(seed=self.spec.seed, options=options)
         until = None if nights is None else self.journal.nights + nights
-        for index in range(start, len(self.env.steps)):
-            if index < len(self.journal.phases):
-                action = self.journal.answers_of(index)
-                self._act(self.env.steps[index], observation, recorded=action)
-                observation, *_ = self.env.step(action)
-            else:
-                observation = self._live(index, observation)
-            if until is not None and self.journal.nights >= until:
-                return
+        try:
+            for index in range(slept[-1] + 1 if slept else 0, len(self.env.steps)):
+                if index < len(self.journal.phases):
+                    self.day.skip(self.env.steps[index])
+                else:
+                    self._live(index)
+                if until is not None and self.journal.nights >= until:
+                    return
+        finally:
+            self.day.close()
 
-    def _wake(self) -> Agent:
-        """A fresh agent, loaded from the last committed state if there is one."""
-        with _blame(self.spec, self.journal, "while it was made"):
-            agent = self.spec.make_agent()
-            if self.journal.nights:
-                agent.load(self.journal.state)
-        return agent
+    def _make(self, state: Path | None) -> LocalInstance:
+        return LocalInstance(self.spec.make_agent, state)
 
-    def _live(self, index: int, observation: dict[str, Any]) -> dict[str, Any]:
+    def _live(self, index: int) -> None:
         step = self.env.steps[index]
-        meter, started_s = self.agent.meter.copy(), time.perf_counter()
         with _blame(self.spec, self.journal, f"in {step.where}"):
-            self.agent.hear(observation)  # before the seal: feedback may teach
-        sealed = self._digest() if self.audited and step.phase is Phase.EXAM else None
-        action = self._act(step, observation)
-        cost = _cost(self.agent, meter, started_s)
-        if sealed is not None and self._digest() != sealed:
-            raise AgentError(
-                f"agent {self.spec.agent!r} changed its learned state during {step.where}: "
-                "answering must not learn"
-            )
-        observation, reward, _, _, info = self.env.step(action)
+            lived = self.day.live(step)
+        info = self.env.grade(step, lived.answers)
+        score = _mean(info)
         phase = {"step": index, "phase": step.name, "day": step.day, "night": step.night}
+        phase |= {"questions": len(step.items), "missing": 0, "score": score, **lived.cost}
         if step.phase is Phase.SLEEP:
-            self._end_night(step, {**phase, "questions": 0, "missing": 0, "score": None}, cost)
+            self._end_night(step.day, phase, lived)
         else:
-            score = _mean(info)
-            counts = {"questions": len(step.items), "missing": info.get("missing", 0)}
-            self.journal.commit(
-                {**phase, **counts, "score": score, **cost}, answer_lines(index, step, info)
-            )
+            self.journal.commit(phase, answer_lines(index, step, info))
         if self.progress:
-            score = None if step.phase is not Phase.EXAM else reward
-            self.progress(index + 1, len(self.env.steps), step.where, score)
-        return observation
+            shown = score if step.phase is Phase.EXAM else None
+            self.progress(index + 1, len(self.env.steps), step.where, shown)
 
-    def _act(
-        self, step: Step, observation: dict[str, Any], recorded: tuple[str, ...] | None = None
-    ) -> tuple[str, ...]:
-        with _blame(self.spec, self.journal, f"in {step.where}"):
-            action = self.agent.act(observation, recorded)
-        wanted = len(step.items)
-        if len(action) != wanted or not all(isinstance(answer, str) for answer in action):
-            strays = next((repr(a) for a in action if not isinstance(a, str)), None)
-            gave = f"the answer {strays:.40}" if strays else f"{len(action)} answers"
-            raise AgentError(
-                f"agent {self.spec.agent!r} gave {gave} to {wanted} questions in {step.where}: "
-                "it must give one string a question"
-            )
-        return action
-
-    def _end_night(self, step: Step, phase: dict[str, Any], cost: dict[str, Any]) -> None:
-        night = step.day
-        log = _checked_log(self.spec, night, self.agent.night_log)
+    def _end_night(self, night: int, phase: dict[str, Any], lived: Outcome) -> None:
+        log = _checked_log(self.spec, night, lived.log)
         with self.journal.scratch() as folder:
             with _blame(self.spec, self.journal, f"while saving after night {night}"):
-                self.agent.save(folder)
+                added = self.day.save(folder)
             digest, size_bytes = state_digest(folder)
-            kinds = {f"state_{kind}_bytes": n for kind, n in sizes_by_kind(folder).items()}
-            spent = {
-                **{f"night_{name}": value for name, value in cost.items()},
-                "added_parameters": self.agent.added_parameters,
-                "state_bytes": size_bytes,
-            }
+            kept = {"added_parameters": added, "state_bytes": size_bytes}
+            spent = {**{f"night_{name}": value for name, value in lived.cost.items()}, **kept}
             ledger = {
                 "night": night,
-                **cost,
-                "added_parameters": self.agent.added_parameters,
-                "state_bytes": size_bytes,
-                **kinds,
+                **lived.cost,
+                **kept,
+                **{f"state_{kind}_bytes": n for kind, n in sizes_by_kind(folder).items()},
                 "state_digest": digest,
                 "exceeded": self.env.budget.exceeded_by(spent),
                 "log": log,
             }
-            self.journal.commit_night({**phase, **cost}, ledger, folder)
-        if self.audited:
-            del self.agent
-            gc.collect()
-            self.agent = self._wake()
-
-    def _digest(self) -> str:
-        with (
-            self.journal.scratch() as folder,
-            _blame(self.spec, self.journal, "while saving for the seal of an exam"),
-        ):
-            self.agent.save(folder)
-            return state_digest(folder)[0]
-
-
-def _cost(agent: Agent, start: Meter, started_s: float) -> dict[str, Any]:
-    return {"seconds": round(time.perf_counter() - started_s, 4), **agent.meter.since(start)}
+            self.journal.commit_night(phase, ledger, folder)
+        self.day.wake(self.journal.state)
 
 
 def _mean(info: Mapping[str, Any]) -> float | None:
@@ -228,6 +170,8 @@ def _blame(spec: RunSpec, journal: Journal, where: str):
     """Turn whatever an agent raises into one line; its traceback goes to ``error.log``."""
     try:
         yield
+    except AgentError as error:
+        raise AgentError(f"agent {spec.agent!r}: {error}") from error
     except (SleepGymError, KeyboardInterrupt):
         raise
     except Exception as error:

@@ -1,15 +1,12 @@
 """Agents that cheat: caught by the runner's audits, by the budget, or by living a night again."""
 
 import copy
-import json
 
 import pytest
 
 import board_files
 from board_files import broken, edited, phases
 from sleepgym.core.errors import AgentError, UnknownName
-from sleepgym.runs.runner import run
-from sleepgym.runs.spec import RunSpec
 from sleepgym_boards.packing import NotReady
 from sleepgym_boards.submission.files import parse
 from sleepgym_boards.verification import replay_night as reliving
@@ -85,25 +82,15 @@ def test_text_hidden_in_padding_counts_as_text(tmp_path):
     assert caught.value.missing[0].startswith("budget: class numbers: seed 100: state_text_bytes")
 
 
-def test_learning_during_an_exam_is_stopped_by_the_runner(tmp_path):
-    with pytest.raises(AgentError, match="answering must not learn"):
-        run(RunSpec("toy:Toy", "board_agents:Crammer", seed=100), tmp_path / "run")
-
-
-def test_learning_during_an_exam_with_the_audit_off_is_caught(tmp_path):
-    board = board_files.write_board(tmp_path)
-    runs = board_files.make_runs("Crammer", tmp_path / "runs", audit="off")
-    with pytest.raises(NotReady, match="audit: seed 100: --audit off"):
-        board_files.pack([runs], board, board_files.write_card(tmp_path))
-    for file in runs.glob("*/run.json"):  # and now it lies
-        meta = json.loads(file.read_text())
-        meta["spec"]["audit"] = "instance"
-        file.write_text(json.dumps(meta))
-    roomy = board_files.BOARD.replace("text = 100", "text = 10000").replace("10000.0", "1e9")
-    board = board_files.write_board(tmp_path, roomy)
-    lying = board_files.pack([runs], board, board_files.write_card(tmp_path))
-    with pytest.raises(AgentError, match="changed its learned state during an exam"):
-        replay_night(lying.runs[0], 1, board)
+def test_learning_during_an_exam_changes_nothing(tmp_path, honest):
+    content, board = packed("Crammer", tmp_path)
+    ours, theirs = (parse(file).runs[0] for file in (content, honest[0]))
+    assert [[a.text for a in p.answers] for p in ours.phases] == [
+        [a.text for a in p.answers] for p in theirs.phases
+    ]
+    digests = [[p.ledger.state_digest for p in r.phases if p.ledger] for r in (ours, theirs)]
+    assert digests[0] == digests[1]
+    assert again(content, board) == ([], True)
 
 
 def claim_the_key(plain):

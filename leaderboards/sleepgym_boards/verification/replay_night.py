@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import tempfile
-import time
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sleepgym.core import registry
 from sleepgym.core.budget import Budget
 from sleepgym.core.errors import AgentError, unknown_name
+from sleepgym.core.schedule import Step
 from sleepgym.core.settings import build_config
+from sleepgym.core.types import AnswerKey, Phase
+from sleepgym.runs.day import DayDriver, LocalInstance
 from sleepgym.runs.journal import state_digest
 from sleepgym.runs.spec import RunSpec
 from sleepgym.runs.state import sizes_by_kind
@@ -22,24 +24,32 @@ from sleepgym_boards.board import Board
 from sleepgym_boards.submission.schema import Run
 from sleepgym_boards.verification.regrading import rebuild
 
-Observation = dict[str, Any]
-
 
 @dataclass(frozen=True)
 class Scene:
-    """What a process is told: what to run, and what it will see.
+    """What a process is told: what to run, and what it will live.
 
     Attributes:
         spec: The run.
         blocked: Package that cannot be imported there; empty: none.
-        phases: Phase by phase its name, the observation, and the recorded answers to it.
-        live: Index of the phase whose answers are wanted.
+        steps: The phases, in order.
+        key: The feedback of practice, and no other answer.
+        budget: Of each night.
+        live: Index of the exam whose answers are wanted.
     """
 
     spec: RunSpec
     blocked: str
-    phases: list[tuple[str, Observation, tuple[str, ...]]]
+    steps: tuple[Step, ...]
+    key: AnswerKey
+    budget: Budget
     live: int | None
+
+    def begin(self, state: Path | None) -> DayDriver:
+        """A day of this scene's agent."""
+        spec = self.spec.upgraded()
+        make = partial(LocalInstance, spec.make_agent)
+        return DayDriver(make, self.key, self.budget, state)
 
 
 @dataclass(frozen=True)
@@ -63,19 +73,21 @@ def replay_night(run: Run, night: int, board: Board, data: Path | None = None) -
     """Live the days of a run up to a night again, and sit its morning exam.
 
     Raises:
-        AgentError: If the agent raises, or learns during an exam.
+        AgentError: If the agent raises, or does not answer one string a question.
     """
     env = rebuild(board, run.seed, data)
-    env.budget = build_config(Budget, _limits(run), "the run's budget")
+    assert env.stream is not None
     evening, bedtime, morning = places(run, night)
-    phases = []
-    observation, _ = env.reset(seed=run.seed)
-    for phase in run.phases[: morning + 1]:
-        recorded = tuple(answer.text for answer in phase.answers)
-        phases.append((phase.phase, observation, recorded))
-        observation, *_ = env.step(recorded)
-    day = Scene(_spec(run), _blocked(run), phases[: bedtime + 1], evening)
-    dawn = replace(day, phases=phases[morning:], live=0)
+    practised = [i.id for s in env.steps if s.phase is Phase.PRACTICE for i in s.items]
+    day = Scene(
+        _spec(run),
+        _blocked(run),
+        env.steps[: bedtime + 1],
+        AnswerKey({name: env.stream.key[name] for name in practised}),
+        build_config(Budget, _limits(run), "the run's budget"),
+        evening,
+    )
+    dawn = replace(day, steps=env.steps[morning : morning + 1])
     with tempfile.TemporaryDirectory() as folder:
         lived = _in_fresh_process(_live_day, day, folder)
         return replace(lived, morning=_in_fresh_process(_sit_morning, dawn, folder))
@@ -84,53 +96,30 @@ def replay_night(run: Run, night: int, board: Board, data: Path | None = None) -
 def _live_day(scene: Scene, folder: str) -> Outcome:
     """In a fresh process: live until bedtime, sleep, and leave the state in ``folder``."""
     _block(scene.blocked)
-    agent, answers, cost, kept = scene.spec.upgraded().make_agent(), (), {}, {}
-    for index, (name, observation, recorded) in enumerate(scene.phases):
-        agent.hear(observation)
+    day, answers, cost, kept = scene.begin(None), (), {}, {}
+    for index, step in enumerate(scene.steps):
         if index == scene.live:
-            answers = _sealed_answers(agent, observation)
-        elif name in ("study", "sleep"):
-            meter, started_s = agent.meter.copy(), time.perf_counter()
-            agent.act(observation)
-            cost = {"seconds": time.perf_counter() - started_s, **agent.meter.since(meter)}
-        elif name == "practice":
-            agent.act(observation, recorded)
-        if name == "sleep":
-            state = Path(folder) / f"night-{index}"
+            answers = day.live(step).answers
+        elif step.phase is Phase.SLEEP:
+            cost = dict(day.live(step).cost)
+            state = Path(folder) / f"night-{step.day}"
             state.mkdir()
-            agent.save(state)
+            added = day.save(state)
             digest, size_bytes = state_digest(state)
             kinds = {f"state_{kind}_bytes": n for kind, n in sizes_by_kind(state).items()}
             kept = {"state_digest": digest, "state_bytes": size_bytes, **kinds}
-            kept["added_parameters"] = agent.added_parameters
-            if index < len(scene.phases) - 1:
-                agent = scene.spec.upgraded().make_agent()
-                agent.load(state)
-                shutil.rmtree(state)
+            kept["added_parameters"] = added
+            day.wake(state)
+        else:
+            day.skip(step)
     return Outcome(answers, cost, kept)
 
 
 def _sit_morning(scene: Scene, folder: str) -> tuple[str, ...]:
     """In a fresh process: load the state of the last night and answer."""
     _block(scene.blocked)
-    agent = scene.spec.upgraded().make_agent()
-    (state,) = Path(folder).iterdir()
-    agent.load(state)
-    return _sealed_answers(agent, scene.phases[0][1])
-
-
-def _sealed_answers(agent: Any, observation: Observation) -> tuple[str, ...]:
-    digests = []
-    answers: tuple[str, ...] = ()
-    for moment in ("before", "after"):
-        with tempfile.TemporaryDirectory() as folder:
-            agent.save(Path(folder))
-            digests.append(state_digest(Path(folder))[0])
-        if moment == "before":
-            answers = agent.act(observation)
-    if digests[0] != digests[1]:
-        raise AgentError("the agent changed its learned state during an exam")
-    return answers
+    state = max(Path(folder).iterdir(), key=lambda path: int(path.name.removeprefix("night-")))
+    return scene.begin(state).live(scene.steps[0]).answers
 
 
 def _in_fresh_process(function: Any, scene: Scene, folder: str) -> Any:
