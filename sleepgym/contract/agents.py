@@ -11,7 +11,7 @@ from sleepgym.core.agent import Agent
 from sleepgym.core.budget import Budget, Night
 from sleepgym.core.types import Document, Question
 from sleepgym.core.wake import Experience, tell
-from sleepgym.runs.journal import state_digest
+from sleepgym.runs.archive import state_digest
 
 DOCUMENTS = (
     Document("Zorvath is a potter. Zorvath lives in Quell.", "Zorvath"),

@@ -8,13 +8,15 @@ import traceback
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from sleepgym.core.env import ContinualEnv
 from sleepgym.core.errors import AgentError, BadRun, BadSetting, SleepGymError
 from sleepgym.core.types import Phase
-from sleepgym.runs.day import DayDriver, LocalInstance, Outcome
-from sleepgym.runs.journal import Journal, state_digest
+from sleepgym.runs.archive import pack_state, unpacked
+from sleepgym.runs.day import DayDriver, Instance, LocalInstance, Outcome
+from sleepgym.runs.journal import Journal
 from sleepgym.runs.records import RunRecord, answer_lines, read_run
 from sleepgym.runs.spec import RunSpec, describe
 from sleepgym.runs.state import sizes_by_kind
@@ -106,8 +108,11 @@ class _Loop:
         finally:
             self.day.close()
 
-    def _make(self, state: Path | None) -> LocalInstance:
-        return LocalInstance(self.spec.make_agent, state)
+    def _make(self, state: Path | None) -> Instance:
+        if state is None:
+            return LocalInstance(self.spec.make_agent, None)
+        with unpacked(state, self.journal.state_digest) as copy:
+            return LocalInstance(self.spec.make_agent, copy)
 
     def _live(self, index: int) -> None:
         step = self.env.steps[index]
@@ -127,17 +132,18 @@ class _Loop:
 
     def _end_night(self, night: int, phase: dict[str, Any], lived: Outcome) -> None:
         log = _checked_log(self.spec, night, lived.log)
-        with self.journal.scratch() as folder:
+        with self.journal.scratch() as folder, TemporaryDirectory(prefix="sleepgym-") as saved:
             with _blame(self.spec, self.journal, f"while saving after night {night}"):
-                added = self.day.save(folder)
-            digest, size_bytes = state_digest(folder)
-            kept = {"added_parameters": added, "state_bytes": size_bytes}
+                added = self.day.save(Path(saved))
+                digest, _ = pack_state(Path(saved), folder)
+            kinds = sizes_by_kind(folder)
+            kept = {"added_parameters": added, "state_bytes": sum(kinds.values())}
             spent = {**{f"night_{name}": value for name, value in lived.cost.items()}, **kept}
             ledger = {
                 "night": night,
                 **lived.cost,
                 **kept,
-                **{f"state_{kind}_bytes": n for kind, n in sizes_by_kind(folder).items()},
+                **{f"state_{kind}_bytes": size for kind, size in kinds.items()},
                 "state_digest": digest,
                 "exceeded": self.env.budget.exceeded_by(spent),
                 "log": log,

@@ -15,8 +15,8 @@ from sleepgym.core.errors import AgentError, unknown_name
 from sleepgym.core.schedule import Step
 from sleepgym.core.settings import build_config
 from sleepgym.core.types import AnswerKey, Phase
+from sleepgym.runs.archive import state_digest
 from sleepgym.runs.day import DayDriver, LocalInstance
-from sleepgym.runs.journal import state_digest
 from sleepgym.runs.spec import RunSpec
 from sleepgym.runs.state import sizes_by_kind
 from sleepgym.runs.workers import make_pool
@@ -105,9 +105,10 @@ def _live_day(scene: Scene, folder: str) -> Outcome:
             state = Path(folder) / f"night-{step.day}"
             state.mkdir()
             added = day.save(state)
-            digest, size_bytes = state_digest(state)
-            kinds = {f"state_{kind}_bytes": n for kind, n in sizes_by_kind(state).items()}
-            kept = {"state_digest": digest, "state_bytes": size_bytes, **kinds}
+            kinds = sizes_by_kind(state)
+            sizes = {f"state_{kind}_bytes": size for kind, size in kinds.items()}
+            kept = {"state_digest": state_digest(state)[0], "state_bytes": sum(kinds.values())}
+            kept |= sizes
             kept["added_parameters"] = added
             day.wake(state)
         else:

@@ -39,7 +39,7 @@ def test_a_run_is_recorded(tmp_path):
     assert [line["night"] for line in record.nights] == [1, 2, 3]
     assert record.nights[0]["log"] == {"notes": 3.0}
     state = tmp_path / "run" / "state" / "night-00003" / "notes.json"
-    assert record.nights[2]["state_bytes"] == state.stat().st_size
+    assert record.nights[2]["state_bytes"] == state.stat().st_size + len(state.name)
     assert record.nights[2]["train_tokens"] == 7
     assert morning_scores(record, 3, 1) == [1.0, 1.0]
     assert record.meta["spec"]["env_settings"] == {"days": 3, "facts": 2}
