@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sleepgym.cli.options import AuditMode, Data, Model
+from sleepgym.cli.options import Data, IsolationLevel, Model
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -39,7 +39,11 @@ def run(
     seed: Annotated[int, typer.Option(help="Seed of the stream and of the agent.", min=0)] = 0,
     model: Model = "embedded",
     data: Data = None,
-    audit: AuditMode = "instance",
+    isolation: IsolationLevel = "in-process",
+    salt: Annotated[
+        str, typer.Option(help="Salt of the agent's seed, from run.json: repeats that run.")
+    ] = "",
+    audit: Annotated[str, typer.Option(hidden=True, help="Of before 0.2.")] = "",
 ) -> None:
     """Run one agent through one stream, and print its scores.
 
@@ -47,6 +51,7 @@ def run(
     --agent nearest --out runs/first
     """
     from sleepgym.core.settings import parse_pairs
+    from sleepgym.runs.records import isolation_of
     from sleepgym.runs.spec import RunSpec
 
     settings: dict[str, Any] = {**parse_pairs(agent_set or ())}
@@ -64,7 +69,8 @@ def run(
         seed=seed,
         model=model,
         data=data,
-        audit=audit,  # pyright: ignore[reportArgumentType]  (checked by RunSpec)
+        isolation=isolation_of(audit) if audit else isolation,  # pyright: ignore[reportArgumentType]  (checked by RunSpec)
+        salt=salt,
     )
     _run_and_show(spec, out)
 
@@ -97,7 +103,7 @@ def suite(
     ] = None,
     model: Annotated[str | None, typer.Option(help="Another model than the suite's.")] = None,
     data: Data = None,
-    audit: AuditMode = "instance",
+    isolation: IsolationLevel = "in-process",
     workers: Annotated[int, typer.Option(help="Processes side by side.", min=1)] = 1,
     dry_run: Annotated[
         bool,
@@ -121,7 +127,7 @@ def suite(
         chosen = replace(chosen, model=model, parameters=None, downloads=())
     chosen, left_out = chosen.at_hand(data)
     out = out or Path("runs") / chosen.name
-    runs = chosen.runs(out, data, audit)  # pyright: ignore[reportArgumentType]
+    runs = chosen.runs(out, data, isolation)  # pyright: ignore[reportArgumentType]
     console.print(f"[bold]{chosen.name}[/bold]: {chosen.summary} ({len(runs)} runs in {out})")
     for line in left_out:
         console.print(line, soft_wrap=True, markup=False, highlight=False)

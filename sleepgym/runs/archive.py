@@ -37,6 +37,16 @@ def pack_state(saved: Path, target: Path) -> tuple[str, int]:
     return state_digest(target)
 
 
+def unpack_state(state: Path, digest: str, target: Path) -> None:
+    """Copy a committed state into an empty folder.
+
+    Raises:
+        BadRun: If the state is not what it was when it was committed.
+    """
+    if pack_state(state, target)[0] != digest:
+        raise BadRun(f"{state} is not as it was saved: its digest is another")
+
+
 @contextmanager
 def unpacked(state: Path, digest: str) -> Iterator[Path]:
     """A read-only copy of a committed state, outside of the run; removed afterwards.
@@ -51,8 +61,7 @@ def unpacked(state: Path, digest: str) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="sleepgym-", ignore_cleanup_errors=True) as folder:
         copy = Path(folder) / "state"
         copy.mkdir()
-        if pack_state(state, copy)[0] != digest:
-            raise BadRun(f"{state} is not as it was saved: its digest is another")
+        unpack_state(state, digest, copy)
         folders = [copy, *(path for path in copy.rglob("*") if path.is_dir())]
         for file in copy.rglob("*"):
             if file.is_file():

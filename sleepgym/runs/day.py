@@ -31,6 +31,15 @@ from sleepgym.core.wake import Experience, experience_of, tell
 MAX_ANSWER_CHARACTERS = 100_000
 
 
+class Raised(Exception):
+    """What an agent raised in its process; ``str`` is its traceback."""
+
+    def __init__(self, kind: str, message: str, trace: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.trace = trace
+
+
 class Instance(ABC):
     """An agent made for one purpose, in this process or in another."""
 

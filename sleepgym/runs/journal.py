@@ -102,7 +102,8 @@ class Journal:
         if (self.path / "run.json").exists():
             saved = read_meta(self.path)
             saved.setdefault("model_digest", meta["model_digest"])  # an older record says nothing
-            names = ("spec", "stream_hash", "model_digest")
+            saved.setdefault("salt", None)
+            names = ("spec", "stream_hash", "model_digest", "salt")
             change = next((name for name in names if saved[name] != meta[name]), None)
             if change is None:
                 return

@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import errno
 import math
+import secrets
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from sleepgym.core.env import ContinualEnv
-from sleepgym.core.errors import AgentError, BadRun, BadSetting, SleepGymError
+from sleepgym.core.errors import (
+    AgentError,
+    BadRun,
+    BadSetting,
+    MissingData,
+    SleepGymError,
+    UnknownName,
+)
 from sleepgym.core.types import Phase
 from sleepgym.runs.archive import pack_state, unpacked
-from sleepgym.runs.day import DayDriver, Instance, LocalInstance, Outcome
+from sleepgym.runs.day import DayDriver, Instance, LocalInstance, Outcome, Raised
 from sleepgym.runs.journal import Journal
-from sleepgym.runs.records import RunRecord, answer_lines, read_run
+from sleepgym.runs.records import RunRecord, answer_lines, read_meta, read_run
 from sleepgym.runs.spec import RunSpec, describe
 from sleepgym.runs.state import sizes_by_kind
-from sleepgym.runs.workers import make_pool
 
 Progress = Callable[[int, int, str, float | None], None]
 
@@ -45,39 +53,36 @@ def run(
         SleepGymError: On bad input or an agent that breaks its contract; ``out`` stays resumable.
     """
     out = Path(out)
-    if spec.audit == "process" and nights is None:
-        return _run_in_processes(spec, out, progress)
-    env = spec.make_env()
-    env.reset(seed=spec.seed)
-    meta = describe(spec, env)
     try:
+        spec = _salted(spec, out)
+        env = spec.make_env()
+        env.reset(seed=spec.seed)
+        with _blame(spec, None, "while it was described"):
+            meta = describe(spec, env)
         with _locked(out):
             journal = Journal(out, meta)
             if len(journal.phases) < len(env.steps):
                 try:
                     _Loop(spec, env, journal, progress).go(nights)
-                except BadSetting:
+                except (BadSetting, UnknownName, MissingData):
                     if not journal.nights:  # no run of these settings gets any further
                         journal.discard()
                     raise
     except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        raise SleepGymError(f"the disk is full: free some space and resume {out}") from error
+        if error.errno == errno.ENOSPC:
+            raise SleepGymError(f"the disk is full: free some space and resume {out}") from error
+        reason = error.strerror or type(error).__name__
+        raise SleepGymError(f"cannot write the run to {str(out)!r:.200}: {reason}") from error
     return read_run(out)
 
 
-def _run_in_processes(spec: RunSpec, out: Path, progress: Progress | None) -> RunRecord:
-    """One fresh process a night: nothing but the saved state can reach the next morning."""
-    while True:
-        with make_pool(1) as pool:
-            record = pool.submit(run, spec, out, nights=1).result()
-        if progress:
-            last = record.phases[-1]
-            where = f"{last['phase']} of day {last['day']}"
-            progress(len(record.phases), record.meta["steps"], where, last["score"])
-        if record.finished:
-            return record
+def _salted(spec: RunSpec, out: Path) -> RunSpec:
+    """The specification with the salt of the run that is there, or a new one where it needs one."""
+    if spec.salt:
+        return spec
+    if (out / "run.json").is_file():
+        return replace(spec, salt=read_meta(out).get("salt") or "")
+    return spec if spec.isolation == "in-process" else replace(spec, salt=secrets.token_hex(16))
 
 
 class _Loop:
@@ -109,6 +114,11 @@ class _Loop:
             self.day.close()
 
     def _make(self, state: Path | None) -> Instance:
+        if self.spec.isolation != "in-process":
+            from sleepgym.runs.isolation.process import ProcessInstance
+
+            digest = "" if state is None else self.journal.state_digest
+            return ProcessInstance(self.spec.agent_call(), state, digest)
         if state is None:
             return LocalInstance(self.spec.make_agent, None)
         with unpacked(state, self.journal.state_digest) as copy:
@@ -172,7 +182,7 @@ def _checked_log(spec: RunSpec, night: int, log: Mapping[str, Any]) -> dict[str,
 
 
 @contextmanager
-def _blame(spec: RunSpec, journal: Journal, where: str):
+def _blame(spec: RunSpec, journal: Journal | None, where: str):
     """Turn whatever an agent raises into one line; its traceback goes to ``error.log``."""
     try:
         yield
@@ -183,13 +193,16 @@ def _blame(spec: RunSpec, journal: Journal, where: str):
     except Exception as error:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             raise
+        kind, trace = type(error).__name__, traceback.format_exc()
+        if isinstance(error, Raised):
+            kind, trace = error.kind, error.trace
+        message = (str(error).strip().splitlines() or [""])[0]
+        found = f"agent {spec.agent!r} raised {kind} {where}: {message:.200}"
+        if journal is None:
+            raise AgentError(found) from error
         log = journal.path / "error.log"
-        log.write_text(traceback.format_exc())
-        message = str(error).strip().splitlines() or [""]
-        raise AgentError(
-            f"agent {spec.agent!r} raised {type(error).__name__} {where}: {message[0]:.200} "
-            f"(traceback in {log}; the run can be resumed)"
-        ) from error
+        log.write_text(trace, encoding="utf-8", errors="replace")
+        raise AgentError(f"{found} (traceback in {log}; the run can be resumed)") from error
 
 
 @contextmanager

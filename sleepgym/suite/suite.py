@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from sleepgym.core.errors import BadSetting, MissingData, SleepGymError, unknown_name
-from sleepgym.runs.spec import Audit, RunSpec
+from sleepgym.runs.spec import Isolation, RunSpec
 from sleepgym.runs.workers import make_pool
 from sleepgym.suite.estimates import Scale
 from sleepgym.suite.tuned import with_tuned
@@ -78,7 +78,7 @@ class Suite:
     tuned: bool = False
 
     def runs(
-        self, out: Path, data: Path | None = None, audit: Audit = "instance"
+        self, out: Path, data: Path | None = None, isolation: Isolation = "in-process"
     ) -> list[tuple[RunSpec, Path]]:
         """Every run of the suite and its directory, one seed after the other.
 
@@ -96,7 +96,7 @@ class Suite:
                     seed=seed,
                     model=self.model,
                     data=data,
-                    audit=audit,
+                    isolation=isolation,
                     label=agent.label,
                 ),
                 out / env.label / agent.label / f"seed-{seed}",

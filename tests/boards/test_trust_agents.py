@@ -1,4 +1,4 @@
-"""Agents that cheat: caught by the runner's audits, by the budget, or by living a night again."""
+"""Agents that cheat: caught by the runner, by the budget, or by living a night again."""
 
 import copy
 
@@ -9,7 +9,6 @@ from board_files import broken, edited, phases
 from sleepgym.core.errors import AgentError, UnknownName
 from sleepgym_boards.packing import NotReady
 from sleepgym_boards.submission.files import parse
-from sleepgym_boards.verification import replay_night as reliving
 from sleepgym_boards.verification.replay_night import replay_night
 from sleepgym_boards.verification.rerun import compare
 from sleepgym_boards.verification.verifier import verify
@@ -68,7 +67,8 @@ def test_text_hidden_outside_the_state_is_gone(tmp_path):
     verdict = verify(content, board, reruns=1)
     assert broken(verdict) == ["rerun"]
     assert verdict.rules[-1].note.startswith("1 of 3 nights: seed 100 night ")
-    assert "answers of the morning are others" in verdict.rules[-1].problems[0]
+    problems = " ".join(verdict.rules[-1].problems)
+    assert "answers of the morning are others" in problems
     assert verdict.results is None
 
 
@@ -134,7 +134,7 @@ def report_another_state(plain):
     [
         (change_answers, "1 of 7 answers of the morning are others"),
         (report_less_work, "train_tokens is 5, not 1"),
-        (report_less_state, "state_bytes is 108, not 10"),
+        (report_less_state, "state_bytes is 118, not 10"),
     ],
 )
 def test_what_is_said_otherwise_than_it_was_comes_out(honest, lived, change, says):
@@ -177,17 +177,13 @@ def test_an_agent_that_is_not_installed_is_named(honest):
         again(edited(content, rename), board)
 
 
-def test_nothing_of_a_submission_is_imported_here(honest, lived, monkeypatch):
+def test_nothing_of_a_submission_is_imported_here(honest, monkeypatch):
     content, board = honest
 
     def refuse(name):
         raise AssertionError(f"{name} was imported")
 
-    def fresh(function, *_):
-        return lived if function is reliving._live_day else lived.morning
-
     monkeypatch.setattr("sleepgym.core.registry.agent_class", refuse)
-    monkeypatch.setattr(reliving, "_in_fresh_process", fresh)
     assert verify(content, board).ok
     run = parse(content).runs[0]
     assert compare(run, 2, replay_night(run, 2, board), board)[1]

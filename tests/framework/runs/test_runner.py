@@ -69,7 +69,7 @@ def test_what_is_not_saved_is_gone_in_the_morning(tmp_path):
 
 
 def test_a_fresh_process_catches_what_is_hidden_in_a_class(tmp_path):
-    record = run(spec("Smuggler", audit="process"), tmp_path / "run")
+    record = run(spec("Smuggler", isolation="process"), tmp_path / "run")
     assert record.finished
     assert morning_scores(record, 1, 1) == [0.0, 0.0]
 
