@@ -187,7 +187,8 @@ def _blame(spec: RunSpec, journal: Journal | None, where: str):
     try:
         yield
     except AgentError as error:
-        raise AgentError(f"agent {spec.agent!r}: {error}") from error
+        place = "" if where in str(error) else f" {where}"
+        raise AgentError(f"agent {spec.agent!r}{place}: {error}") from error
     except (SleepGymError, KeyboardInterrupt):
         raise
     except Exception as error:

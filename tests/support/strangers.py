@@ -110,12 +110,13 @@ class Hanger(Honest):
 
 
 class Flooder(Honest):
-    """Answers at length after its first night, and prints more than a pipe holds."""
+    """Answers at length in its first evening, and prints more than a pipe holds."""
 
     def answer(self, questions):
         print("x" * 1_000_000)
-        long = 100_000_000 if "Person11" in self.notes else 1
-        return [answer * long for answer in super().answer(questions)]
+        long = 8_000_000 if "Person11" in self.notes else 1
+        answers = zip(questions, super().answer(questions), strict=True)
+        return [answer if q.choices else answer * long for q, answer in answers]
 
 
 class Parent(Honest):

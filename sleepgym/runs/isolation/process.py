@@ -363,9 +363,9 @@ class _Sandboxes(_Starter):
     """Starts every instance in a sandbox, one ahead of its time."""
 
     def __init__(self, call: AgentCall) -> None:
-        super().__init__(call)
         require_sandbox()
         self.spare: _Process | None = None
+        super().__init__(call)
 
     def expect(self, modules: list[str]) -> None:
         """Start the next one anew, with these libraries."""

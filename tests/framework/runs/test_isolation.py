@@ -84,7 +84,7 @@ def sleepers():
     [
         ("Crasher", "in night 2: its process ended without an answer", 1),
         ("Hanger", "in night 2: its process did not answer within 8 s", 1),
-        ("Flooder", "its process answered with more than", 1),
+        ("Flooder", "in evening of day 1: its process answered with more than", 0),
         ("Talker", "gave the answer", 0),
         ("Raiser", "raised ValueError in night 2: nightmare", 1),
     ],
