@@ -31,11 +31,9 @@ def import_view(agent: str, env: str) -> list[tuple[str, Path]]:
     for place in map(Path, dict.fromkeys(entry or os.getcwd() for entry in sys.path)):
         if not place.is_dir() or _is_standard(place):
             continue
-        names = [file.name for file in sorted(place.iterdir())]
-        if own not in {name.removesuffix(".py") for name in names} and not _LIBRARIES.search(
-            str(place)
-        ):
-            names = [name for name in names if name == "sleepgym"]
+        names = [file.name for file in sorted(place.iterdir()) if _can_be_imported(file)]
+        if not {own, f"{own}.py"} & set(names) and not _LIBRARIES.search(str(place)):
+            names = ["sleepgym"] if "sleepgym" in names else []
         for name in names:
             stem = re.split(r"[.-]", name)[0]
             if stem not in hidden and not re.match(r"sleepgym-.*info$|__pycache__$", name):
@@ -52,6 +50,11 @@ def copy_view(view: list[tuple[str, Path]], folder: Path, own: str) -> None:
             shutil.copy2(path, folder / name)
         else:
             (folder / name).symlink_to(path)
+
+
+def _can_be_imported(file: Path) -> bool:
+    """Whether it is a folder or a module; beside a command there may be its script."""
+    return file.is_dir() or file.suffix in (".py", ".so", ".pth")
 
 
 def _is_standard(place: Path) -> bool:
