@@ -13,6 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from sleepgym.core.budget import Meter
 from sleepgym.core.env import ContinualEnv
 from sleepgym.core.errors import (
     AgentError,
@@ -147,6 +148,7 @@ class _Loop:
                 added = self.day.save(Path(saved))
                 digest, _ = pack_state(Path(saved), folder)
             kinds = sizes_by_kind(folder)
+            self._check_cost(night, kinds, digest, lived)
             kept = {"added_parameters": added, "state_bytes": sum(kinds.values())}
             spent = {**{f"night_{name}": value for name, value in lived.cost.items()}, **kept}
             ledger = {
@@ -160,6 +162,25 @@ class _Loop:
             }
             self.journal.commit_night(phase, ledger, folder)
         self.day.wake(self.journal.state)
+
+    def _check_cost(self, night: int, kinds: dict[str, int], digest: str, lived: Outcome) -> None:
+        """Numbers that changed since the last night were not free: the meter must have counted.
+
+        Raises:
+            AgentError: If it counted nothing while this day was told and slept through.
+        """
+        if not self.journal.nights or digest == self.journal.state_digest:
+            return
+        told = [line for line in self.journal.phases if line["day"] == night]
+        told = [line for line in told if line["phase"] in ("study", "practice")]
+        spent = sum(line[name] for line in [*told, lived.cost] for name in Meter.FIELDS)
+        numbers_bytes = kinds["weights"] + kinds["keys"]
+        if numbers_bytes and not spent:
+            raise AgentError(
+                f"agent {self.spec.agent!r} saved {numbers_bytes} bytes of numbers that changed in "
+                f"night {night}, and its meter counted nothing: charge what was read, sampled "
+                "and trained"
+            )
 
 
 def _mean(info: Mapping[str, Any]) -> float | None:

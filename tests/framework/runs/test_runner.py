@@ -1,6 +1,7 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 
 from sleepgym.core.errors import AgentError, BadRun, BadSetting, SleepGymError
@@ -117,6 +118,31 @@ def test_feedback_teaches(tmp_path):
     assert record.finished
     drills = [r["answer"] for r in record.answers if r["phase"] == "practice"]
     assert drills == ["cold", "warm", "warm"]
+
+
+def test_numbers_that_change_for_nothing_are_refused(tmp_path, monkeypatch):
+    from safetensors.numpy import save_file
+
+    class Free(Notes):
+        """Trains in a loop of its own, and tells the meter nothing."""
+
+        charged, number = 0, 0
+
+        def sleep(self, night):
+            self.meter.train_tokens += self.charged
+            self.number = night.number
+            return {}
+
+        def save(self, path):
+            super().save(path)
+            save_file({"w": np.full(64, self.number + 0.1)}, path / "weights.safetensors")
+
+    monkeypatch.setattr("toy.Free", Free, raising=False)
+    with pytest.raises(AgentError, match="changed in night 2, and its meter counted nothing"):
+        run(spec("Free"), tmp_path / "run")
+    assert len(read_run(tmp_path / "run").nights) == 1
+    monkeypatch.setattr(Free, "charged", 1)
+    assert run(spec("Free"), tmp_path / "run").finished
 
 
 def test_a_wrong_number_of_answers_is_refused(tmp_path):
