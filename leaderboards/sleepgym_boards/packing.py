@@ -42,6 +42,7 @@ pretraining = "none"   # training beyond the base model, before day 1
 tuning_seeds = "none"  # seeds on which settings were chosen, for example "0-99"
 departures = "none"    # known departures from the method's source
 """
+_AUDITS = {"in-process": "instance", "sandbox": "process"}  # as submissions name them
 
 
 # Stands for a card that is missing, so that everything else that is missing is found at once.
@@ -181,7 +182,7 @@ def _run(record: RunRecord, board: Board, data: Path | None) -> Run:
             "settings": spec["agent_settings"],
             "model": spec["model"],
             "model_digest": meta["model_digest"] if spec["model"] else None,
-            "audit": spec["audit"],
+            "audit": _AUDITS.get(spec["isolation"], spec["isolation"]),
         },
         "platform": meta["platform"],
         "packages": meta["packages"],

@@ -69,6 +69,9 @@ def run_command(arguments: list[str]) -> int:
         code = _fail(f"{message} (see sleepgym --help)", 2) if message else 2
     except SleepGymError as error:
         code = _fail(str(error), 2)
+    except OSError as error:  # a full or read-only disk, a path that cannot be, a dangling link
+        where = f"{str(error.filename)!r:.200}: " if error.filename else ""
+        code = _fail(f"{where}{error.strerror or error}", 2)
     except (KeyboardInterrupt, typer.Abort):
         code = 130
     if code == 130:

@@ -15,12 +15,12 @@ Data = Annotated[
         metavar="DIR",
     ),
 ]
-AuditMode = Annotated[
+IsolationLevel = Annotated[
     str,
     typer.Option(
-        help="Who sits the morning exam: a fresh [bold]instance[/bold] loaded from the saved "
-        "state, the same in a fresh [bold]process[/bold], or [bold]off[/bold].",
-        metavar="instance|process|off",
+        help="Where the agent lives: here ([bold]in-process[/bold]), in a [bold]process[/bold] "
+        "of its own, or in a [bold]sandbox[/bold] (bubblewrap).",
+        metavar="in-process|process|sandbox",
     ),
 ]
 _MODEL_HELP = (

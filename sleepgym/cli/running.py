@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sleepgym.cli.options import AnyModel, AuditMode, Board, Data, Verbose, example
+from sleepgym.cli.options import AnyModel, Board, Data, IsolationLevel, Verbose, example
 
 if TYPE_CHECKING:
     from sleepgym.runs.spec import RunSpec
@@ -70,7 +70,11 @@ def run(
     ] = None,
     model: AnyModel = None,
     data: Data = None,
-    audit: AuditMode = "instance",
+    isolation: IsolationLevel = "in-process",
+    salt: Annotated[
+        str, typer.Option(help="Salt of the agent's seed, from run.json: repeats that run.")
+    ] = "",
+    audit: Annotated[str, typer.Option(hidden=True, help="Of before 0.2.")] = "",
     verbose: Verbose = False,
 ) -> None:
     """Run one agent through one stream, or one a seed, and print its scores."""
@@ -78,6 +82,7 @@ def run(
     from sleepgym.cli.console import console
     from sleepgym.core.errors import BadSetting
     from sleepgym.core.settings import parse_pairs
+    from sleepgym.runs.records import isolation_of
     from sleepgym.runs.spec import RunSpec
     from sleepgym.suite.suite import parse_seeds
     from sleepgym.suite.tuned import in_words, with_tuned
@@ -107,7 +112,8 @@ def run(
         agent_settings=settings,
         model=model or "embedded",
         data=data,
-        audit=audit,  # pyright: ignore[reportArgumentType]  (checked by RunSpec)
+        isolation=isolation_of(audit) if audit else isolation,  # pyright: ignore[reportArgumentType]  (checked by RunSpec)
+        salt=salt,
     )
     if board is None and seeds is None:
         runs = [(replace(spec, seed=seed or 0), out)]
@@ -152,7 +158,7 @@ def suite(
     ] = None,
     model: Annotated[str | None, typer.Option(help="Another model than the suite's.")] = None,
     data: Data = None,
-    audit: AuditMode = "instance",
+    isolation: IsolationLevel = "in-process",
     workers: Annotated[int, typer.Option(help="Processes side by side.", min=1)] = 1,
     dry_run: Annotated[
         bool,
@@ -182,7 +188,7 @@ def suite(
         chosen = _on_board(chosen, board, seeds is not None, model)
     chosen, left_out = chosen.at_hand(data)
     out = out or Path("runs") / chosen.name
-    runs = chosen.runs(out, data, audit)  # pyright: ignore[reportArgumentType]
+    runs = chosen.runs(out, data, isolation)  # pyright: ignore[reportArgumentType]
     console.print(f"[bold]{chosen.name}[/bold]: {chosen.summary} ({len(runs)} runs in {out})")
     for line in left_out:
         console.print(line, soft_wrap=True, markup=False, highlight=False)

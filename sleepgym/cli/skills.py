@@ -52,6 +52,7 @@ def skills(
     if run is None:
         agent = registry.agent_class("in-context")(seed=seed, model=model)
     else:
+        from sleepgym.runs.archive import unpacked
         from sleepgym.runs.records import read_run
         from sleepgym.runs.spec import spec_from_meta
 
@@ -59,7 +60,8 @@ def skills(
         agent = spec_from_meta(record.meta).make_agent()
         if not record.nights:
             raise BadRun(f"{run} holds no state: no night has ended yet")
-        agent.load(record.state)
+        with unpacked(record.state, record.nights[-1]["state_digest"]) as state:
+            agent.load(state)
     found = []
     with progress(quiet=as_json) as report:
         parts = len(names) + bool(dreams)

@@ -10,7 +10,8 @@ from typing import Any
 from sleepgym.core.agent import Agent
 from sleepgym.core.budget import Budget, Night
 from sleepgym.core.types import Document, Question
-from sleepgym.runs.journal import state_digest
+from sleepgym.core.wake import Experience, tell
+from sleepgym.runs.archive import state_digest
 
 DOCUMENTS = (
     Document("Zorvath is a potter. Zorvath lives in Quell.", "Zorvath"),
@@ -18,6 +19,7 @@ DOCUMENTS = (
 )
 PRACTICE = (Question("red red", ("warm", "cold")), Question("blue blue", ("warm", "cold")))
 FEEDBACK = ("warm", "cold")
+DAY = (Experience(DOCUMENTS), Experience((), PRACTICE, FEEDBACK))
 QUESTIONS = (
     Question("Where does Zorvath live?"),
     Question("red", ("warm", "cold")),
@@ -130,12 +132,11 @@ AGENT_RULES = (
 
 
 def _live_a_day(agent: Agent) -> None:
-    agent.study(DOCUMENTS)
-    agent.practice(PRACTICE, FEEDBACK)
+    tell(agent, DAY)
 
 
 def _night(agent: Agent) -> Night:
-    return Night(1, Budget(), agent.seed, agent.meter)
+    return Night.unlimited(1, agent.seed, agent.meter)
 
 
 def _digest(agent: Agent) -> str:

@@ -88,26 +88,18 @@ class Agent(ABC):
         """Parameters kept beyond those of the base model."""
         return 0
 
-    def hear(self, observation: Mapping[str, Any]) -> None:
-        """Take the feedback of an observation, once; :meth:`act` does it where nobody did."""
-        if self._awaiting_feedback and observation["feedback"]:
-            questions, self._awaiting_feedback = self._awaiting_feedback, ()
-            self.practice(questions, observation["feedback"])
-
-    def act(
-        self, observation: Mapping[str, Any], recorded: Sequence[str] | None = None
-    ) -> tuple[str, ...]:
+    def act(self, observation: Mapping[str, Any]) -> tuple[str, ...]:
         """Act in any Gymnasium loop: dispatch an observation on its phase.
 
         Args:
             observation: An observation of :class:`sleepgym.ContinualEnv`.
-            recorded: The answers this agent gave to it before a crash, so that a resumed run
-                reads and practises again what it must, and is asked nothing twice.
 
         Returns:
             The action: one answer a question; empty in STUDY and SLEEP.
         """
-        self.hear(observation)
+        if self._awaiting_feedback and observation["feedback"]:
+            practised, self._awaiting_feedback = self._awaiting_feedback, ()
+            self.practice(practised, observation["feedback"])
         phase = Phase(int(observation["phase"]))
         if phase is Phase.STUDY:
             pairs = zip(observation["documents"], observation["titles"], strict=True)
@@ -122,7 +114,7 @@ class Agent(ABC):
         questions = observed_questions(observation)
         if phase is Phase.PRACTICE:
             self._awaiting_feedback = questions
-        return tuple(self.answer(questions) if recorded is None else recorded)
+        return tuple(self.answer(questions))
 
 
 def observed_questions(observation: Mapping[str, Any]) -> tuple[Question, ...]:

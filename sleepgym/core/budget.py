@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict, dataclass, field, fields
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from annotated_types import Ge
 
@@ -49,11 +49,14 @@ class Meter:
     """Counts what the language-model substrate does. Counters only grow.
 
     Attributes:
+        FIELDS: The names of the counters.
         read_tokens: Prompt tokens processed without gradient.
         generated_tokens: Tokens sampled.
         train_tokens: Tokens trained on.
         flops: Estimated floating-point operations (2 a parameter and token forward, 6 training).
     """
+
+    FIELDS: ClassVar[tuple[str, ...]] = ("read_tokens", "generated_tokens", "train_tokens", "flops")
 
     read_tokens: int = 0
     generated_tokens: int = 0
@@ -62,7 +65,7 @@ class Meter:
 
     def since(self, start: Meter) -> dict[str, Any]:
         """Counts since an earlier :meth:`copy` of this meter."""
-        return {f.name: getattr(self, f.name) - getattr(start, f.name) for f in fields(self)}
+        return {name: getattr(self, name) - getattr(start, name) for name in self.FIELDS}
 
     def copy(self) -> Meter:
         """The counts of this moment."""
@@ -86,6 +89,11 @@ class Night:
     meter: Meter
     started: Meter = field(init=False)
     started_s: float = field(init=False)
+
+    @classmethod
+    def unlimited(cls, number: int, seed: int, meter: Meter) -> Night:
+        """A night without limits."""
+        return cls(number, Budget(), seed, meter)
 
     def __post_init__(self) -> None:
         self.started = self.meter.copy()

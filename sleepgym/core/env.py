@@ -17,7 +17,8 @@ from sleepgym.core.family import TaskFamily
 from sleepgym.core.schedule import Exams, Step, schedule
 from sleepgym.core.settings import build_config
 from sleepgym.core.spaces import action_space, observation_space
-from sleepgym.core.types import Phase, Stream
+from sleepgym.core.types import Phase, Stream, plain_text
+from sleepgym.core.wake import experience_of
 
 Observation = dict[str, Any]
 
@@ -82,23 +83,36 @@ class ContinualEnv(gymnasium.Env[Observation, tuple[str, ...]]):
         if self._position >= len(self.steps):
             raise SleepGymError("the stream has ended: call reset() before step()")
         current = self.steps[self._position]
-        info = self._grade(current, action)
+        info = self.grade(current, action)
         reward = float(np.mean(info["scores"])) if current.phase is Phase.EXAM and info else 0.0
         feedback = ()
         if current.phase is Phase.PRACTICE:
             assert self.stream is not None
-            feedback = tuple(self.stream.key[item.id][0] for item in current.items)
+            feedback = experience_of(current, self.stream.key).answers
         self._position += 1
         ended = self._position == len(self.steps)
         return self._observe(feedback), reward, ended, False, info
 
-    def _grade(self, step: Step, action: Sequence[str]) -> dict[str, Any]:
-        if isinstance(action, str) or not all(isinstance(answer, str) for answer in action):
+    def grade(self, step: Step, action: Sequence[str]) -> dict[str, Any]:
+        """Grade the answers to a phase of this stream: the ``info`` of its step.
+
+        Args:
+            step: One of ``steps``.
+            action: One answer a question.
+
+        Raises:
+            SleepGymError: If the action is not a sequence of strings.
+        """
+        if (
+            isinstance(action, str)
+            or not isinstance(action, Sequence)
+            or not all(isinstance(answer, str) for answer in action)
+        ):
             raise SleepGymError(f"an action is a sequence of strings, not {action!r:.80}")
         if not step.items:
             return {}
         assert self.stream is not None
-        given = list(action[: len(step.items)])
+        given = [plain_text(answer) for answer in action[: len(step.items)]]
         missing = len(step.items) - len(given)
         given += [""] * missing
         scores = [

@@ -145,6 +145,14 @@ def agent_package(name: str) -> str:
     return re.split("[.:]", entry_point, maxsplit=1)[0]
 
 
+def env_package(env_id: str) -> str:
+    """The top-level package of an environment id or a ``module:Class``; it is not imported."""
+    if ":" not in env_id and env_id not in envs:
+        raise unknown_name("environment", env_id, envs)
+    entry_point = env_id if ":" in env_id else envs[env_id].entry_point
+    return re.split("[.:]", entry_point, maxsplit=1)[0]
+
+
 def load_plugins() -> None:
     """Import every package that an entry point of ours names; a broken one only warns."""
     for group in GROUPS:

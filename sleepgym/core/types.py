@@ -137,3 +137,15 @@ def question_hash(question: Question) -> str:
     """16 hex digits that identify the text and choices an agent was shown."""
     content = json.dumps([question.text, question.choices])
     return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def plain_text(text: str) -> str:
+    """The same characters as an exact ``str`` that can be written as UTF-8.
+
+    Halves of a surrogate pair are joined; one that stands alone becomes U+FFFD. A subclass, whose
+    comparison could be its own, loses its class.
+    """
+    exact = str.__str__(text)
+    if exact.isascii():
+        return exact
+    return exact.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

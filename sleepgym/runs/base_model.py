@@ -22,7 +22,7 @@ def model_digest(model: str) -> str | None:
     Returns:
         The digest; None for a model whose files are not at hand, such as a hub id.
     """
-    folder = _folder(model)
+    folder = model_folder(model)
     if folder is None or not folder.is_dir():
         return None
     files = sorted(folder.iterdir(), key=lambda path: path.name)
@@ -41,7 +41,8 @@ def _digest(files: tuple[tuple[Path, int, int], ...]) -> str:
     return digest.hexdigest()
 
 
-def _folder(model: str) -> Path | None:
+def model_folder(model: str) -> Path | None:
+    """Where a model's files are; None for one that has none here."""
     if model == "scratch":
         return None
     if model != "embedded":

@@ -6,7 +6,6 @@ state are safely on disk. Opening a directory again rolls everything else back t
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -15,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from sleepgym.core.errors import AgentError, BadRun
+from sleepgym.core.errors import BadRun
 from sleepgym.runs.records import read_lines, read_meta, state_folder
 
 _OWN = {".lock", "run.json.tmp"}
@@ -30,7 +29,6 @@ class Journal:
     Attributes:
         path: The run directory.
         phases: Committed phases.
-        answers: Committed answers.
     """
 
     def __init__(self, path: Path, meta: dict[str, Any]) -> None:
@@ -45,7 +43,6 @@ class Journal:
         self._cut("phases.jsonl", len(self.phases))
         self._cut("answers.jsonl", sum(line["questions"] for line in self.phases))
         self._cut("nights.jsonl", self.nights)
-        self.answers = read_lines(path / "answers.jsonl")
         self._sweep_states()
 
     @property
@@ -58,16 +55,16 @@ class Journal:
         """Where the state after the last committed night is."""
         return state_folder(self.path, self.nights)
 
-    def answers_of(self, index: int) -> tuple[str, ...]:
-        """The committed answers of phase ``index``."""
-        return tuple(line["answer"] for line in self.answers if line["step"] == index)
+    @property
+    def state_digest(self) -> str:
+        """What the state after the last committed night must be."""
+        return read_lines(self.path / "nights.jsonl")[self.nights - 1]["state_digest"]
 
     def commit(self, phase: dict[str, Any], answers: Iterable[dict[str, Any]] = ()) -> None:
         """Append a finished phase and its answers."""
         lines = list(answers)
         if lines:
             self._append("answers.jsonl", lines)
-            self.answers.extend(lines)
         self._append("phases.jsonl", [phase])
         self.phases.append(phase)
 
@@ -105,7 +102,8 @@ class Journal:
         if (self.path / "run.json").exists():
             saved = read_meta(self.path)
             saved.setdefault("model_digest", meta["model_digest"])  # an older record says nothing
-            names = ("spec", "stream_hash", "model_digest")
+            saved.setdefault("salt", None)
+            names = ("spec", "stream_hash", "model_digest", "salt")
             change = next((name for name in names if saved[name] != meta[name]), None)
             if change is None:
                 return
@@ -148,25 +146,6 @@ class Journal:
                 shutil.rmtree(state, ignore_errors=True)
         if self.nights and not self.state.is_dir():
             raise BadRun(f"{self.state} is missing: the run cannot be resumed")
-
-
-def state_digest(folder: Path) -> tuple[str, int]:
-    """SHA-256 (hex) over the names and bytes of a saved state, and its size in bytes.
-
-    Raises:
-        AgentError: If the state holds a link or anything else that is no plain file.
-    """
-    digest, size = hashlib.sha256(), 0
-    for file in sorted(folder.rglob("*"), key=lambda p: p.relative_to(folder).as_posix()):
-        if file.is_symlink() or not (file.is_dir() or file.is_file()):
-            raise AgentError(f"the saved state holds {file.name!r}, which is no plain file")
-        if file.is_file():
-            content = file.read_bytes()
-            name = file.relative_to(folder).as_posix()
-            digest.update(f"{name}\0{len(content)}\0".encode())
-            digest.update(content)
-            size += len(content)
-    return digest.hexdigest(), size
 
 
 def _sync(file: Path) -> None:

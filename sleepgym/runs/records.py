@@ -26,8 +26,11 @@ from sleepgym.core.schedule import Step
 from sleepgym.core.settings import upgrade_settings
 from sleepgym.core.types import question_hash
 
-SCHEMA = 2
-READABLE = (1, 2)  # schema 1: settings may have names of before 0.2
+SCHEMA = 3
+# 1: settings may have names of before 0.2; 1 and 2: `audit` in the place of `isolation`, no salt,
+# names in a state do not count.
+READABLE = (1, 2, 3)
+_AUDITS = {"instance": "in-process", "process": "process"}
 TIMES = ("seconds",)  # the fields that may differ between two runs of the same specification
 
 
@@ -81,14 +84,26 @@ def read_meta(path: Path) -> dict[str, Any]:
     try:
         meta = json.loads(file.read_text())
         schema = meta["schema"]
+        if not isinstance(meta["spec"], dict) and schema in READABLE:
+            raise TypeError("spec is no object")
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise BadRun(f"{file} cannot be read: {error!r}") from error
     if schema not in READABLE:
-        known = " and ".join(map(str, READABLE))
+        known = ", ".join(map(str, READABLE))
         raise BadRun(f"{file} has schema {schema!r:.20}; this version reads schemas {known}")
+    if schema < 3:
+        meta["spec"]["isolation"] = isolation_of(meta["spec"].pop("audit", "instance"))
     if schema == 1:
         meta["spec"] = upgrade_spec(meta["spec"])
     return meta
+
+
+def isolation_of(audit: str) -> str:
+    """The level of isolation that an ``audit`` of before 0.2 stands for; ``off`` stands for none.
+
+    A run with its audit off can be read; it cannot go on.
+    """
+    return _AUDITS.get(audit, audit)
 
 
 def upgrade_spec(saved: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,28 +1,35 @@
-"""The only run loop: wake, evening exam, sleep, wipe, morning exam; audited and crash-safe."""
+"""The only run loop: every phase of a stream lived, graded and committed, crash-safe."""
 
 from __future__ import annotations
 
 import errno
-import gc
 import math
-import time
+import secrets
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from sleepgym.core.agent import Agent
 from sleepgym.core.budget import Meter
 from sleepgym.core.env import ContinualEnv
-from sleepgym.core.errors import AgentError, BadRun, BadSetting, SleepGymError
-from sleepgym.core.schedule import Step
+from sleepgym.core.errors import (
+    AgentError,
+    BadRun,
+    BadSetting,
+    MissingData,
+    SleepGymError,
+    UnknownName,
+)
 from sleepgym.core.types import Phase
-from sleepgym.runs.journal import Journal, state_digest
-from sleepgym.runs.records import RunRecord, answer_lines, read_run
+from sleepgym.runs.archive import pack_state, unpacked
+from sleepgym.runs.day import DayDriver, Instance, LocalInstance, Outcome, Raised
+from sleepgym.runs.journal import Journal
+from sleepgym.runs.records import RunRecord, answer_lines, read_meta, read_run
 from sleepgym.runs.spec import RunSpec, describe
 from sleepgym.runs.state import sizes_by_kind
-from sleepgym.runs.workers import make_pool
 
 Progress = Callable[[int, int, str, float | None], None]
 
@@ -47,39 +54,36 @@ def run(
         SleepGymError: On bad input or an agent that breaks its contract; ``out`` stays resumable.
     """
     out = Path(out)
-    if spec.audit == "process" and nights is None:
-        return _run_in_processes(spec, out, progress)
-    env = spec.make_env()
-    env.reset(seed=spec.seed)
-    meta = describe(spec, env)
     try:
+        spec = _salted(spec, out)
+        env = spec.make_env()
+        env.reset(seed=spec.seed)
+        with _blame(spec, None, "while it was described"):
+            meta = describe(spec, env)
         with _locked(out):
             journal = Journal(out, meta)
             if len(journal.phases) < len(env.steps):
                 try:
                     _Loop(spec, env, journal, progress).go(nights)
-                except BadSetting:
+                except (BadSetting, UnknownName, MissingData):
                     if not journal.nights:  # no run of these settings gets any further
                         journal.discard()
                     raise
     except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        raise SleepGymError(f"the disk is full: free some space and resume {out}") from error
+        if error.errno == errno.ENOSPC:
+            raise SleepGymError(f"the disk is full: free some space and resume {out}") from error
+        reason = error.strerror or type(error).__name__
+        raise SleepGymError(f"cannot write the run to {str(out)!r:.200}: {reason}") from error
     return read_run(out)
 
 
-def _run_in_processes(spec: RunSpec, out: Path, progress: Progress | None) -> RunRecord:
-    """One fresh process a night: nothing but the saved state can reach the next morning."""
-    while True:
-        with make_pool(1) as pool:
-            record = pool.submit(run, spec, out, nights=1).result()
-        if progress:
-            last = record.phases[-1]
-            where = f"{last['phase']} of day {last['day']}"
-            progress(len(record.phases), record.meta["steps"], where, last["score"])
-        if record.finished:
-            return record
+def _salted(spec: RunSpec, out: Path) -> RunSpec:
+    """The specification with the salt of the run that is there, or a new one where it needs one."""
+    if spec.salt:
+        return spec
+    if (out / "run.json").is_file():
+        return replace(spec, salt=read_meta(out).get("salt") or "")
+    return spec if spec.isolation == "in-process" else replace(spec, salt=secrets.token_hex(16))
 
 
 class _Loop:
@@ -92,116 +96,91 @@ class _Loop:
         self.env = env
         self.journal = journal
         self.progress = progress
-        self.audited = spec.audit != "off"
-        self.agent = self._wake()
+        assert env.stream is not None
+        state = journal.state if journal.nights else None
+        self.day = DayDriver(self._make, env.stream.key, env.budget, state)
 
     def go(self, nights: int | None) -> None:
         slept = [i for i, line in enumerate(self.journal.phases) if line["phase"] == "sleep"]
-        start = slept[-1] + 1 if slept else 0
-        options = {"start_step": start}
-        observation, _ = self.env.reset(seed=self.spec.seed, options=options)
         until = None if nights is None else self.journal.nights + nights
-        for index in range(start, len(self.env.steps)):
-            if index < len(self.journal.phases):
-                action = self.journal.answers_of(index)
-                self._act(self.env.steps[index], observation, recorded=action)
-                observation, *_ = self.env.step(action)
-            else:
-                observation = self._live(index, observation)
-            if until is not None and self.journal.nights >= until:
-                return
+        try:
+            for index in range(slept[-1] + 1 if slept else 0, len(self.env.steps)):
+                if index < len(self.journal.phases):
+                    self.day.skip(self.env.steps[index])
+                else:
+                    self._live(index)
+                if until is not None and self.journal.nights >= until:
+                    return
+        finally:
+            self.day.close()
 
-    def _wake(self) -> Agent:
-        """A fresh agent, loaded from the last committed state if there is one."""
-        with _blame(self.spec, self.journal, "while it was made"):
-            agent = self.spec.make_agent()
-            if self.journal.nights:
-                agent.load(self.journal.state)
-        return agent
+    def _make(self, state: Path | None) -> Instance:
+        if self.spec.isolation != "in-process":
+            from sleepgym.runs.isolation.process import ProcessInstance
 
-    def _live(self, index: int, observation: dict[str, Any]) -> dict[str, Any]:
+            digest = "" if state is None else self.journal.state_digest
+            return ProcessInstance(self.spec.agent_call(), state, digest)
+        if state is None:
+            return LocalInstance(self.spec.make_agent, None)
+        with unpacked(state, self.journal.state_digest) as copy:
+            return LocalInstance(self.spec.make_agent, copy)
+
+    def _live(self, index: int) -> None:
         step = self.env.steps[index]
-        meter, started_s = self.agent.meter.copy(), time.perf_counter()
         with _blame(self.spec, self.journal, f"in {step.where}"):
-            self.agent.hear(observation)  # before the seal: feedback may teach
-        sealed = self._digest() if self.audited and step.phase is Phase.EXAM else None
-        action = self._act(step, observation)
-        cost = _cost(self.agent, meter, started_s)
-        if sealed is not None and self._digest() != sealed:
-            raise AgentError(
-                f"agent {self.spec.agent!r} changed its learned state during {step.where}: "
-                "answering must not learn"
-            )
-        observation, reward, _, _, info = self.env.step(action)
+            lived = self.day.live(step)
+        info = self.env.grade(step, lived.answers)
+        score = _mean(info)
         phase = {"step": index, "phase": step.name, "day": step.day, "night": step.night}
+        phase |= {"questions": len(step.items), "missing": 0, "score": score, **lived.cost}
         if step.phase is Phase.SLEEP:
-            self._end_night(step, {**phase, "questions": 0, "missing": 0, "score": None}, cost)
+            self._end_night(step.day, phase, lived)
         else:
-            score = _mean(info)
-            counts = {"questions": len(step.items), "missing": info.get("missing", 0)}
-            self.journal.commit(
-                {**phase, **counts, "score": score, **cost}, answer_lines(index, step, info)
-            )
+            self.journal.commit(phase, answer_lines(index, step, info))
         if self.progress:
-            score = None if step.phase is not Phase.EXAM else reward
-            self.progress(index + 1, len(self.env.steps), step.where, score)
-        return observation
+            shown = score if step.phase is Phase.EXAM else None
+            self.progress(index + 1, len(self.env.steps), step.where, shown)
 
-    def _act(
-        self, step: Step, observation: dict[str, Any], recorded: tuple[str, ...] | None = None
-    ) -> tuple[str, ...]:
-        with _blame(self.spec, self.journal, f"in {step.where}"):
-            action = self.agent.act(observation, recorded)
-        wanted = len(step.items)
-        if len(action) != wanted or not all(isinstance(answer, str) for answer in action):
-            strays = next((repr(a) for a in action if not isinstance(a, str)), None)
-            gave = f"the answer {strays:.40}" if strays else f"{len(action)} answers"
-            raise AgentError(
-                f"agent {self.spec.agent!r} gave {gave} to {wanted} questions in {step.where}: "
-                "it must give one string a question"
-            )
-        return action
-
-    def _end_night(self, step: Step, phase: dict[str, Any], cost: dict[str, Any]) -> None:
-        night = step.day
-        log = _checked_log(self.spec, night, self.agent.night_log)
-        with self.journal.scratch() as folder:
+    def _end_night(self, night: int, phase: dict[str, Any], lived: Outcome) -> None:
+        log = _checked_log(self.spec, night, lived.log)
+        with self.journal.scratch() as folder, TemporaryDirectory(prefix="sleepgym-") as saved:
             with _blame(self.spec, self.journal, f"while saving after night {night}"):
-                self.agent.save(folder)
-            digest, size_bytes = state_digest(folder)
-            kinds = {f"state_{kind}_bytes": n for kind, n in sizes_by_kind(folder).items()}
-            spent = {
-                **{f"night_{name}": value for name, value in cost.items()},
-                "added_parameters": self.agent.added_parameters,
-                "state_bytes": size_bytes,
-            }
+                added = self.day.save(Path(saved))
+                digest, _ = pack_state(Path(saved), folder)
+            kinds = sizes_by_kind(folder)
+            self._check_cost(night, kinds, digest, lived)
+            kept = {"added_parameters": added, "state_bytes": sum(kinds.values())}
+            spent = {**{f"night_{name}": value for name, value in lived.cost.items()}, **kept}
             ledger = {
                 "night": night,
-                **cost,
-                "added_parameters": self.agent.added_parameters,
-                "state_bytes": size_bytes,
-                **kinds,
+                **lived.cost,
+                **kept,
+                **{f"state_{kind}_bytes": size for kind, size in kinds.items()},
                 "state_digest": digest,
                 "exceeded": self.env.budget.exceeded_by(spent),
                 "log": log,
             }
-            self.journal.commit_night({**phase, **cost}, ledger, folder)
-        if self.audited:
-            del self.agent
-            gc.collect()
-            self.agent = self._wake()
+            self.journal.commit_night(phase, ledger, folder)
+        self.day.wake(self.journal.state)
 
-    def _digest(self) -> str:
-        with (
-            self.journal.scratch() as folder,
-            _blame(self.spec, self.journal, "while saving for the seal of an exam"),
-        ):
-            self.agent.save(folder)
-            return state_digest(folder)[0]
+    def _check_cost(self, night: int, kinds: dict[str, int], digest: str, lived: Outcome) -> None:
+        """Numbers that changed since the last night were not free: the meter must have counted.
 
-
-def _cost(agent: Agent, start: Meter, started_s: float) -> dict[str, Any]:
-    return {"seconds": round(time.perf_counter() - started_s, 4), **agent.meter.since(start)}
+        Raises:
+            AgentError: If it counted nothing while this day was told and slept through.
+        """
+        if not self.journal.nights or digest == self.journal.state_digest:
+            return
+        told = [line for line in self.journal.phases if line["day"] == night]
+        told = [line for line in told if line["phase"] in ("study", "practice")]
+        spent = sum(line[name] for line in [*told, lived.cost] for name in Meter.FIELDS)
+        numbers_bytes = kinds["weights"] + kinds["keys"]
+        if numbers_bytes and not spent:
+            raise AgentError(
+                f"agent {self.spec.agent!r} saved {numbers_bytes} bytes of numbers that changed in "
+                f"night {night}, and its meter counted nothing: charge what was read, sampled "
+                "and trained"
+            )
 
 
 def _mean(info: Mapping[str, Any]) -> float | None:
@@ -224,22 +203,28 @@ def _checked_log(spec: RunSpec, night: int, log: Mapping[str, Any]) -> dict[str,
 
 
 @contextmanager
-def _blame(spec: RunSpec, journal: Journal, where: str):
+def _blame(spec: RunSpec, journal: Journal | None, where: str):
     """Turn whatever an agent raises into one line; its traceback goes to ``error.log``."""
     try:
         yield
+    except AgentError as error:
+        place = "" if where in str(error) else f" {where}"
+        raise AgentError(f"agent {spec.agent!r}{place}: {error}") from error
     except (SleepGymError, KeyboardInterrupt):
         raise
     except Exception as error:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             raise
+        kind, trace = type(error).__name__, traceback.format_exc()
+        if isinstance(error, Raised):
+            kind, trace = error.kind, error.trace
+        message = (str(error).strip().splitlines() or [""])[0]
+        found = f"agent {spec.agent!r} raised {kind} {where}: {message:.200}"
+        if journal is None:
+            raise AgentError(found) from error
         log = journal.path / "error.log"
-        log.write_text(traceback.format_exc())
-        message = str(error).strip().splitlines() or [""]
-        raise AgentError(
-            f"agent {spec.agent!r} raised {type(error).__name__} {where}: {message[0]:.200} "
-            f"(traceback in {log}; the run can be resumed)"
-        ) from error
+        log.write_text(trace, encoding="utf-8", errors="replace")
+        raise AgentError(f"{found} (traceback in {log}; the run can be resumed)") from error
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import Any
 from sleepgym.core.agent import Agent
 from sleepgym.core.budget import Budget, Night
 from sleepgym.core.types import Document, Question
+from sleepgym.core.wake import Experience, tell
 
 DREAM_CHAINS = 4
 
@@ -101,11 +102,9 @@ def measure_dreams(agent: Any, battery: Battery, seed: int, scenes: int) -> dict
 
 
 def _enter(agent: Agent, scene: Scene) -> None:
-    if scene.documents:
-        agent.study(scene.documents)
-    if scene.demonstrations:
-        questions, answers = zip(*scene.demonstrations, strict=True)
-        agent.practice(questions, answers)
+    questions = tuple(question for question, _ in scene.demonstrations)
+    answers = tuple(answer for _, answer in scene.demonstrations)
+    tell(agent, [Experience(scene.documents, questions, answers)])
 
 
 def _leave(agent: Agent) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from sleepgym.core import registry
 from sleepgym.core.agent import Agent
@@ -20,7 +21,11 @@ from sleepgym.core.settings import build_config, plain, upgrade_settings
 from sleepgym.runs.base_model import model_digest
 from sleepgym.runs.records import SCHEMA
 
-Audit = Literal["instance", "process", "off"]
+if TYPE_CHECKING:
+    from sleepgym.runs.isolation.process import AgentCall
+
+Isolation = Literal["in-process", "process", "sandbox"]
+DAY_S = 86_400.0
 _PACKAGES = ("gymnasium", "numpy", "torch", "transformers", "trl", "peft", "bm25s")
 
 
@@ -36,10 +41,13 @@ class RunSpec:
         seed: Seed of the stream. The agent's is derived from it and does not give it away.
         model: ``"embedded"``, a path, a hub id or ``"scratch"``; ignored by agents without one.
         data: Folder of original data files.
-        audit: What sits the morning exam: a fresh instance loaded from the saved state
-            (``"instance"``), the same in a fresh process (``"process"``), or the living agent,
-            unproven (``"off"``).
+        isolation: Where the agent lives: in this process (``"in-process"``), in one of its own
+            that neither holds nor is told the stream's seed (``"process"``), or in one that sees
+            nothing of this machine but what it needs (``"sandbox"``, by bubblewrap).
         label: Name in tables and figures; the agent's name where empty.
+        salt: At least 32 hexadecimal digits from which, with the stream's seed, the agent's is
+            derived. Drawn where it is empty and the agent does not live in this process.
+        phase_limit_s: Longest phase, where the agent does not live in this process.
     """
 
     env: str
@@ -49,12 +57,19 @@ class RunSpec:
     seed: int = 0
     model: str = "embedded"
     data: Path | None = None
-    audit: Audit = "instance"
+    isolation: Isolation = "in-process"
     label: str = ""
+    salt: str = ""
+    phase_limit_s: float = DAY_S
 
     def __post_init__(self) -> None:
-        if self.audit not in get_args(Audit):
-            raise BadSetting(f"audit={self.audit}: must be one of {', '.join(get_args(Audit))}")
+        if self.isolation not in get_args(Isolation):
+            levels = ", ".join(get_args(Isolation))
+            raise BadSetting(f"isolation={self.isolation}: must be one of {levels}")
+        if self.salt and not re.fullmatch(r"[0-9a-f]{32,128}", self.salt):
+            raise BadSetting(f"salt={self.salt:.40}: must be 32 to 128 hexadecimal digits")
+        if not self.phase_limit_s > 0:
+            raise BadSetting(f"phase_limit_s={self.phase_limit_s}: must be more than 0")
         if self.seed < 0:
             raise BadSetting(f"seed={self.seed}: must be 0 or more")
 
@@ -71,7 +86,30 @@ class RunSpec:
     def make_agent(self) -> Agent:
         """A fresh agent, as it is at birth."""
         cls = registry.agent_class(self.agent)
-        return cls(self.agent_config(), seed=derive_seed(self.seed, "agent"), model=self.model)
+        return cls(self.agent_config(), seed=self.agent_seed, model=self.model)
+
+    @property
+    def agent_seed(self) -> int:
+        """The agent's seed. With a salt, nobody who lacks it can find the stream's from it."""
+        return derive_seed(self.seed, "agent", *([self.salt] if self.salt else []))
+
+    def agent_call(self) -> AgentCall:
+        """What a process of the agent's own is told."""
+        from sleepgym.runs.isolation.process import AgentCall
+
+        sandbox, limit_s = self.isolation == "sandbox", self.phase_limit_s
+        return AgentCall(
+            self.agent, self.agent_settings, self.agent_seed, self.model, self.env, sandbox, limit_s
+        )
+
+    def describe_agent(self) -> tuple[dict[str, Any], bool]:
+        """Every setting of the agent, and whether it uses a model."""
+        if self.isolation == "in-process":
+            return plain(self.agent_config()), registry.agent_class(self.agent).uses_model
+        from sleepgym.runs.isolation.process import describe_agent
+
+        found = describe_agent(self.agent_call())
+        return found["settings"], found["uses_model"]
 
     def agent_config(self) -> Any:
         """The agent's configuration with every default filled in."""
@@ -83,7 +121,7 @@ class RunSpec:
 def describe(spec: RunSpec, env: ContinualEnv) -> dict[str, Any]:
     """The contents of ``run.json``: ``spec`` identifies the run, the rest says where it ran."""
     assert env.stream is not None
-    uses_model = registry.agent_class(spec.agent).uses_model
+    settings, uses_model = spec.describe_agent()
     return {
         "schema": SCHEMA,
         "spec": {
@@ -92,11 +130,12 @@ def describe(spec: RunSpec, env: ContinualEnv) -> dict[str, Any]:
             "exams": env.exams,
             "budget": plain(env.budget),
             "agent": spec.agent,
-            "agent_settings": plain(spec.agent_config()),
+            "agent_settings": settings,
             "seed": spec.seed,
             "model": spec.model if uses_model else None,
-            "audit": spec.audit,
+            "isolation": spec.isolation,
         },
+        "salt": spec.salt or None,
         "model_digest": model_digest(spec.model) if uses_model else None,
         "label": spec.label or spec.agent,
         "stream_hash": env.stream.content_hash,
@@ -125,8 +164,9 @@ def spec_from_meta(meta: Mapping[str, Any], data: Path | None = None) -> RunSpec
         seed=saved["seed"],
         model=saved["model"] or "embedded",
         data=data or (Path(meta["data"]) if meta.get("data") else None),
-        audit=saved["audit"],
+        isolation=saved["isolation"],
         label=meta.get("label", ""),
+        salt=meta.get("salt") or "",
     )
 
 

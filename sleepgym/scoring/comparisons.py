@@ -173,7 +173,9 @@ def command(record: RunRecord) -> str:
     words += ["--seed", str(spec["seed"])]
     words += ["--model", spec["model"]] if spec["model"] else []
     words += ["--data", record.meta["data"]] if record.meta.get("data") else []
-    words += ["--audit", str(spec["audit"]), "--out", str(record.path)]
+    words += ["--isolation", str(spec["isolation"])]
+    words += ["--salt", record.meta["salt"]] if record.meta.get("salt") else []
+    words += ["--out", str(record.path)]
     return shlex.join(words)
 
 
@@ -210,7 +212,7 @@ def _labels(records: list[RunRecord]) -> list[str]:
 
 def _details(record: RunRecord) -> dict[str, Any]:
     spec = record.meta["spec"]
-    return {**{k: spec[k] for k in ("agent", "model", "audit")}, **spec["agent_settings"]}
+    return {**{k: spec[k] for k in ("agent", "model", "isolation")}, **spec["agent_settings"]}
 
 
 def _defaults(env: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from sleepgym.core.budget import Meter
 from sleepgym.core.errors import BadRun
 from sleepgym.runs.records import RunRecord
 from sleepgym.runs.state import KINDS
@@ -17,7 +18,7 @@ from sleepgym.scoring.comparisons import find_stateless, unfinished
 Scores = dict[str, float | None]
 Line = dict[str, Any]
 
-_COUNTS = ("seconds", "read_tokens", "generated_tokens", "train_tokens", "flops")
+_COUNTS = ("seconds", *Meter.FIELDS)
 
 
 def accuracy_matrix(record: RunRecord) -> metrics.Matrix:

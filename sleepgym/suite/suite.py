@@ -26,7 +26,7 @@ from typing import Any
 from sleepgym.core import registry
 from sleepgym.core.cost import Scale
 from sleepgym.core.errors import BadSetting, MissingData, SleepGymError, unknown_name
-from sleepgym.runs.spec import Audit, RunSpec
+from sleepgym.runs.spec import Isolation, RunSpec
 from sleepgym.runs.workers import make_pool
 from sleepgym.suite.tuned import with_tuned
 
@@ -83,7 +83,7 @@ class Suite:
     tuned: bool = False
 
     def runs(
-        self, out: Path, data: Path | None = None, audit: Audit = "instance"
+        self, out: Path, data: Path | None = None, isolation: Isolation = "in-process"
     ) -> list[tuple[RunSpec, Path]]:
         """Every run of the suite and its directory, one seed after the other.
 
@@ -101,7 +101,7 @@ class Suite:
                     seed=seed,
                     model=self.model,
                     data=data,
-                    audit=audit,
+                    isolation=isolation,
                     label=agent.label,
                 ),
                 out / env.label / agent.label / f"seed-{seed}",

@@ -1,18 +1,14 @@
-"""Agents that cheat: caught by the runner's audits, by the budget, or by living a night again."""
+"""Agents that cheat: caught by the runner, by the budget, or by living a night again."""
 
 import copy
-import json
 
 import pytest
 
 import board_files
 from board_files import broken, edited, phases
 from sleepgym.core.errors import AgentError, UnknownName
-from sleepgym.runs.runner import run
-from sleepgym.runs.spec import RunSpec
 from sleepgym_boards.packing import NotReady
 from sleepgym_boards.submission.files import parse
-from sleepgym_boards.verification import replay_night as reliving
 from sleepgym_boards.verification.replay_night import replay_night
 from sleepgym_boards.verification.rerun import compare
 from sleepgym_boards.verification.verifier import verify
@@ -71,7 +67,8 @@ def test_text_hidden_outside_the_state_is_gone(tmp_path):
     verdict = verify(content, board, reruns=1)
     assert broken(verdict) == ["rerun"]
     assert verdict.rules[-1].note.startswith("1 of 3 nights: seed 100 night ")
-    assert "answers of the morning are others" in verdict.rules[-1].problems[0]
+    problems = " ".join(verdict.rules[-1].problems)
+    assert "answers of the morning are others" in problems
     assert verdict.results is None
 
 
@@ -85,25 +82,15 @@ def test_text_hidden_in_padding_counts_as_text(tmp_path):
     assert caught.value.missing[0].startswith("budget: class numbers: seed 100: state_text_bytes")
 
 
-def test_learning_during_an_exam_is_stopped_by_the_runner(tmp_path):
-    with pytest.raises(AgentError, match="answering must not learn"):
-        run(RunSpec("toy:Toy", "board_agents:Crammer", seed=100), tmp_path / "run")
-
-
-def test_learning_during_an_exam_with_the_audit_off_is_caught(tmp_path):
-    board = board_files.write_board(tmp_path)
-    runs = board_files.make_runs("Crammer", tmp_path / "runs", audit="off")
-    with pytest.raises(NotReady, match="audit: seed 100: --audit off"):
-        board_files.pack([runs], board, board_files.write_card(tmp_path))
-    for file in runs.glob("*/run.json"):  # and now it lies
-        meta = json.loads(file.read_text())
-        meta["spec"]["audit"] = "instance"
-        file.write_text(json.dumps(meta))
-    roomy = board_files.BOARD.replace("text = 100", "text = 10000").replace("10000.0", "1e9")
-    board = board_files.write_board(tmp_path, roomy)
-    lying = board_files.pack([runs], board, board_files.write_card(tmp_path))
-    with pytest.raises(AgentError, match="changed its learned state during an exam"):
-        replay_night(lying.runs[0], 1, board)
+def test_learning_during_an_exam_changes_nothing(tmp_path, honest):
+    content, board = packed("Crammer", tmp_path)
+    ours, theirs = (parse(file).runs[0] for file in (content, honest[0]))
+    assert [[a.text for a in p.answers] for p in ours.phases] == [
+        [a.text for a in p.answers] for p in theirs.phases
+    ]
+    digests = [[p.ledger.state_digest for p in r.phases if p.ledger] for r in (ours, theirs)]
+    assert digests[0] == digests[1]
+    assert again(content, board) == ([], True)
 
 
 def claim_the_key(plain):
@@ -147,7 +134,7 @@ def report_another_state(plain):
     [
         (change_answers, "1 of 7 answers of the morning are others"),
         (report_less_work, "train_tokens is 5, not 1"),
-        (report_less_state, "state_bytes is 108, not 10"),
+        (report_less_state, "state_bytes is 118, not 10"),
     ],
 )
 def test_what_is_said_otherwise_than_it_was_comes_out(honest, lived, change, says):
@@ -190,17 +177,13 @@ def test_an_agent_that_is_not_installed_is_named(honest):
         again(edited(content, rename), board)
 
 
-def test_nothing_of_a_submission_is_imported_here(honest, lived, monkeypatch):
+def test_nothing_of_a_submission_is_imported_here(honest, monkeypatch):
     content, board = honest
 
     def refuse(name):
         raise AssertionError(f"{name} was imported")
 
-    def fresh(function, *_):
-        return lived if function is reliving._live_day else lived.morning
-
     monkeypatch.setattr("sleepgym.core.registry.agent_class", refuse)
-    monkeypatch.setattr(reliving, "_in_fresh_process", fresh)
     assert verify(content, board).ok
     run = parse(content).runs[0]
     assert compare(run, 2, replay_night(run, 2, board), board)[1]

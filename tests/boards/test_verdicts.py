@@ -32,7 +32,7 @@ def test_problems_say_what_and_where(honest):
     assert "1 questions without an answer, 'd" in problem(tampering.drop_a_hard_question)
     assert "ends before the morning after night 3" in problem(tampering.end_early)
     assert problem(tampering.exceed_the_state) == (
-        "class numbers: seed 100: state_text_bytes of 51 a day, at most 5 (and 4 more)"
+        "class numbers: seed 100: state_text_bytes of 55 a day, at most 5 (and 4 more)"
     )
 
 

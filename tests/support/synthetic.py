@@ -78,7 +78,7 @@ def write_run(
             "agent_settings": settings or {},
             "seed": seed,
             "model": "embedded",
-            "audit": "instance",
+            "isolation": "in-process",
         },
         "label": label or agent,
         "stream_hash": f"{seed:064x}",

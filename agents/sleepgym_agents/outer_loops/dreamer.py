@@ -25,11 +25,12 @@ from typing import Annotated, Any
 
 from annotated_types import Ge, Gt
 
-from sleepgym import Budget, Night
+from sleepgym import Night
 from sleepgym.core.env import make_env
 from sleepgym.core.errors import BadRun, BadSetting
 from sleepgym.core.rng import derive_rng, derive_seed
 from sleepgym.core.settings import plain
+from sleepgym.core.wake import experiences_of, tell
 from sleepgym_agents.lm.checkpoints import save_weights
 from sleepgym_agents.lm.lora import temporary_lora
 from sleepgym_agents.lm.model import LanguageModel
@@ -130,14 +131,11 @@ def train_dreamer(
             agent, dream_trials = Seeding(config, model=course.model), DreamTrials()
             agent.stages = (dream_trials, *agent.stages)
             for day in stream.days:
-                agent.study(day.documents)
-                for items in day.practice:
-                    right = [stream.key[item.id][0] for item in items]
-                    agent.practice([item.question for item in items], right)
+                tell(agent, experiences_of(day, stream.key))
                 dream_trials.exam = [(x.question.text, stream.key[x.id][0]) for x in day.exam]
                 dream_trials.trials = []
                 seed = derive_seed(stream.seed, "dreamer", number)
-                agent.sleep(Night(day.number, Budget(), seed, agent.meter))
+                agent.sleep(Night.unlimited(day.number, seed, agent.meter))
                 trials += dream_trials.trials
                 tried_in += bool(dream_trials.trials)
                 done += 1
@@ -182,7 +180,7 @@ def fine_tune(
     examples = [Example.joined((trial.prompt, 0.0), (trial.ids, 1.0)) for trial in rewarded]
     with temporary_lora(lm, settings.rank, settings.alpha, derive_seed(seed, "dreamer")):
         steps = plan(lm, examples, settings, derive_rng(seed, "dreamer order"))
-        log = optimise(lm, steps, settings, Night(1, Budget(), seed, lm.meter))
+        log = optimise(lm, steps, settings, Night.unlimited(1, seed, lm.meter))
         save_weights(lm.model, path, "lora_")
     return log
 

@@ -1,45 +1,26 @@
-"""A night of a submission, lived in fresh processes that never hold the environment."""
+"""A night of a submission, lived again by processes that never hold the environment."""
 
 from __future__ import annotations
 
-import shutil
-import sys
 import tempfile
-import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from sleepgym.core import registry
 from sleepgym.core.budget import Budget
-from sleepgym.core.errors import AgentError, unknown_name
+from sleepgym.core.errors import AgentError, SleepGymError
 from sleepgym.core.settings import build_config
-from sleepgym.runs.journal import state_digest
+from sleepgym.core.types import Phase
+from sleepgym.runs.archive import pack_state
+from sleepgym.runs.day import DayDriver, Raised
+from sleepgym.runs.isolation.process import ProcessInstance
+from sleepgym.runs.isolation.sandbox import strictest_isolation
 from sleepgym.runs.spec import RunSpec
 from sleepgym.runs.state import sizes_by_kind
-from sleepgym.runs.workers import make_pool
 from sleepgym_boards.board import Board
 from sleepgym_boards.submission.schema import Run
 from sleepgym_boards.verification.regrading import rebuild
-
-Observation = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Scene:
-    """What a process is told: what to run, and what it will see.
-
-    Attributes:
-        spec: The run.
-        blocked: Package that cannot be imported there; empty: none.
-        phases: Phase by phase its name, the observation, and the recorded answers to it.
-        live: Index of the phase whose answers are wanted.
-    """
-
-    spec: RunSpec
-    blocked: str
-    phases: list[tuple[str, Observation, tuple[str, ...]]]
-    live: int | None
 
 
 @dataclass(frozen=True)
@@ -50,122 +31,69 @@ class Outcome:
         evening: Answers of the exam before it.
         cost: What it cost, by the names of the meter, and ``seconds``.
         kept: What was kept, by the names of a ledger.
+        kept_before: Sizes by the rule of before 0.2, which counted no names.
         morning: Answers of the exam after it.
     """
 
     evening: tuple[str, ...]
     cost: dict[str, float]
     kept: dict[str, Any]
+    kept_before: dict[str, int] = field(default_factory=dict)
     morning: tuple[str, ...] = ()
 
 
 def replay_night(run: Run, night: int, board: Board, data: Path | None = None) -> Outcome:
     """Live the days of a run up to a night again, and sit its morning exam.
 
+    Every instance of the agent has a process of its own, in a sandbox where one can be made.
+
     Raises:
-        AgentError: If the agent raises, or learns during an exam.
+        UnknownName: If the agent is not registered here.
+        AgentError: If the agent raises, or does not answer one string a question.
     """
     env = rebuild(board, run.seed, data)
-    env.budget = build_config(Budget, _limits(run), "the run's budget")
-    evening, bedtime, morning = places(run, night)
-    phases = []
-    observation, _ = env.reset(seed=run.seed)
-    for phase in run.phases[: morning + 1]:
-        recorded = tuple(answer.text for answer in phase.answers)
-        phases.append((phase.phase, observation, recorded))
-        observation, *_ = env.step(recorded)
-    day = Scene(_spec(run), _blocked(run), phases[: bedtime + 1], evening)
-    dawn = replace(day, phases=phases[morning:], live=0)
+    assert env.stream is not None
+    registry.agent_package(run.method.agent)  # named, not imported: raises where there is none
+    evening, _, morning = places(run, night)
+    call = replace(_spec(run).agent_call(), upgrade=True)
+    digest, answers, cost, kept, kept_before = "", {}, {}, {}, {}
+    budget = build_config(Budget, _limits(run), "the run's budget")
+
+    def make(state: Path | None) -> ProcessInstance:
+        return ProcessInstance(call, state, digest)
+
+    day = DayDriver(make, env.stream.key, budget, None)
     with tempfile.TemporaryDirectory() as folder:
-        lived = _in_fresh_process(_live_day, day, folder)
-        return replace(lived, morning=_in_fresh_process(_sit_morning, dawn, folder))
-
-
-def _live_day(scene: Scene, folder: str) -> Outcome:
-    """In a fresh process: live until bedtime, sleep, and leave the state in ``folder``."""
-    _block(scene.blocked)
-    agent, answers, cost, kept = scene.spec.upgraded().make_agent(), (), {}, {}
-    for index, (name, observation, recorded) in enumerate(scene.phases):
-        agent.hear(observation)
-        if index == scene.live:
-            answers = _sealed_answers(agent, observation)
-        elif name in ("study", "sleep"):
-            meter, started_s = agent.meter.copy(), time.perf_counter()
-            agent.act(observation)
-            cost = {"seconds": time.perf_counter() - started_s, **agent.meter.since(meter)}
-        elif name == "practice":
-            agent.act(observation, recorded)
-        if name == "sleep":
-            state = Path(folder) / f"night-{index}"
-            state.mkdir()
-            agent.save(state)
-            digest, size_bytes = state_digest(state)
-            kinds = {f"state_{kind}_bytes": n for kind, n in sizes_by_kind(state).items()}
-            kept = {"state_digest": digest, "state_bytes": size_bytes, **kinds}
-            kept["added_parameters"] = agent.added_parameters
-            if index < len(scene.phases) - 1:
-                agent = scene.spec.upgraded().make_agent()
-                agent.load(state)
-                shutil.rmtree(state)
-    return Outcome(answers, cost, kept)
-
-
-def _sit_morning(scene: Scene, folder: str) -> tuple[str, ...]:
-    """In a fresh process: load the state of the last night and answer."""
-    _block(scene.blocked)
-    agent = scene.spec.upgraded().make_agent()
-    (state,) = Path(folder).iterdir()
-    agent.load(state)
-    return _sealed_answers(agent, scene.phases[0][1])
-
-
-def _sealed_answers(agent: Any, observation: Observation) -> tuple[str, ...]:
-    digests = []
-    answers: tuple[str, ...] = ()
-    for moment in ("before", "after"):
-        with tempfile.TemporaryDirectory() as folder:
-            agent.save(Path(folder))
-            digests.append(state_digest(Path(folder))[0])
-        if moment == "before":
-            answers = agent.act(observation)
-    if digests[0] != digests[1]:
-        raise AgentError("the agent changed its learned state during an exam")
-    return answers
-
-
-def _in_fresh_process(function: Any, scene: Scene, folder: str) -> Any:
-    with make_pool(1) as pool:
         try:
-            return pool.submit(function, scene, folder).result()
+            for index, step in enumerate(env.steps[: morning + 1]):
+                if index in (evening, morning):
+                    answers[index] = day.live(step).answers
+                elif step.phase is Phase.SLEEP:
+                    cost = dict(day.live(step).cost)
+                    saved, state = (Path(folder) / f"{name}-{index}" for name in ("saved", "state"))
+                    saved.mkdir()
+                    state.mkdir()
+                    added = day.save(saved)
+                    digest, _ = pack_state(saved, state)
+                    kept = {"state_digest": digest, "added_parameters": added, **_sizes(state)}
+                    kept_before = _sizes(state, names=False)
+                    day.wake(state)
+                else:
+                    day.skip(step)
         except AgentError:
             raise
-        except Exception as error:  # an agent may raise anything: that is the finding
-            raise AgentError(f"the agent raised {type(error).__name__}: {error!s:.200}") from error
+        except (Raised, SleepGymError) as error:  # an agent may raise anything: the finding
+            kind = getattr(error, "kind", type(error).__name__)
+            raise AgentError(f"the agent raised {kind}: {error!s:.200}") from error
+        finally:
+            day.close()
+    return Outcome(answers.get(evening, ()), cost, kept, kept_before, answers[morning])
 
 
-def _block(package: str) -> None:
-    """Make a package impossible to import in this process."""
-    if package:
-        for name in [n for n in sys.modules if n == package or n.startswith(package + ".")]:
-            del sys.modules[name]
-        sys.modules[package] = None  # type: ignore[assignment]
-
-
-def _blocked(run: Run) -> str:
-    """The task family's package, unless the agent is of the same one.
-
-    The agent's module is named, not imported: nothing of a submission runs in this process.
-    """
-    agent = run.method.agent
-    where = agent if ":" in agent else _registered(agent)
-    family = registry.family_class(run.environment.id).__module__.split(".")[0]
-    return "" if family in (where.split(":")[0].split(".")[0], "sleepgym") else family
-
-
-def _registered(agent: str) -> str:
-    if agent not in registry.agents:
-        raise unknown_name("agent", agent, registry.agents)
-    return registry.agents[agent].entry_point
+def _sizes(state: Path, names: bool = True) -> dict[str, int]:
+    """Bytes by kind, by the names of a ledger."""
+    kinds = sizes_by_kind(state, names)
+    return {"state_bytes": sum(kinds.values())} | {f"state_{k}_bytes": n for k, n in kinds.items()}
 
 
 def _spec(run: Run) -> RunSpec:
@@ -176,7 +104,7 @@ def _spec(run: Run) -> RunSpec:
         agent_settings=run.method.settings,
         seed=run.seed,
         model=run.method.model or "embedded",
-        audit=run.method.audit,
+        isolation=strictest_isolation(),
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sleepgym.core.budget import Meter
 from sleepgym.core.env import ContinualEnv
 from sleepgym.runs.records import RunRecord
 from sleepgym.runs.state import KINDS
@@ -19,7 +20,7 @@ from sleepgym_boards.board import Board, BudgetClass
 from sleepgym_boards.submission.schema import Ledger, PhaseRecord, Run
 from sleepgym_boards.verification.verdict import NightResult, Results, Row, SeedResult
 
-_COSTS = ("seconds", "read_tokens", "generated_tokens", "train_tokens", "flops")
+_COSTS = ("seconds", *Meter.FIELDS)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sleepgym.core.errors import SleepGymError, UnknownName
-from sleepgym.runs.records import RunRecord
+from sleepgym.runs.records import RunRecord, isolation_of
 from sleepgym.scoring.comparisons import command
 from sleepgym_boards.board import Board, load_board
 from sleepgym_boards.submission.files import BadSubmission, parse, read_bytes, sha256
@@ -169,7 +169,7 @@ def _as_meta(run: Run) -> tuple[Path, dict[str, Any]]:
         "agent_settings": run.method.settings,
         "seed": run.seed,
         "model": run.method.model,
-        "audit": run.method.audit,
+        "isolation": isolation_of(run.method.audit),
     }
     return Path("runs") / f"seed-{run.seed}", {"spec": spec}
 

@@ -69,7 +69,7 @@ def test_resume_goes_on_with_what_the_directory_says(tmp_path, capsys):
         ({"--env-set": "days=-1"}, "greater than or equal to 1"),
         ({"--env-set": "days"}, "key=value"),
         ({"--agent-set": "x=1"}, "unknown setting of agent"),
-        ({"--audit": "sometimes"}, "audit=sometimes"),
+        ({"--isolation": "sometimes"}, "isolation=sometimes"),
         ({"--seed": "-1"}, "--seed"),
         ({"--seed": "x"}, "--seed"),
         ({"--out": __file__}, "is a file"),

@@ -89,7 +89,7 @@ def test_extra_answers_are_counted_and_ignored(env):
     assert len(info["scores"]) == 7
 
 
-@pytest.mark.parametrize("action", ["text", (1,), (None,)])
+@pytest.mark.parametrize("action", ["text", (1,), (None,), None, {"a"}, {"a": "b"}, 7])
 def test_an_action_that_is_no_sequence_of_strings_is_refused(env, action):
     env.reset(seed=3)
     with pytest.raises(SleepGymError, match="sequence of strings"):

@@ -1,6 +1,7 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 
 from sleepgym.core.errors import AgentError, BadRun, BadSetting, SleepGymError
@@ -39,7 +40,7 @@ def test_a_run_is_recorded(tmp_path):
     assert [line["night"] for line in record.nights] == [1, 2, 3]
     assert record.nights[0]["log"] == {"notes": 3.0}
     state = tmp_path / "run" / "state" / "night-00003" / "notes.json"
-    assert record.nights[2]["state_bytes"] == state.stat().st_size
+    assert record.nights[2]["state_bytes"] == state.stat().st_size + len(state.name)
     assert record.nights[2]["train_tokens"] == 7
     assert morning_scores(record, 3, 1) == [1.0, 1.0]
     assert record.meta["spec"]["env_settings"] == {"days": 3, "facts": 2}
@@ -68,27 +69,80 @@ def test_what_is_not_saved_is_gone_in_the_morning(tmp_path):
     assert morning_scores(record, 3, 0) == [1.0]
 
 
-def test_without_audit_the_living_agent_answers(tmp_path):
-    record = run(spec("Fleeting", audit="off"), tmp_path / "run")
-    assert morning_scores(record, 1, 1) == [1.0, 1.0]
-
-
 def test_a_fresh_process_catches_what_is_hidden_in_a_class(tmp_path):
-    record = run(spec("Smuggler", audit="process"), tmp_path / "run")
+    record = run(spec("Smuggler", isolation="process"), tmp_path / "run")
     assert record.finished
     assert morning_scores(record, 1, 1) == [0.0, 0.0]
 
 
-def test_learning_during_an_exam_is_refused(tmp_path):
-    with pytest.raises(AgentError, match="answering must not learn"):
-        run(spec("Cribber"), tmp_path / "run")
+def test_learning_while_answering_changes_nothing(tmp_path):
+    assert (
+        contents(run(spec("Cribber"), tmp_path / "cribber").path)[:3]
+        == contents(run(SPEC, tmp_path / "notes").path)[:3]
+    )
 
 
-def test_feedback_may_teach_before_an_exam_is_sealed(tmp_path):
+def test_every_exam_has_an_instance_of_its_own_and_none_of_them_sleeps(tmp_path, monkeypatch):
+    lives = []  # what each instance was asked to do, in the order in which they were made
+
+    class Watched(Notes):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            self.life = []
+            lives.append(self.life)
+
+    for method in ("study", "practice", "answer", "sleep", "save", "load"):
+
+        def watch(self, *args, method=method):
+            self.life.append(method)
+            return getattr(Notes, method)(self, *args)
+
+        setattr(Watched, method, watch)
+    monkeypatch.setattr("toy.Watched", Watched, raising=False)
+    run(RunSpec("toy:Toy", "toy:Watched", {"days": 2}, seed=3), tmp_path / "run")
+    first_day = ["study", "answer", "practice", "answer"]  # practice, then the evening exam
+    night = ["study", "practice", "sleep", "save"]
+    assert lives == [
+        ["answer"],
+        first_day,
+        night,
+        ["load", "answer"],
+        ["load", *first_day],
+        ["load", *night],
+        ["load", "answer"],
+    ]
+
+
+def test_feedback_teaches(tmp_path):
     record = run(spec("Pupil"), tmp_path / "run")
     assert record.finished
     drills = [r["answer"] for r in record.answers if r["phase"] == "practice"]
     assert drills == ["cold", "warm", "warm"]
+
+
+def test_numbers_that_change_for_nothing_are_refused(tmp_path, monkeypatch):
+    from safetensors.numpy import save_file
+
+    class Free(Notes):
+        """Trains in a loop of its own, and tells the meter nothing."""
+
+        charged, number = 0, 0
+
+        def sleep(self, night):
+            self.meter.train_tokens += self.charged
+            self.number = night.number
+            return {}
+
+        def save(self, path):
+            super().save(path)
+            save_file({"w": np.full(64, self.number + 0.1)}, path / "weights.safetensors")
+
+    monkeypatch.setattr("toy.Free", Free, raising=False)
+    with pytest.raises(AgentError, match="changed in night 2, and its meter counted nothing"):
+        run(spec("Free"), tmp_path / "run")
+    assert len(read_run(tmp_path / "run").nights) == 1
+    monkeypatch.setattr(Free, "charged", 1)
+    assert run(spec("Free"), tmp_path / "run").finished
 
 
 def test_a_wrong_number_of_answers_is_refused(tmp_path):

@@ -18,9 +18,19 @@ RANDOM = np.random.default_rng(0).standard_normal(10_000).astype(np.float32)
 
 
 def sizes(folder):
+    """Weights, keys and text, the names of files left out."""
+    files = [f for f in sorted(folder.rglob("*")) if f.is_file()]
+    names = "\n".join(f.relative_to(folder).as_posix() for f in files)
     found = sizes_by_kind(folder)
-    assert sum(found.values()) == sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
-    return tuple(found[kind] for kind in ("weights", "keys", "text"))
+    assert sum(found.values()) == sum(f.stat().st_size for f in files) + len(names)
+    bare = sizes_by_kind(folder, names=False)
+    assert sum(bare.values()) == sum(f.stat().st_size for f in files)
+    return found["weights"], found["keys"], found["text"] - len(names)
+
+
+def naming(name, shape):
+    """Bytes of a header that name a tensor and its shape."""
+    return len(json.dumps([[name, "F32", shape]]))
 
 
 def header_bytes(file):
@@ -36,9 +46,10 @@ def test_each_kind(tmp_path):
     (tmp_path / "deeper").mkdir()
     save_file({"day-1": RANDOM[:100]}, tmp_path / "deeper" / "keys-1.safetensors")
     (tmp_path / "names.json").write_text("{}")
-    weights = header_bytes(tmp_path / "weights.safetensors") + 40_000
-    keys = header_bytes(tmp_path / "deeper" / "keys-1.safetensors") + 400
-    assert sizes(tmp_path) == (weights, keys, 2)
+    named = (naming("layer.0.weight", [10_000]), naming("day-1", [100]))
+    weights = header_bytes(tmp_path / "weights.safetensors") + 40_000 - named[0]
+    keys = header_bytes(tmp_path / "deeper" / "keys-1.safetensors") + 400 - named[1]
+    assert sizes(tmp_path) == (weights, keys, 2 + sum(named))
 
 
 def test_text_in_a_tensor_is_text(tmp_path):
@@ -47,12 +58,12 @@ def test_text_in_a_tensor_is_text(tmp_path):
     hidden.view(np.uint8)[4000 : 4000 + len(message)] = list(message)
     save_file({"layer.weight": hidden}, tmp_path / "weights.safetensors")
     text = sizes(tmp_path)[2]
-    assert len(message) - 32 < text <= len(message)
+    assert len(message) - 32 < text - naming("layer.weight", [10_000]) <= len(message)
 
 
 def test_integers_are_text(tmp_path):
     save_file({"ids": np.arange(100, dtype=np.int64)}, tmp_path / "keys.safetensors")
-    assert sizes(tmp_path)[2] == 800
+    assert sizes(tmp_path)[2] == 800 + naming("ids", [100])
 
 
 def test_metadata_is_text(tmp_path):
@@ -75,7 +86,30 @@ def test_constants_are_no_text(tmp_path):
     save_file(
         {"scale": np.full(1000, 0x41, dtype=np.uint8).view(np.float32)}, tmp_path / "w.safetensors"
     )
-    assert sizes(tmp_path)[2] == 0
+    assert sizes(tmp_path)[2] == naming("scale", [250])
+
+
+def test_names_of_files_are_text(tmp_path):
+    secret = "Zorvath-lives-in-Quell"
+    (tmp_path / secret).touch()
+    assert sizes_by_kind(tmp_path) == {"weights": 0, "keys": 0, "text": len(secret)}
+
+
+def test_words_in_names_and_shapes_of_tensors_are_text(tmp_path):
+    words = np.random.default_rng(0).integers(2**31, size=200)
+    save_file({f"w{w}": RANDOM[:1] for w in words}, tmp_path / "names.safetensors")
+    in_names = sizes_by_kind(tmp_path)["text"]
+    (tmp_path / "names.safetensors").unlink()
+    empty = {f"w{i}": np.zeros((0, int(w)), np.float32) for i, w in enumerate(words)}
+    save_file(empty, tmp_path / "shapes.safetensors")
+    for text in (in_names, sizes_by_kind(tmp_path)["text"]):
+        assert text > 200 * 31 / 8  # their information
+
+
+def test_names_of_many_layers_count_by_what_they_tell(tmp_path):
+    layers = {f"model.layers.{i}.self_attn.q_proj.weight": RANDOM for i in range(30)}
+    save_file(layers, tmp_path / "weights.safetensors")
+    assert sizes_by_kind(tmp_path)["text"] < 300  # their names alone take 1200
 
 
 def safetensors(header, data):
@@ -96,6 +130,9 @@ SPAN = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
         safetensors({"w": SPAN | {"data_offsets": [8, 16]}}, bytes(16)),  # before the first
         safetensors({"w": SPAN, "v": SPAN}, bytes(8)),  # one over the other
         safetensors({"w": SPAN | {"note": "x"}}, bytes(8)),
+        safetensors({"w": SPAN | {"shape": [3]}}, bytes(8)),  # more than there is
+        safetensors({"w": SPAN | {"shape": [-1, -2]}}, bytes(8)),
+        safetensors({"w": SPAN | {"dtype": "FOO"}}, bytes(8)),
         safetensors({"w": SPAN | {"data_offsets": [8, 0]}, "v": SPAN}, bytes(8)),
         safetensors({"w": {"dtype": "F32"}}, bytes(8)),
         safetensors({"w": 1}, b""),

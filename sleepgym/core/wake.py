@@ -1,0 +1,50 @@
+"""What a day teaches an agent while it is awake, and how it is told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from sleepgym.core.agent import Agent
+from sleepgym.core.schedule import Step
+from sleepgym.core.types import AnswerKey, Day, Document, Phase, Question
+
+
+@dataclass(frozen=True, slots=True)
+class Experience:
+    """One waking phase as an agent receives it: documents read, or practice with its feedback.
+
+    Attributes:
+        documents: What was read; empty for practice.
+        questions: What was practised.
+        answers: The right answers to ``questions``, one each.
+    """
+
+    documents: tuple[Document, ...] = ()
+    questions: tuple[Question, ...] = ()
+    answers: tuple[str, ...] = ()
+
+
+def tell(agent: Agent, experiences: Iterable[Experience]) -> None:
+    """Let an agent read and practise, in order."""
+    for experience in experiences:
+        if experience.documents:
+            agent.study(experience.documents)
+        if experience.questions:
+            agent.practice(experience.questions, experience.answers)
+
+
+def experience_of(step: Step, key: AnswerKey) -> Experience:
+    """What a STUDY or PRACTICE phase teaches."""
+    if step.phase is Phase.STUDY:
+        return Experience(documents=step.documents)
+    return Experience((), step.questions, tuple(key[item.id][0] for item in step.items))
+
+
+def experiences_of(day: Day, key: AnswerKey) -> Iterator[Experience]:
+    """What a whole day teaches, outside of a run: questions without the labels of other days."""
+    if day.documents:
+        yield Experience(documents=day.documents)
+    for items in day.practice:
+        questions = tuple(item.question for item in items)
+        yield Experience((), questions, tuple(key[item.id][0] for item in items))

@@ -1,0 +1,227 @@
+"""The one driver of a day: who is told what, who sits the exams and who sleeps.
+
+An agent lives through a stream as a row of *instances*. Each is made for one purpose, loads the
+last committed state and is told the day so far:
+
+- the day's instance reads, practises, sits the evening exam, and is dropped;
+- the night's instance is told the same day, sleeps, saves, and is dropped;
+- the morning's instance loads what was saved, sits the morning exam, and is dropped.
+
+So the instance that sleeps has answered nothing: it never sees a question of an exam, and whatever
+``answer`` changes is gone. There is never more than one instance in memory.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sleepgym.core.agent import Agent
+from sleepgym.core.budget import Budget, Meter, Night
+from sleepgym.core.errors import AgentError
+from sleepgym.core.schedule import Step
+from sleepgym.core.types import AnswerKey, Phase, Question, plain_text
+from sleepgym.core.wake import Experience, experience_of, tell
+
+MAX_ANSWER_CHARACTERS = 100_000
+
+
+class Raised(Exception):
+    """What an agent raised in its process; ``str`` is its traceback."""
+
+    def __init__(self, kind: str, message: str, trace: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.trace = trace
+
+
+class Instance(ABC):
+    """An agent made for one purpose, in this process or in another."""
+
+    @property
+    @abstractmethod
+    def counts(self) -> Meter:
+        """What it has counted since it was made."""
+
+    @abstractmethod
+    def tell(self, experiences: Sequence[Experience]) -> None:
+        """Let it read and practise."""
+
+    @abstractmethod
+    def answer(self, questions: Sequence[Question]) -> tuple[str, ...]:
+        """Its answers, as they came."""
+
+    @abstractmethod
+    def sleep(self, number: int, budget: Budget) -> Mapping[str, Any]:
+        """Let it sleep the night ``number``; what it logged."""
+
+    @abstractmethod
+    def save(self, folder: Path) -> int:
+        """Let it save into an empty folder; the parameters that it says it added."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Drop it."""
+
+
+Make = Callable[[Path | None], Instance]
+
+
+class LocalInstance(Instance):
+    """An instance in this process."""
+
+    def __init__(self, make: Callable[[], Agent], state: Path | None) -> None:
+        self.agent = make()
+        if state is not None:
+            self.agent.load(state)
+
+    @property
+    def counts(self) -> Meter:
+        """A copy of the agent's meter."""
+        return self.agent.meter.copy()
+
+    def tell(self, experiences: Sequence[Experience]) -> None:
+        """See :func:`sleepgym.core.wake.tell`."""
+        tell(self.agent, experiences)
+
+    def answer(self, questions: Sequence[Question]) -> tuple[str, ...]:
+        """See :meth:`sleepgym.Agent.answer`."""
+        return tuple(self.agent.answer(questions))
+
+    def sleep(self, number: int, budget: Budget) -> Mapping[str, Any]:
+        """See :meth:`sleepgym.Agent.sleep`."""
+        night = Night(number, budget, self.agent.seed, self.agent.meter)
+        return dict(self.agent.sleep(night) or {})
+
+    def save(self, folder: Path) -> int:
+        """See :meth:`sleepgym.Agent.save`."""
+        self.agent.save(folder)
+        return self.agent.added_parameters
+
+    def close(self) -> None:
+        """Free what it held."""
+        del self.agent
+        gc.collect()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a phase gave and cost.
+
+    Attributes:
+        answers: One a question.
+        log: What ``sleep`` returned.
+        cost: ``seconds`` and the counters of the meter.
+    """
+
+    answers: tuple[str, ...] = ()
+    log: Mapping[str, Any] = field(default_factory=dict)
+    cost: Mapping[str, Any] = field(default_factory=dict)
+
+
+class DayDriver:
+    """Lives the phases of a stream, one by one.
+
+    Attributes:
+        told: What this day has taught so far.
+    """
+
+    def __init__(self, make: Make, key: AnswerKey, budget: Budget, state: Path | None) -> None:
+        """Begin a day.
+
+        Args:
+            make: Makes an instance, loaded from a saved state where one is given.
+            key: Holds the feedback of practice.
+            budget: Of each night.
+            state: What the agent remembers; None at birth.
+        """
+        self.told: list[Experience] = []
+        self._make = make
+        self._key = key
+        self._budget = budget
+        self._state = state
+        self._instance: Instance | None = None
+        self._has_answered = False
+
+    def live(self, step: Step) -> Outcome:
+        """Live one phase. After a SLEEP, :meth:`save` and :meth:`wake` follow.
+
+        Raises:
+            AgentError: If there is not one string an answer, or one is far too long.
+        """
+        if step.phase is Phase.SLEEP and self._has_answered:
+            self.close()
+        instance = self._instance or self._begin()
+        start, started_s = instance.counts, time.perf_counter()
+        answers: tuple[str, ...] = ()
+        log: Mapping[str, Any] = {}
+        if step.phase is Phase.SLEEP:
+            log = instance.sleep(step.day, self._budget)
+        elif step.phase is not Phase.STUDY:
+            self._has_answered = True
+            answers = checked_answers(instance.answer(step.questions), step)
+        if step.phase in (Phase.STUDY, Phase.PRACTICE):
+            instance.tell([experience_of(step, self._key)])
+            self.skip(step)
+        seconds = round(time.perf_counter() - started_s, 4)
+        cost = {"seconds": seconds, **instance.counts.since(start)}
+        if step.phase is Phase.EXAM:
+            self.close()
+        return Outcome(answers, log, cost)
+
+    def skip(self, step: Step) -> None:
+        """Take a phase as lived: what it taught will be told to the next instance."""
+        if step.phase in (Phase.STUDY, Phase.PRACTICE):
+            self.told.append(experience_of(step, self._key))
+
+    def save(self, folder: Path) -> int:
+        """Save the instance that slept, and drop it; the parameters that it says it added."""
+        assert self._instance is not None
+        added = self._instance.save(folder)
+        self.close()
+        return added
+
+    def wake(self, state: Path) -> None:
+        """Begin the next day from a saved state: the context is gone."""
+        self.close()
+        self.told = []
+        self._state = state
+
+    def close(self) -> None:
+        """Drop the instance there is."""
+        if self._instance is not None:
+            self._instance.close()
+        self._instance, self._has_answered = None, False
+
+    def _begin(self) -> Instance:
+        self._instance = self._make(self._state)
+        self._instance.tell(self.told)
+        return self._instance
+
+
+def checked_answers(answers: Sequence[Any], step: Step) -> tuple[str, ...]:
+    """Answers as plain text, one a question.
+
+    Raises:
+        AgentError: If they are too few or too many, no strings, or far too long.
+    """
+    wanted = len(step.items)
+    strays = next((repr(a) for a in answers if not isinstance(a, str)), None)
+    if len(answers) != wanted or strays:
+        gave = f"the answer {strays:.40}" if strays else f"{len(answers)} answers"
+        raise AgentError(
+            f"it gave {gave} to {wanted} questions in {step.where}: "
+            "it must give one string a question"
+        )
+    longest = max(map(len, answers), default=0)
+    if longest > MAX_ANSWER_CHARACTERS:
+        raise AgentError(
+            f"it gave an answer of {longest} characters in {step.where}: "
+            f"{MAX_ANSWER_CHARACTERS} is the most"
+        )
+    return tuple(map(plain_text, answers))

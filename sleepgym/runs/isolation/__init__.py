@@ -1,0 +1,1 @@
+"""An agent in a process of its own, spoken to in lines of JSON."""

@@ -1,0 +1,107 @@
+"""What crosses between a run and an agent's process: lines of JSON, plain data alone.
+
+A request is ``[verb, argument]``, a reply ``{"result": ..., "counts": [...]}`` or ``{"error":
+[type, message, traceback]}``. Nothing is ever unpickled, and no object of one side reaches the
+other.
+"""
+
+from __future__ import annotations
+
+import json
+import select
+import socket
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from sleepgym.core.types import Document, Question
+from sleepgym.core.wake import Experience
+
+MAX_LINE_BYTES = 1 << 26
+_CHUNK_BYTES = 1 << 16
+
+
+class Silence(Exception):
+    """No whole line came: the other side is gone, says too much, or takes too long."""
+
+
+class Line:
+    """One end of a connection that carries lines of JSON."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection = connection
+        self._rest = b""
+
+    def send(self, text: str) -> None:
+        """Write one message, which is JSON already.
+
+        Raises:
+            OSError: If the other side is gone.
+        """
+        self.connection.sendall(text.encode() + b"\n")
+
+    def receive(self, limit_s: float | None = None, max_bytes: int | None = None) -> Any:
+        """Read one message.
+
+        Args:
+            limit_s: How long to wait for all of it; None waits for ever.
+            max_bytes: Longest line; None is any.
+
+        Raises:
+            Silence: If there is none, in words.
+        """
+        until = None if limit_s is None else time.monotonic() + limit_s
+        parts, size = [self._rest], len(self._rest)
+        while b"\n" not in parts[-1]:
+            left = None if until is None else max(0.0, until - time.monotonic())
+            if not select.select([self.connection], [], [], left)[0]:
+                raise Silence(f"did not answer within {limit_s:g} s")
+            try:
+                chunk = self.connection.recv(_CHUNK_BYTES)
+            except OSError:
+                chunk = b""
+            if not chunk:
+                raise Silence("ended without an answer")
+            parts.append(chunk)
+            size += len(chunk)
+            if max_bytes is not None and size > max_bytes:
+                raise Silence(f"answered with more than {max_bytes} bytes")
+        line, _, self._rest = b"".join(parts).partition(b"\n")
+        try:
+            return json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise Silence("answered with what is no JSON") from error
+
+
+def plain_experiences(experiences: Sequence[Experience]) -> list[Any]:
+    """Experiences as lists of text."""
+    return [
+        [
+            [[document.text, document.title] for document in experience.documents],
+            plain_questions(experience.questions),
+            list(experience.answers),
+        ]
+        for experience in experiences
+    ]
+
+
+def read_experiences(plain: list[Any]) -> list[Experience]:
+    """What :func:`plain_experiences` wrote."""
+    return [
+        Experience(
+            tuple(Document(text, title) for text, title in documents),
+            read_questions(questions),
+            tuple(answers),
+        )
+        for documents, questions, answers in plain
+    ]
+
+
+def plain_questions(questions: Sequence[Question]) -> list[Any]:
+    """Questions as lists of text."""
+    return [[question.text, list(question.choices)] for question in questions]
+
+
+def read_questions(plain: list[Any]) -> tuple[Question, ...]:
+    """What :func:`plain_questions` wrote."""
+    return tuple(Question(text, tuple(choices)) for text, choices in plain)

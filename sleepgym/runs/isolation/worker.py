@@ -1,0 +1,169 @@
+"""The agent's side: a process that holds one instance of an agent, and what starts it quickly.
+
+``serve`` answers the requests of a run about one instance. ``nursery`` imports libraries, nothing
+of the agent's, and forks a fresh child for every instance: so that an instance starts in
+milliseconds, and no two share memory.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import json
+import os
+import signal
+import socket
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+from typing import Any
+
+from sleepgym.core.budget import Budget, Meter
+from sleepgym.core.registry import load_object
+from sleepgym.core.settings import build_config, plain, upgrade_settings
+from sleepgym.runs.day import LocalInstance
+from sleepgym.runs.isolation.messages import Line, read_experiences, read_questions
+
+_DIE_WITH_PARENT, _BECOME_SUBREAPER = 1, 36  # prctl(2); a reaper's orphans can be found and ended
+
+
+class Host:
+    """Holds one instance and does what it is asked."""
+
+    def __init__(self) -> None:
+        self.instance: LocalInstance | None = None
+
+    def do(self, verb: str, told: Any) -> Any:
+        """Carry out one request."""
+        if verb == "describe":
+            cls = load_object(told["agent"])
+            return {
+                "settings": plain(_config(cls, told)),
+                "uses_model": bool(cls.uses_model),
+                "modules": sorted(name for name in sys.modules if name.isascii()),
+            }
+        if verb == "make":
+            self.instance = LocalInstance(lambda: _make(told), _path(told["state"]))
+            return None
+        assert self.instance is not None
+        if verb == "tell":
+            return self.instance.tell(read_experiences(told))
+        if verb == "answer":
+            return [_text(answer) for answer in self.instance.answer(read_questions(told))]
+        if verb == "sleep":
+            log = self.instance.sleep(told["number"], Budget(**told["budget"]))
+            return {str(name): _number(value) for name, value in log.items()}
+        if verb == "save":
+            return int(self.instance.save(Path(told)))
+        raise ValueError(f"unknown request {verb!r}")
+
+
+def serve(connection: socket.socket) -> None:
+    """Answer requests until the other side is gone."""
+    line, host = Line(connection), Host()
+    while True:
+        verb, told = line.receive()
+        try:
+            result = host.do(verb, told)
+            counts = host.instance.counts if host.instance else Meter()
+            reply = {"result": result, "counts": [getattr(counts, n) for n in Meter.FIELDS]}
+            text = json.dumps(reply)
+        except Exception as error:  # an agent may raise anything
+            message = (str(error).strip().splitlines() or [""])[0]
+            trace = traceback.format_exc()[-10_000:]
+            text = json.dumps({"error": [type(error).__name__, message[:1000], trace]})
+        line.send(text)
+
+
+def nursery(control: socket.socket) -> None:
+    """Fork an instance for every connection that comes over ``control``; import what it names."""
+    _prctl(_BECOME_SUBREAPER, 1)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    while True:
+        message, handles, _, _ = socket.recv_fds(control, 1 << 20, 1)
+        if not message:
+            return
+        if not handles:
+            preload(message.decode().split())
+            control.sendall(b"0\n")
+            continue
+        child = os.fork()
+        if child == 0:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            os.setsid()
+            _prctl(_DIE_WITH_PARENT, signal.SIGKILL)
+            control.close()
+            os.chdir(message.decode())
+            tempfile.tempdir = None
+            _serve_alone(socket.socket(fileno=handles[0]))
+        os.close(handles[0])
+        control.sendall(f"{child}\n".encode())
+
+
+def preload(modules: list[str]) -> None:
+    """Import libraries ahead of time; those that cannot be imported alone are left out."""
+    for name in modules:
+        try:
+            importlib.import_module(name)
+        except Exception:
+            continue
+
+
+def main(mode: str, handle: int, modules: list[str]) -> None:
+    """Entry point of the process: ``nursery`` or ``serve`` on an inherited socket."""
+    connection = socket.socket(fileno=handle)
+    connection.set_inheritable(False)
+    preload(modules)
+    if mode == "nursery":
+        nursery(connection)
+    else:
+        _serve_alone(connection)
+
+
+def _serve_alone(connection: socket.socket) -> None:
+    """Serve, with nothing else open; what the agent prints goes to standard error."""
+    code = 1
+    try:
+        quiet = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(quiet, 0)
+        os.dup2(2, 1)
+        serve(connection)
+    except BaseException as error:
+        code = 0 if type(error).__name__ == "Silence" else 1
+    os._exit(code)
+
+
+def _prctl(option: int, value: int) -> None:
+    """Linux alone has it; elsewhere what it does is missing, and nothing else."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
+
+
+def _make(told: dict[str, Any]) -> Any:
+    cls = load_object(told["agent"])
+    return cls(_config(cls, told), seed=told["seed"], model=told["model"])
+
+
+def _config(cls: Any, told: dict[str, Any]) -> Any:
+    settings = told["settings"]
+    if told["upgrade"]:
+        settings = upgrade_settings(cls.Config, settings)
+    return build_config(cls.Config, settings, f"agent {told['name']}")
+
+
+def _path(told: str | None) -> Path | None:
+    return None if told is None else Path(told)
+
+
+def _text(answer: Any) -> Any:
+    """An answer as it is; what is no text goes as its description, in a list."""
+    return str.__str__(answer) if isinstance(answer, str) else [repr(answer)[:40]]
+
+
+def _number(value: Any) -> Any:
+    """A logged value as a number, or as words where it is none."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return repr(value)[:40]

@@ -1,0 +1,162 @@
+"""Agents in processes and sandboxes of their own: same records, no way out, one line of error."""
+
+import json
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sleepgym.core.errors import AgentError, BadRun, BadSetting, MissingData, UnknownName
+from sleepgym.runs.isolation import sandbox
+from sleepgym.runs.records import TIMES, read_run
+from sleepgym.runs.runner import run
+from sleepgym.runs.spec import RunSpec
+from strangers import INSIDE, OUTSIDE, RUN_FOLDER, Passer
+
+SALT = "0123456789abcdef" * 2
+HAS_SANDBOX = sandbox.strictest_isolation() == "sandbox"
+LEVELS = [
+    "process",
+    pytest.param("sandbox", marks=pytest.mark.skipif(not HAS_SANDBOX, reason="no bubblewrap here")),
+]
+
+
+def stranger(name, level, **settings):
+    return RunSpec("toy:Toy", f"strangers:{name}", seed=3, isolation=level, salt=SALT, **settings)
+
+
+def record(path):
+    found = read_run(path)
+    timeless = [
+        [{k: v for k, v in row.items() if k not in TIMES} for row in rows]
+        for rows in (found.nights, found.phases)
+    ]
+    return (path / "answers.jsonl").read_bytes(), timeless
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_the_record_is_the_same_as_in_process(tmp_path, level):
+    here = RunSpec("toy:Toy", "toy:Pupil", seed=3, salt=SALT)
+    run(here, tmp_path / "here")
+    run(replace(here, isolation=level), tmp_path / "there", nights=1)
+    run(replace(here, isolation=level, salt=""), tmp_path / "there")  # it has one
+    assert record(tmp_path / "there") == record(tmp_path / "here")
+    meta = read_run(tmp_path / "there").meta
+    assert (meta["spec"]["isolation"], meta["salt"]) == (level, SALT)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_stranger_finds_nothing(tmp_path, level):
+    found = run(stranger("Seeker", level), tmp_path / RUN_FOLDER).nights[-1]["log"]
+    finds = [*INSIDE, *(OUTSIDE if level == "sandbox" else ())]
+    assert {find.__name__: found[find.__name__] for find in finds} == {
+        find.__name__: 0.0 for find in finds
+    }
+
+
+def test_without_isolation_it_finds_a_lot(tmp_path):
+    spec = replace(stranger("Seeker", "in-process"), salt="")
+    found = run(spec, tmp_path / RUN_FOLDER, nights=1).nights[-1]["log"]
+    assert found["seed"] == 1.0
+    assert found["families"] > 0
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_instances_pass_nothing_on(tmp_path, level):
+    Passer.drop.unlink(missing_ok=True)
+    log = run(stranger("Passer", level), tmp_path / "run").nights[-1]["log"]
+    # a process can write where others look; a sandbox has nowhere
+    assert log["passed"] == Passer.drop.exists()
+    assert Passer.drop.exists() == (level == "process")
+    Passer.drop.unlink(missing_ok=True)
+
+
+def sleepers():
+    """Processes that :class:`strangers.Parent` started."""
+    told = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    return [line for line in told.splitlines() if "time.sleep(987)" in line]
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize(
+    ("agent", "says", "nights"),
+    [
+        ("Crasher", "in night 2: its process ended without an answer", 1),
+        ("Hanger", "in night 2: its process did not answer within 8 s", 1),
+        ("Flooder", "in evening of day 1: its process answered with more than", 0),
+        ("Talker", "gave the answer", 0),
+        ("Raiser", "raised ValueError in night 2: nightmare", 1),
+    ],
+)
+def test_what_breaks_down_is_one_line_and_resumable(tmp_path, level, agent, says, nights):
+    out = tmp_path / "run"
+    limit_s = 8.0 if agent == "Hanger" else 60.0
+    for _ in range(2 if agent == "Raiser" else 1):
+        with pytest.raises(AgentError, match=says) as caught:
+            run(stranger(agent, level, phase_limit_s=limit_s), out)
+        assert "\n" not in str(caught.value)
+        assert len(read_run(out).nights) == nights
+    if agent == "Raiser":
+        assert "second line" in (out / "error.log").read_text()
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_what_it_started_ends_with_it(tmp_path, level):
+    assert run(stranger("Parent", level), tmp_path / "run").finished
+    assert sleepers() == []
+
+
+def test_a_salt_is_drawn_kept_and_checked(tmp_path):
+    spec = replace(stranger("Honest", "process"), salt="", agent="board_agents:Honest")
+    salts = [run(spec, tmp_path / name, nights=1).meta["salt"] for name in "ab"]
+    assert len(set(salts)) == 2
+    assert all(len(salt) == 32 for salt in salts)
+    with pytest.raises(BadRun, match="salt"):
+        run(replace(spec, salt=SALT), tmp_path / "a")
+    with pytest.raises(BadSetting, match="32 to 128 hexadecimal digits"):
+        replace(spec, salt="secret")
+
+
+def test_without_a_salt_the_seed_is_as_before():
+    from sleepgym import derive_seed
+
+    assert RunSpec("toy:Toy", "toy:Notes", seed=3).agent_seed == derive_seed(3, "agent")
+
+
+@pytest.mark.parametrize("level", ["in-process", *LEVELS])
+def test_a_refused_run_leaves_nothing(tmp_path, level):
+    spec = RunSpec("toy:Toy", "frozen", isolation=level, model="/nowhere/at/all")
+    with pytest.raises((UnknownName, MissingData), match="there is no such folder"):
+        run(spec, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(UnknownName, match="unknown setting"):
+        run(replace(spec, agent_settings={"nothing": 1}), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_missing_sandbox_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    sandbox.require_sandbox.cache_clear()
+    monkeypatch.setattr("sleepgym.runs.isolation.process._starters", {})
+    with pytest.raises(MissingData, match="needs bubblewrap, which is not installed"):
+        run(stranger("Crasher", "sandbox"), tmp_path / "run")
+    sandbox.require_sandbox.cache_clear()
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_audit_of_before_is_read_as_a_level(tmp_path):
+    out = tmp_path / "run"
+    run(RunSpec("toy:Toy", "toy:Notes", seed=3), out, nights=1)
+    meta = json.loads((out / "run.json").read_text())
+    meta["schema"] = 2
+    del meta["salt"], meta["spec"]["isolation"]
+    for audit, level in (("instance", "in-process"), ("process", "process"), ("off", "off")):
+        meta["spec"]["audit"] = audit
+        Path(out / "run.json").write_text(json.dumps(meta))
+        assert read_run(out).meta["spec"]["isolation"] == level
+    meta["spec"]["audit"] = "process"  # and it goes on, with the seed that it had
+    Path(out / "run.json").write_text(json.dumps(meta))
+    run(RunSpec("toy:Toy", "toy:Notes", seed=3, isolation="process"), out)
+    run(RunSpec("toy:Toy", "toy:Notes", seed=3), tmp_path / "reference")
+    assert record(out) == record(tmp_path / "reference")
