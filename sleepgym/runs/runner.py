@@ -16,12 +16,12 @@ from sleepgym.core.agent import Agent
 from sleepgym.core.budget import Meter
 from sleepgym.core.env import ContinualEnv
 from sleepgym.core.errors import AgentError, BadRun, BadSetting, SleepGymError
+from sleepgym.core.schedule import Step
+from sleepgym.core.types import Phase
 from sleepgym.runs.journal import Journal, state_digest
 from sleepgym.runs.records import RunRecord, answer_lines, read_run
-from sleepgym.core.schedule import Step
 from sleepgym.runs.spec import RunSpec, describe
 from sleepgym.runs.state import sizes_by_kind
-from sleepgym.core.types import Phase
 from sleepgym.runs.workers import make_pool
 
 Progress = Callable[[int, int, str, float | None], None]

@@ -13,12 +13,12 @@ from typing import Any, Literal, get_args
 
 from sleepgym.core import registry
 from sleepgym.core.agent import Agent
-from sleepgym.runs.base_model import model_digest
 from sleepgym.core.env import ContinualEnv, make_env
 from sleepgym.core.errors import BadSetting
-from sleepgym.runs.records import SCHEMA
 from sleepgym.core.rng import derive_seed
 from sleepgym.core.settings import build_config, plain, upgrade_settings
+from sleepgym.runs.base_model import model_digest
+from sleepgym.runs.records import SCHEMA
 
 Audit = Literal["instance", "process", "off"]
 _PACKAGES = ("gymnasium", "numpy", "torch", "transformers", "trl", "peft", "bm25s")

@@ -1,9 +1,9 @@
-from checkout import ROOT
 import importlib.util
 import re
-from pathlib import Path
 
 import pytest
+
+from checkout import ROOT
 
 FILE = ROOT / "benchmarks" / "gpu_night.py"
 

@@ -1,14 +1,13 @@
 """SIGKILL, which no process can catch, at random instants of a real command line."""
 
-from checkout import SUPPORT
 import os
 import random
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
+from checkout import SUPPORT
 from sleepgym.runs.records import TIMES, read_run
 
 KILLS = 20

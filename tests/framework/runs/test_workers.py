@@ -1,11 +1,11 @@
-from checkout import SUPPORT
 import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+
+from checkout import SUPPORT
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
