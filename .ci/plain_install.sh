@@ -16,10 +16,9 @@ trap 'rm -rf "$scratch"' EXIT
 
 "$python" -m venv "$scratch/venv"
 bin=$scratch/venv/bin
-"$bin/python" -m pip wheel --quiet --no-deps --wheel-dir "$scratch" .
+"$bin/python" -m pip wheel -qq --no-deps --wheel-dir "$scratch" .
 bounds=()
 if [ "$resolve" = lowest ]; then
-  # The bounds are those of the wheel that was just built: no TOML of our own is read twice.
   "$bin/python" - "$scratch" > "$scratch/lowest.txt" <<'PY'
 import email, pathlib, re, sys, zipfile
 (wheel,) = pathlib.Path(sys.argv[1]).glob("*.whl")
@@ -27,14 +26,14 @@ with zipfile.ZipFile(wheel) as archive:
     name = next(n for n in archive.namelist() if n.endswith(".dist-info/METADATA"))
     wanted = email.message_from_bytes(archive.read(name)).get_all("Requires-Dist")
 for requirement in wanted:
-    lowest = re.match(r"([\w.-]+?)(?:\[.*?\])?\s*[^;]*?>=([\d.]+)", requirement)
+    lowest = re.match(r"([\w.-]+)(?:\[.*?\])?\s*[^;]*?>=([\d.]+)", requirement)
     if lowest and "extra ==" not in requirement and lowest[1] != "torch":
         print(f"{lowest[1]}=={lowest[2]}")
 PY
   bounds=(--constraint "$scratch/lowest.txt")
 fi
-"$bin/python" -m pip install --quiet "$torch"
-"$bin/python" -m pip install --quiet ${bounds[@]+"${bounds[@]}"} "$scratch"/sleepgym-*.whl
+"$bin/python" -m pip install -qq --no-compile "$torch"
+"$bin/python" -m pip install -qq --no-compile ${bounds[@]+"${bounds[@]}"} "$scratch"/sleepgym-*.whl
 
 # Nothing of the checkout is in sight: no PYTHONPATH, another folder, warnings as a user sees them.
 cd "$scratch"
