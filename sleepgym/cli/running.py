@@ -7,7 +7,15 @@ from typing import Annotated, Any
 
 import typer
 
-from sleepgym.cli.options import AuditMode, Data, Model
+from sleepgym.cli.options import (
+    Attention,
+    AuditMode,
+    Data,
+    Device,
+    Dtype,
+    Model,
+    choose_hardware,
+)
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -40,6 +48,9 @@ def run(
     model: Model = "embedded",
     data: Data = None,
     audit: AuditMode = "instance",
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    attention: Attention = "auto",
 ) -> None:
     """Run one agent through one stream, and print its scores.
 
@@ -49,6 +60,7 @@ def run(
     from sleepgym.core.settings import parse_pairs
     from sleepgym.runs.spec import RunSpec
 
+    choose_hardware(device, dtype, attention)
     settings: dict[str, Any] = {**parse_pairs(agent_set or ())}
     if tuned:
         from sleepgym.cli.tables import console
@@ -105,6 +117,9 @@ def suite(
             "--dry-run", help="List the runs, downloads, tokens and hours to expect; do nothing."
         ),
     ] = False,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    attention: Attention = "auto",
 ) -> None:
     """Compare agents on the same streams; prints a table and writes a report."""
     from dataclasses import replace
@@ -112,6 +127,7 @@ def suite(
     from sleepgym.cli.tables import console, show_scores
     from sleepgym.suite.suite import load_suite, parse_seeds, run_suite
 
+    choose_hardware(device, dtype, attention)
     chosen = load_suite(name)
     if agents:
         chosen = chosen.only([label.strip() for label in agents.split(",")])

@@ -15,7 +15,15 @@ from typing import Any
 from sleepgym.core.agent import Agent
 from sleepgym.core.budget import Meter
 from sleepgym.core.env import ContinualEnv
-from sleepgym.core.errors import AgentError, BadRun, BadSetting, SleepGymError
+from sleepgym.core.errors import (
+    AgentError,
+    BadData,
+    BadRun,
+    BadSetting,
+    MissingData,
+    SleepGymError,
+    UnknownName,
+)
 from sleepgym.core.schedule import Step
 from sleepgym.core.types import Phase
 from sleepgym.runs.journal import Journal, state_digest
@@ -42,8 +50,8 @@ def run(
         The record read back from ``out``.
 
     Raises:
-        BadSetting: If the agent refuses its settings or the stream; before the first night
-            nothing is left in ``out``.
+        BadSetting, BadData, MissingData, UnknownName: If the agent refuses its settings, the stream
+            or its model's files; before the first night nothing is left in ``out``.
         SleepGymError: On bad input or an agent that breaks its contract; ``out`` stays resumable.
     """
     out = Path(out)
@@ -58,8 +66,8 @@ def run(
             if len(journal.phases) < len(env.steps):
                 try:
                     _Loop(spec, env, journal, progress).go(nights)
-                except BadSetting:
-                    if not journal.nights:  # no run of these settings gets any further
+                except (BadSetting, BadData, MissingData, UnknownName):
+                    if not journal.nights:  # no run of these settings or files gets any further
                         journal.discard()
                     raise
     except OSError as error:
