@@ -13,9 +13,9 @@ import transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from sleepgym.core.errors import BadSetting, MissingData
-from sleepgym_agents.lm.hub import locate
 from sleepgym_agents.lm.prompts import Prompter, PromptFormat
 from sleepgym_agents.lm.scratch import SCRATCH_FORMAT, byte_tokenizer, scratch_model
+from sleepgym_agents.models.hub import locate
 
 FLOAT32_PARAMETERS = 100_000_000  # on a GPU; larger models are in bfloat16
 DTYPES = {

@@ -52,7 +52,7 @@ def test_a_saved_model_loads_from_its_folder(lm, tmp_path):
 
 
 def test_models_that_are_not_there(lm, tmp_path, monkeypatch):
-    monkeypatch.setattr("sleepgym_agents.lm.hub.EMBEDDED", tmp_path / "none")
+    monkeypatch.setattr("sleepgym_agents.models.hub.EMBEDDED", tmp_path / "none")
     with pytest.raises(MissingData, match="scratch"):
         LanguageModel.load("embedded")
     with pytest.raises(UnknownName, match="no such folder"):
@@ -118,7 +118,7 @@ def test_bad_prompt_file(tmp_path):
 def test_a_silent_hub_is_told_at_once_and_its_cache_is_used(tmp_path, monkeypatch):
     from huggingface_hub import constants
 
-    from sleepgym_agents.lm import hub
+    from sleepgym_agents.models import hub
 
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")  # nobody listens there
     monkeypatch.setattr(hub, "getproxies", dict)

