@@ -3,8 +3,12 @@
 import pytest
 import torch
 
-from families import READ, SIZES, tiny
+from families import READ, SIZES, tiny, write
+from sleepgym import Document, Night
+from sleepgym.core.budget import Budget
 from sleepgym.core.errors import BadSetting, MissingData
+from sleepgym_agents.baselines.finetuning.lora_per_day import LoraPerDay
+from sleepgym_agents.baselines.finetuning.o_lora import OLora
 from sleepgym_agents.experts.expert import feed_forward_blocks
 from sleepgym_agents.lm.lora import temporary_lora
 from sleepgym_agents.lm.model import LanguageModel
@@ -88,3 +92,23 @@ def test_an_adapter_is_merged_in_every_kind_of_layer(kind, prompter):
 def test_experts_refuse_families_without_a_gated_mlp(kind):
     with pytest.raises(BadSetting, match="experts need layers with an `mlp`"):
         list(feed_forward_blocks(tiny(kind)))
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "qwen3_moe"])
+@pytest.mark.parametrize("agent", [LoraPerDay, OLora])
+def test_adapters_of_every_night_act_again_after_loading(agent, kind, tmp_path):
+    name = write(tiny(kind), tmp_path / "model")
+    config = agent.Config(rank=1, epochs=1, max_answer_tokens=8)
+    lived = agent(config, model=name)
+    for night in range(2):
+        lived.study([Document(f"The sky is green on day {night}.")])
+        slept = lived.sleep(Night(night + 1, Budget(), 7, lived.meter))
+        assert slept["adapters"] == night + 1
+    (tmp_path / "state").mkdir()
+    lived.save(tmp_path / "state")
+    loaded = agent(config, model=name)
+    bare = loaded.lm.model(torch.tensor([[5, 6, 7]])).logits
+    loaded.load(tmp_path / "state")
+    told, again = (a.lm.model(torch.tensor([[5, 6, 7]])).logits for a in (lived, loaded))
+    assert torch.equal(told, again)
+    assert not torch.equal(bare, again)
