@@ -15,7 +15,6 @@ from sleepgym.core.types import Document
 
 PLACEHOLDERS = {"document": ("text", "title"), "question": ("text",), "answer": ("answer",)}
 ANCHORS = ("", "\n", "a", ".")  # texts that parts are tokenised behind, where they need one
-SAMPLE = ("Question: who?", "\nAnswer:", " Paris", "\n", "Oslo is cold.\n\n", "x")
 
 
 @dataclass(frozen=True)
@@ -111,9 +110,10 @@ class Prompter:
         """
         self.format = prompt_format
         self.tokenizer = tokenizer
-        self._anchor, self._anchored = _anchor(tokenizer)
         start = prompt_format.start
-        self.start = self.encode((tokenizer.bos_token or "") if start is None else start)
+        start = (tokenizer.bos_token or "") if start is None else start
+        self._anchor, self._anchored = _anchor(tokenizer, [start, *_sample(prompt_format)])
+        self.start = self.encode(start)
         self.stop = self.encode(prompt_format.stop)
         if not self._writes_stop():
             end = tokenizer.eos_token
@@ -207,25 +207,40 @@ class Prompter:
         return text
 
 
-def _anchor(tokenizer: Any) -> tuple[str, int]:
+def _sample(prompt_format: PromptFormat) -> list[str]:
+    """A document, and twice a question with its answer, as they stand in a prompt."""
+    asked = [
+        prompt_format.question.format(text="Who was it?"),
+        prompt_format.answer.format(answer="Paris"),
+        prompt_format.stop,
+    ]
+    return [prompt_format.document.format(title="Oslo", text="It is cold."), *asked, *asked]
+
+
+def _anchor(tokenizer: Any, sample: Sequence[str]) -> tuple[str, int]:
     """A text to tokenise parts behind so that they can be joined, and how many tokens it has.
 
+    Args:
+        tokenizer: A Hugging Face tokenizer.
+        sample: Parts of a prompt, in order.
+
     Raises:
-        MissingData: If joined parts never decode to what the whole text decodes to.
+        MissingData: If joined parts never decode to the whole text.
     """
 
     def ids(text: str) -> list[int]:
-        return tokenizer.encode(text, add_special_tokens=False)
+        return tokenizer.encode(text, add_special_tokens=False) if text else []
 
     def text(tokens: list[int]) -> str:
         return tokenizer.decode(tokens, clean_up_tokenization_spaces=False).lstrip(" ")
 
-    whole = text(ids("".join(SAMPLE)))
+    whole = "".join(sample)
+    wanted = (whole.lstrip(" "), text(ids(whole)))  # itself, or as this tokenizer renders it
     for anchor in ANCHORS:
-        before = ids(anchor) if anchor else []
-        parts = [ids(anchor + part) for part in SAMPLE]
-        whole_anchor = all(part[: len(before)] == before for part in parts)
-        if whole_anchor and text([i for part in parts for i in part[len(before) :]]) == whole:
+        before = ids(anchor)
+        parts = [ids(anchor + part) for part in sample if part]
+        kept = all(part[: len(before)] == before for part in parts)
+        if kept and text([i for part in parts for i in part[len(before) :]]) in wanted:
             return anchor, len(before)
     raise MissingData(
         f"tokenizer {type(tokenizer).__name__}: parts tokenised apart do not decode to their text"

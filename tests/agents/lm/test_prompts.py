@@ -4,7 +4,7 @@ import json
 
 import pytest
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from families import tiny, write
 from sleepgym import Document, Question
@@ -12,6 +12,7 @@ from sleepgym.core.errors import BadData, BadSetting, MissingData
 from sleepgym_agents.baselines.in_context import InContext
 from sleepgym_agents.lm.prompts import Prompter, PromptFormat
 from sleepgym_agents.lm.scratch import byte_tokenizer
+from sleepgym_agents.models import hub
 
 
 def llama_like():
@@ -114,3 +115,11 @@ def test_the_oldest_document_goes_and_the_start_stays(narrow):
     kept = [*agent.parts[0], *agent.parts[1], *prompter.question("?")][-55:]
     assert ids[1:] == kept
     assert agent._prompt(Question("long " * 40))[:1] == prompter.start
+
+
+def test_the_embedded_model_reads_its_parts_as_it_was_taught():
+    folder = hub.EMBEDDED
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    prompter = Prompter(PromptFormat.read(folder), tokenizer)
+    for text in ("Paris", "<q>who?<a>", "a b"):
+        assert prompter.encode(text) == tokenizer.encode(text, add_special_tokens=False)
