@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 6 ? n : 6)))
 
-.PHONY: demo test test-slow bench bench-gpu lint types docs clean help
+.PHONY: demo test test-slow bench bench-gpu check-install lint types docs clean help
 
 help:  ## Show this help
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -32,6 +32,9 @@ lint: $(STAMP)  ## Lint and check the format
 
 types: $(STAMP)  ## Check the types of sleepgym/
 	$(BIN)/pyright --pythonpath $(BIN)/python
+
+check-install:  ## A plain install works: wheel, empty environment, tiny nights (LOWEST=1: lowest bounds)
+	.ci/plain_install.sh $(PYTHON) $(if $(LOWEST),lowest,highest)
 
 bench: $(STAMP)  ## Ratios, measured side by side in one run
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'

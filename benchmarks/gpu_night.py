@@ -35,7 +35,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from sleepgym import Budget, Night
 from sleepgym.core.rng import derive_seed
-from sleepgym_agents.lm.hub import EMBEDDED
+from sleepgym_agents.models.hub import EMBEDDED
 from sleepgym_agents.sleep.seeding import Seeding, SeedingSettings
 from sleepgym_agents.sleep.sleep import Sleep, SleepSettings
 from sleepgym_tasks.envs.almanac import Almanac, AlmanacConfig

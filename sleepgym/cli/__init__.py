@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import warnings
 from functools import cache
@@ -55,6 +56,7 @@ def main() -> None:
     """Entry point: 0 on success, 1 on a failed check, 2 on bad input, 130 on Ctrl-C."""
     accept_any_text()
     warnings.formatwarning = lambda message, *_, **__: f"sleepgym: {message}\n"
+    _report_models()
     sys.exit(run_command(sys.argv[1:]))
 
 
@@ -83,6 +85,15 @@ def run_command(arguments: list[str]) -> int:
 def _complete() -> None:
     """Add the commands of boards, agents and third parties, which import this package in turn."""
     registry.add_commands(app)
+
+
+def _report_models() -> None:
+    """Say on stderr which model was loaded, and on what it computes."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("sleepgym: %(message)s"))
+    logger = logging.getLogger("sleepgym_agents")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
 
 
 def _fail(message: str, code: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -24,12 +25,36 @@ IsolationLevel = Annotated[
     ),
 ]
 _MODEL_HELP = (
-    "Language model: [bold]embedded[/bold], a folder, a hub id, or [bold]scratch[/bold] "
-    "(small, random)."
+    "Language model: [bold]embedded[/bold], a name that [bold]sleepgym models[/bold] lists, a "
+    "folder, a GGUF file, a hub id, or [bold]scratch[/bold] (small, random)."
 )
 Model = Annotated[str, typer.Option(help=_MODEL_HELP)]
 AnyModel = Annotated[
     str | None, typer.Option(help=_MODEL_HELP, show_default="embedded, or the board's")
+]
+Device = Annotated[
+    str,
+    typer.Option(
+        help="Where the model computes: auto (a GPU if there is one), cpu, cuda, cuda:1, mps.",
+        envvar="SLEEPGYM_DEVICE",
+    ),
+]
+Dtype = Annotated[
+    str,
+    typer.Option(
+        help="Its number format: auto (float32; bfloat16 for a large model on a GPU), float32, "
+        "bfloat16, float16.",
+        envvar="SLEEPGYM_DTYPE",
+    ),
+]
+Attention = Annotated[
+    str,
+    typer.Option(
+        "--attn",
+        help="Attention of training passes, as transformers names it: auto, sdpa, eager, ...; "
+        "exams read by an attention of their own.",
+        envvar="SLEEPGYM_ATTN",
+    ),
 ]
 Verbose = Annotated[
     bool,
@@ -52,3 +77,10 @@ def example(*lines: str) -> str:
     """The end of a command's ``--help``: command lines to copy."""
     head = "Example:" if len(lines) == 1 else "Examples:"
     return "\n\n".join([head, *lines])
+
+
+def choose_hardware(device: str, dtype: str, attention: str) -> None:
+    """Leave the choice where whoever loads a model finds it, in this process and its workers."""
+    os.environ["SLEEPGYM_DEVICE"] = device
+    os.environ["SLEEPGYM_DTYPE"] = dtype
+    os.environ["SLEEPGYM_ATTN"] = attention

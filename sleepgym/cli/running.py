@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sleepgym.cli.options import AnyModel, Board, Data, IsolationLevel, Verbose, example
+from sleepgym.cli.options import (
+    AnyModel,
+    Attention,
+    Board,
+    Data,
+    Device,
+    Dtype,
+    IsolationLevel,
+    Verbose,
+    choose_hardware,
+    example,
+)
 
 if TYPE_CHECKING:
     from sleepgym.runs.spec import RunSpec
@@ -76,6 +87,9 @@ def run(
     ] = "",
     audit: Annotated[str, typer.Option(hidden=True, help="Of before 0.2.")] = "",
     verbose: Verbose = False,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    attention: Attention = "auto",
 ) -> None:
     """Run one agent through one stream, or one a seed, and print its scores."""
     from sleepgym.cli.boards import board_env_settings, board_model, board_seeds, load_board
@@ -87,6 +101,7 @@ def run(
     from sleepgym.suite.suite import parse_seeds
     from sleepgym.suite.tuned import in_words, with_tuned
 
+    choose_hardware(device, dtype, attention)
     if seed is not None and seeds is not None:
         raise BadSetting(f"seed={seed} and seeds={seeds}: give one of --seed and --seeds")
     if (env is None) == (board is None):
@@ -167,6 +182,9 @@ def suite(
         ),
     ] = False,
     verbose: Verbose = False,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    attention: Attention = "auto",
 ) -> None:
     """Compare agents on the same streams; prints a table and writes a report."""
     from sleepgym.cli.console import console
@@ -175,6 +193,7 @@ def suite(
     from sleepgym.core.errors import BadSetting
     from sleepgym.suite.suite import load_suite, parse_seeds, run_suite
 
+    choose_hardware(device, dtype, attention)
     if name is None and board is None:
         raise BadSetting("give a suite (sleepgym list suites), or --board NAME")
     chosen = load_suite(name or "baselines")

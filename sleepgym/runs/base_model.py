@@ -7,7 +7,10 @@ from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
-_SUFFIXES = (".safetensors", ".json")
+from sleepgym.core.cache import cached_model
+
+_SUFFIXES = (".safetensors", ".json", ".jinja", ".model", ".tiktoken")
+_NAMES = ("merges.txt", "vocab.txt")
 _CHUNK_BYTES = 1 << 20
 
 
@@ -17,16 +20,21 @@ def model_digest(model: str) -> str | None:
     Hashed anew only when a file's size or time has changed.
 
     Args:
-        model: ``"embedded"``, a folder, or another name that a run's ``--model`` may have.
+        model: ``"embedded"``, a folder, a GGUF file, a fetched model, or another name that a run's
+            ``--model`` may have.
 
     Returns:
         The digest; None for a model whose files are not at hand, such as a hub id.
     """
     folder = model_folder(model)
-    if folder is None or not folder.is_dir():
+    if folder is None or not folder.exists():
         return None
-    files = sorted(folder.iterdir(), key=lambda path: path.name)
-    stats = [(f, f.stat()) for f in files if f.suffix in _SUFFIXES and f.is_file()]
+    if folder.is_dir():
+        files = sorted(folder.iterdir(), key=lambda path: path.name)
+        files = [f for f in files if f.suffix in _SUFFIXES or f.name in _NAMES]
+    else:
+        files = [folder]  # one GGUF file
+    stats = [(f, f.stat()) for f in files if f.is_file()]
     return _digest(tuple((file, s.st_size, s.st_mtime_ns) for file, s in stats))
 
 
@@ -46,7 +54,8 @@ def model_folder(model: str) -> Path | None:
     if model == "scratch":
         return None
     if model != "embedded":
-        return Path(model).expanduser()
+        path = Path(model).expanduser()
+        return path if path.exists() else cached_model(model)
     agents = find_spec("sleepgym_agents")  # found by name: the framework imports no agents
     places = agents.submodule_search_locations if agents else None
     return Path(next(iter(places))) / "base" if places else None

@@ -17,6 +17,7 @@ from sleepgym.core.budget import Meter
 from sleepgym.core.env import ContinualEnv
 from sleepgym.core.errors import (
     AgentError,
+    BadData,
     BadRun,
     BadSetting,
     MissingData,
@@ -49,8 +50,8 @@ def run(
         The record read back from ``out``.
 
     Raises:
-        BadSetting: If the agent refuses its settings or the stream; before the first night
-            nothing is left in ``out``.
+        BadSetting, BadData, MissingData, UnknownName: If the agent refuses its settings, the stream
+            or its model's files; before the first night nothing is left in ``out``.
         SleepGymError: On bad input or an agent that breaks its contract; ``out`` stays resumable.
     """
     out = Path(out)
@@ -65,8 +66,8 @@ def run(
             if len(journal.phases) < len(env.steps):
                 try:
                     _Loop(spec, env, journal, progress).go(nights)
-                except (BadSetting, UnknownName, MissingData):
-                    if not journal.nights:  # no run of these settings gets any further
+                except (BadSetting, BadData, MissingData, UnknownName):
+                    if not journal.nights:  # no run of these settings or files gets any further
                         journal.discard()
                     raise
     except OSError as error:

@@ -11,6 +11,7 @@ from annotated_types import Ge
 
 from sleepgym import Agent, Question, Settings
 from sleepgym.core.cost import Cost, Scale
+from sleepgym.core.errors import BadSetting
 from sleepgym_agents.baselines.trained_weights import TrainedWeights
 from sleepgym_agents.lm.generation import generate
 from sleepgym_agents.lm.model import LanguageModel
@@ -46,6 +47,11 @@ class ModelAgent(Agent):
         super().__init__(config, seed=seed, model=model)
         self.lm = LanguageModel.load(model, seed, self.meter)
         self.weights: TrainedWeights | None = None
+        if self.config.max_answer_tokens > self._most_answer_tokens:
+            raise BadSetting(
+                f"max_answer_tokens={self.config.max_answer_tokens}: model={model} reads "
+                f"{self.lm.max_tokens} tokens in all; set it to {self._most_answer_tokens} or less"
+            )
 
     def context(self, question: Question) -> Sequence[Sequence[int]]:
         """Token ids of the documents and demonstrations before this question, in order."""
@@ -53,7 +59,8 @@ class ModelAgent(Agent):
 
     def answer(self, questions: Sequence[Question]) -> list[str]:
         """The likeliest choice, or the greedy continuation."""
-        prompts = [self._prompt(question) for question in questions]
+        longest = self._longest_label(questions)
+        prompts = [self._prompt(question, longest) for question in questions]
         chosen = [i for i, question in enumerate(questions) if question.choices]
         free = [i for i, question in enumerate(questions) if not question.choices]
         offered = [questions[i].choices for i in chosen]
@@ -83,8 +90,27 @@ class ModelAgent(Agent):
         if self.weights:
             self.weights.load(path)
 
-    def _prompt(self, question: Question) -> list[int]:
-        """A prompt that leaves room for an answer; what does not fit goes at the front."""
-        ids = self.lm.prompter.prompt(question.text, self.context(question))
-        room = max(1, self.lm.max_tokens - self.config.max_answer_tokens)
-        return ids[-room:]
+    def _prompt(self, question: Question, answer_tokens: int = 0) -> list[int]:
+        """A prompt that leaves room for an answer; of what does not fit the oldest goes."""
+        room = self.lm.max_tokens - max(self.config.max_answer_tokens, answer_tokens)
+        return self.lm.prompter.prompt(question.text, self.context(question), room)
+
+    def _longest_label(self, questions: Sequence[Question]) -> int:
+        """Tokens of the longest choice.
+
+        Raises:
+            BadSetting: If it leaves no room for a question.
+        """
+        labels = {label for choices in {q.choices for q in questions} for label in choices}
+        longest = max((len(self.lm.prompter.answer(label)) for label in labels), default=0)
+        if longest > self._most_answer_tokens:
+            raise BadSetting(
+                f"choices: the longest label has {longest} tokens; model={self.model} reads "
+                f"{self.lm.max_tokens} in all, which leaves {self._most_answer_tokens} for one"
+            )
+        return longest
+
+    @property
+    def _most_answer_tokens(self) -> int:
+        """What the model's window leaves an answer: one token of a question must stand before."""
+        return self.lm.max_tokens - len(self.lm.prompter.start) - 1

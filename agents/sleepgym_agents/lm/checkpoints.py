@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -59,11 +60,18 @@ def add_lora(lm: LanguageModel, rank: int, alpha: float, seed: int) -> None:
     The adapters start as the identity; they go into the model itself, which keeps its class.
     """
     from peft import LoraConfig, inject_adapter_in_model
+    from transformers.pytorch_utils import Conv1D
 
     config: Any = LoraConfig(
-        r=rank, lora_alpha=alpha, target_modules="all-linear", task_type="CAUSAL_LM"
+        r=rank,
+        lora_alpha=alpha,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+        fan_in_fan_out=any(isinstance(module, Conv1D) for module in lm.model.modules()),
     )
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), warnings.catch_warnings():
+        # PEFT's own patterns for mixtures of experts name modules that the model need not have.
+        warnings.filterwarnings("ignore", r"The following (rank|alpha)_pattern keys")
         torch.manual_seed(seed)
         inject_adapter_in_model(config, lm.model)
     lm.model.eval()

@@ -39,7 +39,9 @@ class DecodingCache(Cache):
     def keep(self, rows: Sequence[int]) -> None:
         """Go on with some of the rows, in this order; those in their place are not copied."""
         moved = [(row, place) for place, row in enumerate(rows) if row != place]
-        index = torch.tensor(moved, dtype=torch.long, device=self.layers[0].device).reshape(-1, 2)
+        index = torch.tensor(moved, dtype=torch.long, device=self.layers[0].keys.device).reshape(
+            -1, 2
+        )
         for layer in self.layers:
             layer.move(index[:, 0], index[:, 1], len(rows))
         self.router_state = rows_of(self.router_state, torch.tensor(rows, device=index.device))
@@ -48,7 +50,7 @@ class DecodingCache(Cache):
 class _Layer(DynamicLayer):
     def __init__(self, read: DynamicLayer, rows: Tensor, room: int) -> None:
         super().__init__()
-        self.dtype, self.device, self.is_initialized = read.dtype, read.device, True
+        self.dtype, self.device, self.is_initialized = read.keys.dtype, read.keys.device, True
         self._room = tuple(_with_room(x, rows, room) for x in (read.keys, read.values))
         self._view(len(rows), read.keys.shape[2])
 

@@ -43,10 +43,14 @@ def temporary_lora(
 def _remove(model: torch.nn.Module, merge: bool) -> None:
     from peft.tuners.tuners_utils import BaseTunerLayer
 
-    for name, module in list(model.named_modules()):
+    found = []
+    for name, module in model.named_modules():
         if isinstance(module, BaseTunerLayer):
-            if merge:
-                module.merge()
             parent, _, child = name.rpartition(".")
-            setattr(model.get_submodule(parent), child, module.get_base_layer())
+            found.append((module, model.get_submodule(parent), child))
+    for module, parent, child in found:
+        if merge:
+            module.merge()
+        if not isinstance(parent, BaseTunerLayer):  # several stand around one block of experts
+            setattr(parent, child, module.get_base_layer())
     del model.peft_config

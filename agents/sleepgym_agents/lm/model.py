@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Hashable, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache, PreTrainedModel
+from transformers import DynamicCache, PreTrainedModel
 
 from sleepgym.core.budget import Meter, Night
-from sleepgym.core.errors import MissingData
 from sleepgym_agents.lm.attention import Segment, hidden_value, segment_attention
-from sleepgym_agents.lm.hub import locate
-from sleepgym_agents.lm.prompts import Prompter, PromptFormat
-from sleepgym_agents.lm.scratch import SCRATCH_FORMAT, byte_tokenizer, scratch_model
+from sleepgym_agents.lm.loading import load_model
+from sleepgym_agents.lm.prompts import Prompter
+from sleepgym_agents.lm.reading_check import check_reading
 
 CACHED_PARAMETERS = 300_000_000
-FLOAT32_PARAMETERS = 100_000_000  # on a GPU; larger models are in bfloat16
 CAPTURED_STEPS = 4  # fewer tokens are decoded without capturing a step
+_trusted = {"embedded", "scratch"}  # read as they should be: by our tests, or when first loaded
 _pristine: dict[tuple[str, int], tuple[PreTrainedModel, Prompter]] = {}
 
 torch.set_flush_denormal(True)
@@ -57,18 +54,23 @@ class LanguageModel:
         """Load a model; a copy of its own each time, cheap after the first.
 
         Args:
-            name: ``"embedded"``, a folder, a hub id (``org/name`` or ``org/name@revision``), or
-                ``"scratch"``: small, random weights derived from ``seed``.
+            name: ``"embedded"``, a folder, a GGUF file, a fetched model's name, a hub id
+                (``org/name`` or ``org/name@revision``), or ``"scratch"``: small, random weights
+                derived from ``seed``.
             seed: Used by ``"scratch"`` only.
             meter: What to charge.
 
         Raises:
             UnknownName: If there is no such folder or name.
-            MissingData: If the model cannot be loaded from safetensors.
+            MissingData: If the model cannot be loaded whole, or is of a family that cannot be
+                read as this suite reads.
         """
         key = (name, seed if name == "scratch" else 0)
         if key not in _pristine:
-            loaded = _load(name, seed)
+            loaded = load_model(name, seed)
+            if name not in _trusted:
+                check_reading(cls(*loaded), name)
+                _trusted.add(name)
             if loaded[0].num_parameters() > CACHED_PARAMETERS:
                 return cls(*loaded, meter)
             _pristine.clear()  # one base model at a time
@@ -99,7 +101,10 @@ class LanguageModel:
     def max_tokens(self) -> int:
         """Longest sequence: the positions of the model, or its shortest attention window."""
         config = self.model.config.get_text_config()
-        limits = [getattr(config, "max_position_embeddings", None) or 2**31]
+        limits = [
+            getattr(config, name, None) or 2**31
+            for name in ("max_position_embeddings", "attention_chunk_size")
+        ]
         if getattr(config, "use_sliding_window", True):
             limits.append(getattr(config, "sliding_window", None) or 2**31)
         return min(limits)
@@ -233,35 +238,3 @@ def common_prefix(sequences: Sequence[Sequence[int]]) -> int:
     limit = min(map(len, sequences)) - 1
     same = (i for i in range(limit) if first[i] != last[i])
     return next(same, limit)
-
-
-def _load(name: str, seed: int) -> tuple[PreTrainedModel, Prompter]:
-    transformers.logging.disable_progress_bar()
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "scratch":
-        model = scratch_model(seed)
-        return model.to(device, _dtype(model, device)), Prompter(SCRATCH_FORMAT, byte_tokenizer())
-    source, revision = locate(name)
-    options: dict[str, Any] = {"revision": revision, "trust_remote_code": False}
-    try:
-        model = AutoModelForCausalLM.from_pretrained(
-            source, dtype="auto", use_safetensors=True, **options
-        )
-        tokenizer = AutoTokenizer.from_pretrained(source, **options)
-    except (OSError, ValueError, KeyError) as error:
-        reason = " ".join(str(error).split())
-        raise MissingData(
-            f"cannot load model {name!r} (safetensors only): {reason:.300}"
-        ) from error
-    if not tokenizer.encode("word"):  # transformers makes up an empty one where there is none
-        raise MissingData(f"model {name!r} has no tokenizer: put its files beside the weights")
-    if not getattr(model, "_supports_attention_backend", False):
-        raise MissingData(f"model {name!r}: {type(model).__name__} is not supported (no sdpa)")
-    prompter = Prompter(PromptFormat.read(Path(source)), tokenizer)
-    return model.to(device, _dtype(model, device)).eval(), prompter
-
-
-def _dtype(model: PreTrainedModel, device: str) -> torch.dtype:
-    """float32; where that would not fit a GPU, bfloat16. A small model learns alike everywhere."""
-    large = device != "cpu" and model.num_parameters() > FLOAT32_PARAMETERS
-    return torch.bfloat16 if large else torch.float32

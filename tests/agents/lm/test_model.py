@@ -5,11 +5,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 from huggingface_hub import try_to_load_from_cache
-from transformers import AutoModelForCausalLM
 
 import sleepgym_agents.lm.model as substrate
+from families import tiny
 from sleepgym import Document, SleepGymError
 from sleepgym.core.errors import BadData, MissingData, UnknownName
+from sleepgym_agents.lm import loading
 from sleepgym_agents.lm.checkpoints import load_weights, save_weights
 from sleepgym_agents.lm.model import LanguageModel
 from sleepgym_agents.lm.prompts import Prompter, PromptFormat
@@ -18,48 +19,6 @@ from sleepgym_agents.lm.prompts import Prompter, PromptFormat
 @pytest.fixture
 def lm():
     return LanguageModel.load("scratch", seed=4)
-
-
-def tiny(kind):
-    """A random model of another family, with grouped heads where the family has them."""
-    from transformers import Gemma2Config, LlamaConfig, MistralConfig, Qwen3Config
-
-    sizes = {
-        "vocab_size": 261,
-        "hidden_size": 32,
-        "intermediate_size": 48,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "head_dim": 8,
-        "max_position_embeddings": 512,
-        "pad_token_id": 0,
-        "bos_token_id": 1,
-        "eos_token_id": 2,
-    }
-    configs = {
-        "llama": LlamaConfig(**sizes),
-        "qwen3": Qwen3Config(**sizes),
-        "gemma2": Gemma2Config(**sizes, sliding_window=256, initializer_range=0.3),
-        "mistral": MistralConfig(**sizes, sliding_window=256),
-    }
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return AutoModelForCausalLM.from_config(configs[kind]).eval()
-
-
-@pytest.mark.parametrize("kind", ["llama", "qwen3", "gemma2", "mistral"])
-def test_segments_equal_one_pass_on_any_family(kind, lm):
-    model = LanguageModel(tiny(kind), lm.prompter)
-    ids = [list(range(5, 105)), list(range(10, 70))]
-    common = list(range(200, 240))
-    wanted = []
-    with torch.no_grad():
-        for own in ids:
-            wanted.append(model.model(torch.tensor([common + own])).logits[0, -1])
-    segment, _, _ = model.read([common])
-    *_, found = model.read(ids, [segment], len(common))
-    torch.testing.assert_close(found[:, -1], torch.stack(wanted), atol=1e-4, rtol=1e-4)
 
 
 def test_a_copy_of_its_own_each_time(lm):
@@ -93,7 +52,7 @@ def test_a_saved_model_loads_from_its_folder(lm, tmp_path):
 
 
 def test_models_that_are_not_there(lm, tmp_path, monkeypatch):
-    monkeypatch.setattr("sleepgym_agents.lm.hub.EMBEDDED", tmp_path / "none")
+    monkeypatch.setattr("sleepgym_agents.models.hub.EMBEDDED", tmp_path / "none")
     with pytest.raises(MissingData, match="scratch"):
         LanguageModel.load("embedded")
     with pytest.raises(UnknownName, match="no such folder"):
@@ -159,7 +118,7 @@ def test_bad_prompt_file(tmp_path):
 def test_a_silent_hub_is_told_at_once_and_its_cache_is_used(tmp_path, monkeypatch):
     from huggingface_hub import constants
 
-    from sleepgym_agents.lm import hub
+    from sleepgym_agents.models import hub
 
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")  # nobody listens there
     monkeypatch.setattr(hub, "getproxies", dict)
@@ -172,7 +131,7 @@ def test_a_silent_hub_is_told_at_once_and_its_cache_is_used(tmp_path, monkeypatc
     (tmp_path / "models--org--model" / "refs" / "main").write_text("abc")
     cached = partial(try_to_load_from_cache, cache_dir=tmp_path)
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", cached)
-    assert hub.locate("org/model") == (str(config.parent), "main")
+    assert hub.locate("org/model") == (str(config.parent), {})
 
 
 @pytest.mark.parametrize(
@@ -185,4 +144,4 @@ def test_a_silent_hub_is_told_at_once_and_its_cache_is_used(tmp_path, monkeypatc
 )
 def test_only_a_large_model_on_a_gpu_is_bfloat16(parameters, device, dtype):
     sized = SimpleNamespace(num_parameters=lambda: parameters)
-    assert substrate._dtype(sized, device) == dtype
+    assert loading.chosen_dtype(sized, device) == dtype

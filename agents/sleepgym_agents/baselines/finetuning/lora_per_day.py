@@ -17,6 +17,7 @@ from sleepgym.core.rng import derive_rng
 from sleepgym_agents.baselines.finetuning.finetuning import Finetuning, FinetuningSettings
 from sleepgym_agents.baselines.trained_weights import LoraSettings
 from sleepgym_agents.lm.checkpoints import add_lora, read_tensors
+from sleepgym_agents.lm.lora import temporary_lora
 from sleepgym_agents.lm.model import LanguageModel
 from sleepgym_agents.training.optimise import (
     Batch,
@@ -120,23 +121,24 @@ class LoraPerDay(Finetuning):
         for key, p in read_tensors(file).items():
             day, _, name = key.partition(".")
             by_day.setdefault(int(day), {})[name] = p.to(self.lm.device)
-        modules = {f"{name}.{part}" for name, _ in self.lm.model.named_modules() for part in "AB"}
-        if any(name not in modules for adapter in by_day.values() for name in adapter):
-            raise BadRun(f"{file}: adapters of another model")
         self.adapters = [by_day[day] for day in sorted(by_day)]
-        self._rebuild()
+        try:
+            self._rebuild()
+        except ValueError as error:
+            raise BadRun(f"{file}: adapters of another model") from error
 
     def _rebuild(self) -> None:
         """The base model with all adapters merged, in their order."""
         self.lm = LanguageModel.load(self.model, self.seed, self.meter)
-        modules = dict(self.lm.model.named_modules())
-        scale = self.config.alpha / self.config.rank
-        with torch.no_grad():
-            for adapter in self.adapters:
-                for name in (key[: -len(".A")] for key in adapter if key.endswith(".A")):
-                    weight: Any = modules[name].weight
-                    change = adapter[f"{name}.B"].float() @ adapter[f"{name}.A"].float()
-                    weight.add_((scale * change).to(weight.dtype))
+        for adapter in self.adapters:
+            with temporary_lora(self.lm, self.config.rank, self.config.alpha, 0, merge=True):
+                parts = new_parts(self.lm.model)
+                shapes = {name: p.shape for name, p in parts.items()}
+                if shapes != {name: p.shape for name, p in adapter.items()}:
+                    raise ValueError("adapters of another model")
+                with torch.no_grad():
+                    for name, p in parts.items():
+                        p.copy_(adapter[name])
 
 
 def new_parts(model: torch.nn.Module) -> dict[str, Tensor]:

@@ -1,0 +1,168 @@
+"""From a name to weights, tokenizer and prompt format: checked, or refused in one line."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+
+from sleepgym.core.errors import BadSetting, MissingData
+from sleepgym_agents.lm.prompts import Prompter, PromptFormat
+from sleepgym_agents.lm.scratch import SCRATCH_FORMAT, byte_tokenizer, scratch_model
+from sleepgym_agents.models.hub import locate
+
+FLOAT32_PARAMETERS = 100_000_000  # on a GPU; larger models are in bfloat16
+DTYPES = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+NAMED = 3  # tensors of a list that an error spells out
+log = logging.getLogger(__name__)
+
+
+def load_model(name: str, seed: int) -> tuple[PreTrainedModel, Prompter]:
+    """Weights on the chosen device, in evaluation mode, with their prompter.
+
+    ``SLEEPGYM_DEVICE``, ``SLEEPGYM_DTYPE`` and ``SLEEPGYM_ATTN`` choose; ``auto`` (the default) is
+    a GPU where there is one, float32 where that fits (see :func:`chosen_dtype`), and what
+    transformers takes. What was chosen is logged.
+
+    Args:
+        name: As :meth:`sleepgym_agents.lm.model.LanguageModel.load` takes it.
+        seed: Used by ``"scratch"`` only.
+
+    Raises:
+        BadSetting: If the device or number format is none.
+        MissingData: If the files cannot be loaded whole, or tokenizer and weights do not fit.
+    """
+    transformers.logging.disable_progress_bar()
+    device = chosen_device()
+    if name == "scratch":
+        model = scratch_model(seed)
+        prompter = Prompter(SCRATCH_FORMAT, byte_tokenizer())
+    else:
+        model, prompter = _from_files(name)
+    try:
+        model = model.to(device, chosen_dtype(model, device)).eval()
+    except RuntimeError as error:  # too little memory, no such device
+        raise MissingData(f"model {name!r} does not fit {device}: {_in_line(error)}") from error
+    log.info(
+        "model %s: %s, %.3gM parameters, %s on %s, attention %s",
+        name,
+        type(model).__name__,
+        model.num_parameters() / 1e6,
+        str(model.dtype).removeprefix("torch."),
+        model.device,
+        model.config.get_text_config()._attn_implementation,
+    )
+    return model, prompter
+
+
+def chosen_device() -> torch.device:
+    """The device that ``SLEEPGYM_DEVICE`` names; a GPU where there is one if it does not.
+
+    Raises:
+        BadSetting: If there is no such device.
+    """
+    name = os.environ.get("SLEEPGYM_DEVICE") or "auto"
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        there = ["auto", "cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+        raise BadSetting(f"device={name}: must be one of {', '.join(there)} here") from error
+    return device
+
+
+def chosen_dtype(model: PreTrainedModel, device: torch.device | str) -> torch.dtype:
+    """The number format of ``SLEEPGYM_DTYPE``; else float32, on a GPU bfloat16 if it is large.
+
+    A small model learns alike everywhere in float32; a large one would not fit.
+
+    Raises:
+        BadSetting: If there is no such format.
+    """
+    name = os.environ.get("SLEEPGYM_DTYPE") or "auto"
+    if name == "auto":
+        large = torch.device(device).type != "cpu" and model.num_parameters() > FLOAT32_PARAMETERS
+        return torch.bfloat16 if large else torch.float32
+    if name not in DTYPES:
+        raise BadSetting(f"dtype={name}: must be one of auto, {', '.join(DTYPES)}")
+    return DTYPES[name]
+
+
+def _from_files(name: str) -> tuple[PreTrainedModel, Prompter]:
+    source, options = locate(name)
+    options = {**options, "trust_remote_code": False}
+    attention = os.environ.get("SLEEPGYM_ATTN") or "auto"
+    chosen = {} if attention == "auto" else {"attn_implementation": attention}
+    try:
+        model, report = AutoModelForCausalLM.from_pretrained(
+            source,
+            dtype="auto",
+            use_safetensors=True,
+            output_loading_info=True,
+            **chosen,
+            **options,
+        )
+        tokenizer = AutoTokenizer.from_pretrained(source, **options)
+    except Exception as error:  # damaged files raise whatever their readers raise
+        raise MissingData(
+            f"cannot load model {name!r} (safetensors or GGUF only): {_in_line(error)}"
+        ) from error
+    _check_whole(name, model, report)
+    prompter = Prompter(PromptFormat.read(Path(source)), tokenizer, _end_ids(model))
+    _check_tokenizer(name, model, tokenizer)
+    return model, prompter
+
+
+def _check_whole(name: str, model: PreTrainedModel, report: dict[str, Any]) -> None:
+    """Refuse weights that are not all there: transformers would draw the missing at random."""
+    tied = set(getattr(model, "all_tied_weights_keys", None) or ())
+    missing = sorted(set(report["missing_keys"]) - tied)
+    odd = sorted(str(key) for key in report.get("mismatched_keys") or ())
+    if missing or odd:
+        what = "lack" if missing else "have another shape in"
+        raise MissingData(
+            f"cannot load model {name!r}: its files {what} {_some(missing or odd)}; fetch them anew"
+        )
+
+
+def _check_tokenizer(name: str, model: PreTrainedModel, tokenizer: Any) -> None:
+    """Refuse a tokenizer that is empty, or that knows tokens which the weights do not."""
+    if not tokenizer.encode("word"):  # transformers makes up an empty one where there is none
+        raise MissingData(f"model {name!r} has no tokenizer: put its files beside the weights")
+    rows = model.get_input_embeddings().weight.shape[0]
+    special = {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
+    beyond = [i for i in tokenizer.get_vocab().values() if i >= rows and i not in special]
+    if beyond:
+        raise MissingData(
+            f"model {name!r}: its tokenizer goes up to token {max(beyond)}, its embeddings only to "
+            f"{rows - 1}: these are files of two models"
+        )
+
+
+def _end_ids(model: PreTrainedModel) -> tuple[int, ...]:
+    """All tokens that end an answer, as the generation config lists them."""
+    ends = getattr(model.generation_config, "eos_token_id", None)
+    if ends is None:
+        return ()
+    return tuple(ends) if isinstance(ends, Sequence) else (int(ends),)
+
+
+def _some(names: list[str]) -> str:
+    rest = len(names) - NAMED
+    return ", ".join(names[:NAMED]) + (f" and {rest} more tensors" if rest > 0 else "")
+
+
+def _in_line(error: Exception) -> str:
+    return f"{' '.join(str(error).split()) or type(error).__name__:.300}"

@@ -1,0 +1,1 @@
+"""Language models by name: where their files are, and how they come here."""

