@@ -25,6 +25,11 @@ register_env(
     "sleepgym_tasks.envs.codebook:Codebook",
     "invented rules from a few demonstrations; the same rules the next morning, without them",
 )
+register_env(
+    "sleepgym/Jsonl-v0",
+    "sleepgym_tasks.envs.jsonl:Jsonl",
+    "your own documents and questions: two JSONL files, or a folder of texts and a question file",
+)
 register_battery(
     "worlds",
     "sleepgym_tasks.worlds.skills:Worlds",

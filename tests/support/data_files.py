@@ -25,6 +25,7 @@ def write_all(folder: Path) -> None:
     write_dbpedia(folder / "dbpedia")
     write_olora(folder / "olora_cl_benchmark" / "CL_Benchmark" / "TC" / "dbpedia")
     write_squad(folder)
+    write_own(folder)
 
 
 def write_json(path: Path, content: object) -> None:
@@ -144,3 +145,41 @@ def write_squad(folder: Path) -> None:
     write_json(folder / "squad" / "dev-v1.1.json", tree(passages))
     write_json(folder / "squad" / "train-v1.1.json", tree(passages[::-1]))
     write_json(folder / "squad_xquad_en" / "xquad.en.json", tree(passages[:55]))
+
+
+def write_jsonl(path: Path, records: list[dict]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = [json.dumps(record, ensure_ascii=False) + "\n" for record in records]
+    path.write_text("".join(lines), encoding="utf-8")
+
+
+def own_questions(day: int) -> list[dict]:
+    """Four questions of a day: free, several answers, choices, practice."""
+    river, town = word(300 + day), word(600 + day)
+    return [
+        {"day": day, "question": f"Where does the {river} end?", "answers": [town]},
+        {
+            "day": day,
+            "question": f"Where is the mouth of the {river}?",
+            "answers": [f"at {town}", town],
+            "kind": "paraphrase",
+        },
+        {
+            "day": day,
+            "question": f"Does the {river} reach the sea?",
+            "answers": ["yes"],
+            "choices": ["yes", "no"],
+        },
+        {"day": day, "question": f"Name the {river}'s town.", "answers": [town], "practice": True},
+    ]
+
+
+def write_own(folder: Path) -> None:
+    """Three days of one's own documents and questions, and one question about day 0."""
+    documents = [
+        {"day": day, "title": f"River {day}", "text": passage(day)["context"]} for day in (1, 2, 3)
+    ]
+    questions = [one for day in (1, 2, 3) for one in own_questions(day)]
+    questions.append({"day": 0, "question": "Is water wet?", "answers": ["yes"], "kind": "base"})
+    write_jsonl(folder / "documents.jsonl", documents)
+    write_jsonl(folder / "questions.jsonl", questions)

@@ -71,6 +71,24 @@ def locate(dataset: str, filename: str, data: str | Path | None = None) -> Path:
     )
 
 
+def data_folder(data: str | Path | None, holds: str) -> Path:
+    """The folder of data files that the user named: ``data``, else ``SLEEPGYM_DATA``.
+
+    Args:
+        data: Folder of original data files; ``SLEEPGYM_DATA`` where None.
+        holds: What should be in it, for messages.
+
+    Raises:
+        MissingData: If none is named, or it is no folder.
+    """
+    folder, how = _data_folder(data)
+    if folder is None:
+        raise MissingData(f"{how}: pass --data DIR, a folder that holds {holds}")
+    if not folder.is_dir():
+        raise MissingData(f"{how}: no folder {str(folder)!r} (it should hold {holds})")
+    return folder
+
+
 def download(source: SourceFile, target: Path) -> Path:
     """Fetch a file to ``target``; all of it, with the pinned SHA-256, or nothing.
 

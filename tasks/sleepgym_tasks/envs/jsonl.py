@@ -1,0 +1,146 @@
+"""One's own data: documents and questions in two files, without a line of Python.
+
+``questions.jsonl`` and either ``documents.jsonl`` or text files lie in the folder that ``--data``
+names; ``sleepgym data check DIR`` names every bad record. The page ``docs/tasks/jsonl.md`` leads
+from an empty folder to a report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
+
+from annotated_types import Ge
+
+from sleepgym import Day, Document, Item, Settings, Stream, TaskFamily
+from sleepgym.core import grading
+from sleepgym.core.errors import BadData, BadSetting
+from sleepgym.core.settings import plain
+from sleepgym_tasks.data.items import ItemFactory, shuffled
+from sleepgym_tasks.data.sources import data_folder
+from sleepgym_tasks.datasets.own_files import HOLDS, Asked, load
+
+
+@dataclass(frozen=True)
+class JsonlConfig(Settings):
+    """Settings of :class:`Jsonl`.
+
+    Attributes:
+        days: Days of the stream, from the first; all in the files where None.
+        questions_per_day: Most exam questions a day, drawn by the seed; all where None.
+        metric: How a free answer is graded: ``exact`` and ``f1`` as SQuAD v1.1's evaluation
+            normalises, ``literal`` letter by letter, ``chrf``. A question with choices is graded
+            alike.
+        order: ``shuffled`` draws the order of a day's exam by the seed, ``file`` keeps that of the
+            file (then the seed changes the exams of mornings alone).
+    """
+
+    days: Annotated[int, Ge(1)] | None = None
+    questions_per_day: Annotated[int, Ge(1)] | None = None
+    metric: Literal["exact", "f1", "literal", "chrf"] = "exact"
+    order: Literal["shuffled", "file"] = "shuffled"
+
+
+def exact(answer: str, target: str) -> float:
+    """Exact match; a target of punctuation alone must be met letter by letter."""
+    if not grading.normalise(target):
+        return grading.choice(answer, target)
+    return grading.exact_match(answer, target)
+
+
+def f1(answer: str, target: str) -> float:
+    """F1; a target of punctuation and articles alone must be met letter by letter."""
+    if not grading.normalise(target):
+        return grading.choice(answer, target)
+    return grading.f1(answer, target)
+
+
+_GRADES: dict[str, Callable[[str, str], float]] = {
+    "exact": exact,
+    "f1": f1,
+    "literal": grading.choice,
+    "chrf": grading.chrf,
+}
+
+
+class Jsonl(TaskFamily):
+    """Documents and questions of your own, by day.
+
+    Kinds are those of the file (``direct`` where it names none). Questions of day 0 are about what
+    was known before, and are asked every morning. The seed draws the order of each day's exam, and
+    which questions are asked where ``questions_per_day`` limits them.
+    """
+
+    Config = JsonlConfig
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "default": {},
+        "long": {"exams": "spaced"},
+    }
+
+    config: JsonlConfig
+
+    def stream(self, seed: int) -> Stream:
+        """The stream of this configuration and seed.
+
+        Raises:
+            MissingData: If no folder is named.
+            BadData: If a record is bad; nothing is loaded then.
+            BadSetting: If there are not so many days.
+        """
+        config, folder = self.config, data_folder(self.data, HOLDS)
+        own = load(folder)
+        last = own.days if config.days is None else config.days
+        if last > own.days:
+            raise BadSetting(f"days={last} of Jsonl: {folder} holds {own.days} days")
+        for asked in own.questions:
+            self._check_choices(asked)
+        items = ItemFactory()
+        made = {
+            number: self._exam(own.questions, number, seed, items) for number in range(last + 1)
+        }
+        days = tuple(
+            Day(
+                number,
+                tuple(Document(r.text, r.title) for r in own.documents if r.day == number),
+                self._practice(own.questions, number, items),
+                made[number],
+            )
+            for number in range(1, last + 1)
+        )
+        return Stream("Jsonl", plain(config), seed, days, made[0], items.key())
+
+    def score(self, answer: str, target: str) -> float:
+        """The grade by ``metric``."""
+        return _GRADES[self.config.metric](answer, target)
+
+    def _exam(
+        self, questions: tuple[Asked, ...], number: int, seed: int, items: ItemFactory
+    ) -> tuple[Item, ...]:
+        own = [asked for asked in questions if asked.day == number and not asked.practice]
+        drawn = shuffled(own, seed, "exam", number)[: self.config.questions_per_day]
+        if self.config.order == "file":
+            drawn.sort(key=own.index)
+        return tuple(_item(asked, items) for asked in drawn)
+
+    def _practice(
+        self, questions: tuple[Asked, ...], number: int, items: ItemFactory
+    ) -> tuple[tuple[Item, ...], ...]:
+        own = [asked for asked in questions if asked.day == number and asked.practice]
+        return (tuple(_item(asked, items) for asked in own),) if own else ()
+
+    def _check_choices(self, asked: Asked) -> None:
+        for wrong in asked.choices:
+            right = max(self.score(wrong, answer) for answer in asked.answers)
+            if wrong not in asked.answers and right == 1.0:
+                path, record = asked.where
+                raise BadData(
+                    f"{path}, {record}: the choice {wrong!r:.60} is graded as right by"
+                    f" metric={self.config.metric}: use metric=literal"
+                )
+
+
+def _item(asked: Asked, items: ItemFactory) -> Item:
+    return items.make(
+        asked.id, asked.text, asked.answers, asked.kind, asked.day, asked.choices, asked.until
+    )
