@@ -30,6 +30,11 @@ register_env(
     "sleepgym_tasks.envs.jsonl:Jsonl",
     "your own documents and questions: two JSONL files, or a folder of texts and a question file",
 )
+register_env(
+    "sleepgym/KnowledgeEdit-v0",
+    "sleepgym_tasks.envs.knowledge_edit:KnowledgeEdit",
+    "facts that change, one edit after another: CounterFact, zsRE, or edits of the invented world",
+)
 register_battery(
     "worlds",
     "sleepgym_tasks.worlds.skills:Worlds",

@@ -26,6 +26,7 @@ def write_all(folder: Path) -> None:
     write_olora(folder / "olora_cl_benchmark" / "CL_Benchmark" / "TC" / "dbpedia")
     write_squad(folder)
     write_own(folder)
+    write_edits(folder)
 
 
 def write_json(path: Path, content: object) -> None:
@@ -183,3 +184,75 @@ def write_own(folder: Path) -> None:
     questions.append({"day": 0, "question": "Is water wet?", "answers": ["yes"], "kind": "base"})
     write_jsonl(folder / "documents.jsonl", documents)
     write_jsonl(folder / "questions.jsonl", questions)
+
+
+def edit(number: int) -> dict[str, str]:
+    """The words of an edit: who, what it is now and was, and a neighbour that keeps it."""
+    return {
+        "who": word(number).capitalize(),
+        "new": word(500 + number),
+        "old": word(800 + number),
+        "other": word(1100 + number).capitalize(),
+        "kept": word(1400 + number),
+    }
+
+
+def write_edits(folder: Path) -> None:
+    """Thirty edits in each of EasyEdit's layouts; zsRE has an empty target among them."""
+    counterfact, mend, knowedit = [], [], []
+    for number in range(30):
+        e = edit(number)
+        counterfact.append(
+            {
+                "case_id": number,
+                "prompt": f"The capital of {e['who']} is",
+                "target_new": e["new"],
+                "subject": e["who"],
+                "ground_truth": e["old"],
+                "rephrase_prompt": f"{e['who']} is ruled from the city of",
+                "locality_prompt": f"The capital of {e['other']} is",
+                "locality_ground_truth": e["kept"],
+            }
+        )
+        mend.append(
+            {
+                "subject": e["who"],
+                "src": f"What is the capital of {e['who']}?",
+                "pred": e["old"],
+                "rephrase": f"From which city is {e['who']} ruled?",
+                "alt": e["new"] if number != 7 else "",
+                "answers": [e["old"]],
+                "loc": f"nq question: where is {e['other'].lower()}",
+                "loc_ans": e["kept"],
+                "cond": f"{e['old']} >> {e['new']} || What is the capital of {e['who']}?",
+                "portability": {
+                    "Recalled Relation": f"({e['new']}, river, {word(1600 + number)})",
+                    "New Question": f"What river runs through the capital of {e['who']}?",
+                    "New Answer": word(1600 + number),
+                },
+            }
+        )
+        knowedit.append(
+            {
+                "subject": e["who"],
+                "prompt": f"What is the capital of {e['who']}?",
+                "target_new": e["new"],
+                "ground_truth": [e["old"]],
+                "rephrase_prompt": f"From which city is {e['who']} ruled?",
+                "locality": {
+                    "Relation_Specificity": [
+                        {"prompt": f"{e['other']} lies in", "ground_truth": [[e["kept"], "x"]]}
+                    ]
+                },
+                "portability": {
+                    "Reasoning": [
+                        {"prompt": f"The river of {e['who']}'s capital is", "ground_truth": ["ru"]}
+                    ],
+                    "Subject_Aliasing": None,
+                },
+            }
+        )
+    write_json(folder / "counterfact" / "counterfact-edit.json", counterfact)
+    write_json(folder / "counterfact" / "counterfact-val.json", counterfact[:12])
+    write_json(folder / "zsre" / "zsre_mend_eval.json", mend)
+    write_json(folder / "zsre" / "ZsRE-test-all.json", knowedit)

@@ -69,7 +69,7 @@ def test_order_of_the_file_is_kept_where_asked(data_dir):
     assert [item.id for item in kept.days[1].exam] == ["line 5", "line 6", "line 7"]
 
 
-@pytest.mark.parametrize("metric", ["exact", "f1", "literal", "chrf"])
+@pytest.mark.parametrize("metric", ["exact", "f1", "contained", "literal", "chrf"])
 def test_answers_of_punctuation_are_not_met_by_silence(metric, tmp_path):
     write(tmp_path, questions=[{**QUESTION, "answers": ["("]}])
     env, _ = family_checks.make(ID, tmp_path, metric=metric)

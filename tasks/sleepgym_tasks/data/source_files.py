@@ -17,6 +17,9 @@ _SEAL = (
 )
 _XQUAD = f"{_GITHUB}/google-deepmind/xquad/7d30520c717524000f0d9d2f9c10a069acd9d285"
 _SQUAD = "https://rajpurkar.github.io/SQuAD-explorer/dataset"
+_KNOWLEDGE_SPREAD = (
+    f"{_GITHUB}/Jometeorie/KnowledgeSpread/51d7402617c2e52bde0dc11b76e400c3725a181a/data"
+)
 _DBPEDIA = "https://huggingface.co/datasets/DeveloperOats/DBPedia_Classes"
 
 
@@ -108,6 +111,18 @@ FILES: dict[tuple[str, str], SourceFile] = {
             "xquad.en.json",
             f"{_XQUAD}/xquad.en.json",
             "e4c57d1c9143aaa1c5d265ba5987a65f4e69528d2a98f29d6e75019b10344f29",
+        ),
+        SourceFile(
+            "counterfact",
+            "counterfact-edit.json",
+            f"{_KNOWLEDGE_SPREAD}/counterfact/counterfact-edit.json",
+            "bfe31a7081932739406e282bb625d74222549c3386c15b1df3dfbc3978c69eec",
+        ),
+        SourceFile(
+            "counterfact",
+            "counterfact-val.json",
+            f"{_KNOWLEDGE_SPREAD}/counterfact/counterfact-val.json",
+            "42b44645471020a9419d183deb9e113e82941380046861770ea0083dabd13982",
         ),
         SourceFile(
             "squad",

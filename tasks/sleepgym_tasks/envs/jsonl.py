@@ -7,16 +7,16 @@ from an empty folder to a report.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge
 
 from sleepgym import Day, Document, Item, Settings, Stream, TaskFamily
-from sleepgym.core import grading
 from sleepgym.core.errors import BadData, BadSetting
 from sleepgym.core.settings import plain
+from sleepgym_tasks.data.grades import GRADES
 from sleepgym_tasks.data.items import ItemFactory, shuffled
 from sleepgym_tasks.data.sources import data_folder
 from sleepgym_tasks.datasets.own_files import HOLDS, Asked, load
@@ -30,38 +30,16 @@ class JsonlConfig(Settings):
         days: Days of the stream, from the first; all in the files where None.
         questions_per_day: Most exam questions a day, drawn by the seed; all where None.
         metric: How a free answer is graded: ``exact`` and ``f1`` as SQuAD v1.1's evaluation
-            normalises, ``literal`` letter by letter, ``chrf``. A question with choices is graded
-            alike.
+            normalises, ``contained`` where the answer holds it, ``literal`` letter by letter,
+            ``chrf``. A question with choices is graded alike.
         order: ``shuffled`` draws the order of a day's exam by the seed, ``file`` keeps that of the
             file (then the seed changes the exams of mornings alone).
     """
 
     days: Annotated[int, Ge(1)] | None = None
     questions_per_day: Annotated[int, Ge(1)] | None = None
-    metric: Literal["exact", "f1", "literal", "chrf"] = "exact"
+    metric: Literal["exact", "f1", "contained", "literal", "chrf"] = "exact"
     order: Literal["shuffled", "file"] = "shuffled"
-
-
-def exact(answer: str, target: str) -> float:
-    """Exact match; a target of punctuation alone must be met letter by letter."""
-    if not grading.normalise(target):
-        return grading.choice(answer, target)
-    return grading.exact_match(answer, target)
-
-
-def f1(answer: str, target: str) -> float:
-    """F1; a target of punctuation and articles alone must be met letter by letter."""
-    if not grading.normalise(target):
-        return grading.choice(answer, target)
-    return grading.f1(answer, target)
-
-
-_GRADES: dict[str, Callable[[str, str], float]] = {
-    "exact": exact,
-    "f1": f1,
-    "literal": grading.choice,
-    "chrf": grading.chrf,
-}
 
 
 class Jsonl(TaskFamily):
@@ -112,7 +90,7 @@ class Jsonl(TaskFamily):
 
     def score(self, answer: str, target: str) -> float:
         """The grade by ``metric``."""
-        return _GRADES[self.config.metric](answer, target)
+        return GRADES[self.config.metric](answer, target)
 
     def _exam(
         self, questions: tuple[Asked, ...], number: int, seed: int, items: ItemFactory
