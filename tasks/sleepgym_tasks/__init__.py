@@ -35,6 +35,11 @@ register_env(
     "sleepgym_tasks.envs.knowledge_edit:KnowledgeEdit",
     "facts that change, one edit after another: CounterFact, zsRE, or edits of the invented world",
 )
+register_env(
+    "sleepgym/FewShotARC-v0",
+    "sleepgym_tasks.envs.few_shot_arc:FewShotARC",
+    "rules on grids from a few demonstrations: ARC-AGI-1, SEAL's subsets of it, or invented ones",
+)
 register_battery(
     "worlds",
     "sleepgym_tasks.worlds.skills:Worlds",

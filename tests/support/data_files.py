@@ -27,6 +27,7 @@ def write_all(folder: Path) -> None:
     write_squad(folder)
     write_own(folder)
     write_edits(folder)
+    write_arc(folder / "arc_agi_1")
 
 
 def write_json(path: Path, content: object) -> None:
@@ -256,3 +257,43 @@ def write_edits(folder: Path) -> None:
     write_json(folder / "counterfact" / "counterfact-val.json", counterfact[:12])
     write_json(folder / "zsre" / "zsre_mend_eval.json", mend)
     write_json(folder / "zsre" / "ZsRE-test-all.json", knowedit)
+
+
+SEAL_IDS = {
+    "training": [
+        "6150a2bd",
+        "8d5021e8",
+        "5614dbcf",
+        "8be77c9e",
+        "4be741c5",
+        "6d0aefbc",
+        "44f52bb0",
+        "67e8384a",
+        "6e02f1e3",
+        "5582e5ca",
+    ],
+    "evaluation": [
+        "903d1b4a",
+        "c7d4e6ad",
+        "66e6c45b",
+        "ce8d95cc",
+        "b1fc8b8e",
+        "59341089",
+        "bc4146bd",
+        "68b67ca3",
+    ],
+}
+
+
+def write_arc(folder: Path) -> None:
+    """SEAL's task ids and four more in ARC's Kaggle layout: a 2 x 2 grid is mirrored."""
+    for part, ids in SEAL_IDS.items():
+        challenges, solutions = {}, {}
+        for number, name in enumerate([*ids, "00000000", "00000001", "00000002", "00000003"]):
+            grids = [[[number % 10, c], [c + 1, 0]] for c in range(1, 6)]
+            pairs = [{"input": g, "output": [row[::-1] for row in g]} for g in grids]
+            train, test = pairs[:3], pairs[3:] if name in ("44f52bb0", "b1fc8b8e") else pairs[3:4]
+            challenges[name] = {"train": train, "test": [{"input": p["input"]} for p in test]}
+            solutions[name] = [p["output"] for p in test]
+        write_json(folder / f"arc-agi_{part}_challenges.json", challenges)
+        write_json(folder / f"arc-agi_{part}_solutions.json", solutions)

@@ -15,6 +15,9 @@ _SEAL = (
     f"{_GITHUB}/Continual-Intelligence/SEAL/4cb1e7d4350c62403daee8c6723e6184886cb304"
     "/knowledge-incorporation/data"
 )
+_ARC = (
+    f"{_GITHUB}/Continual-Intelligence/SEAL/4cb1e7d4350c62403daee8c6723e6184886cb304/few-shot/data"
+)
 _XQUAD = f"{_GITHUB}/google-deepmind/xquad/7d30520c717524000f0d9d2f9c10a069acd9d285"
 _SQUAD = "https://rajpurkar.github.io/SQuAD-explorer/dataset"
 _KNOWLEDGE_SPREAD = (
@@ -123,6 +126,30 @@ FILES: dict[tuple[str, str], SourceFile] = {
             "counterfact-val.json",
             f"{_KNOWLEDGE_SPREAD}/counterfact/counterfact-val.json",
             "42b44645471020a9419d183deb9e113e82941380046861770ea0083dabd13982",
+        ),
+        SourceFile(
+            "arc_agi_1",
+            "arc-agi_training_challenges.json",
+            f"{_ARC}/arc-agi_training_challenges.json",
+            "5b02a4753e9088134744d952b048a03f6f23abf4eb6c04e3f27822cf3d439634",
+        ),
+        SourceFile(
+            "arc_agi_1",
+            "arc-agi_training_solutions.json",
+            f"{_ARC}/arc-agi_training_solutions.json",
+            "47212ad04ef4211221ac6141cba8c8d425e20e90da90ace575ef286c5f992534",
+        ),
+        SourceFile(
+            "arc_agi_1",
+            "arc-agi_evaluation_challenges.json",
+            f"{_ARC}/arc-agi_evaluation_challenges.json",
+            "2b05f8f7d33b73fdbefd69914c399e9409d1949c7f16aabc78e677443a64b208",
+        ),
+        SourceFile(
+            "arc_agi_1",
+            "arc-agi_evaluation_solutions.json",
+            f"{_ARC}/arc-agi_evaluation_solutions.json",
+            "629622b0eecf42c6cb4da628955ef76ec43214f0d00081f8cf63082ade496c52",
         ),
         SourceFile(
             "squad",
