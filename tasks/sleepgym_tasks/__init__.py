@@ -40,6 +40,11 @@ register_env(
     "sleepgym_tasks.envs.few_shot_arc:FewShotARC",
     "rules on grids from a few demonstrations: ARC-AGI-1, SEAL's subsets of it, or invented ones",
 )
+register_env(
+    "sleepgym/TaskSequence-v0",
+    "sleepgym_tasks.envs.task_sequence:TaskSequence",
+    "one classification task a day in any order, after O-LoRA (DBpedia, BoolQ, COPA, MNLI, ...)",
+)
 register_battery(
     "worlds",
     "sleepgym_tasks.worlds.skills:Worlds",

@@ -25,6 +25,7 @@ def write_all(folder: Path) -> None:
     write_dbpedia(folder / "dbpedia")
     write_olora(folder / "olora_cl_benchmark" / "CL_Benchmark" / "TC" / "dbpedia")
     write_squad(folder)
+    write_classification(folder / "olora_cl_benchmark" / "CL_Benchmark")
     write_own(folder)
     write_edits(folder)
     write_arc(folder / "arc_agi_1")
@@ -297,3 +298,23 @@ def write_arc(folder: Path) -> None:
             solutions[name] = [p["output"] for p in test]
         write_json(folder / f"arc-agi_{part}_challenges.json", challenges)
         write_json(folder / f"arc-agi_{part}_solutions.json", solutions)
+
+
+def write_classification(folder: Path) -> None:
+    """BoolQA, COPA and MNLI in O-LoRA's layout; MNLI's test part has records without a label."""
+    tasks = {
+        "BoolQA/BoolQA": ["True", "False"],
+        "COPA/COPA": ["A", "B"],
+        "NLI/MNLI": ["neutral", "entailment", "contradiction"],
+    }
+    for place, (name, labels) in enumerate(tasks.items()):
+        write_json(folder / name / "labels.json", labels)
+        for part, first in (("train", 200), ("test", 400)):
+            records = [
+                {"label": label, "sentence": f"passage: {text}. {word(place)}\n"}
+                for label in labels
+                for text in utterances(f"{name} {label}", first, 20)
+            ]
+            if part == "test" and "MNLI" in name:
+                records.insert(3, {"label": "-", "sentence": "nobody knows"})
+            write_json(folder / name / f"{part}.json", records)
