@@ -45,6 +45,11 @@ register_env(
     "sleepgym_tasks.envs.task_sequence:TaskSequence",
     "one classification task a day in any order, after O-LoRA (DBpedia, BoolQ, COPA, MNLI, ...)",
 )
+register_env(
+    "sleepgym/Haystack-v0",
+    "sleepgym_tasks.envs.haystack:Haystack",
+    "keys and values hidden in a long text (RULER), 1k to 10M tokens, asked with it and without it",
+)
 register_battery(
     "worlds",
     "sleepgym_tasks.worlds.skills:Worlds",

@@ -26,6 +26,8 @@ def write_all(folder: Path) -> None:
     write_olora(folder / "olora_cl_benchmark" / "CL_Benchmark" / "TC" / "dbpedia")
     write_squad(folder)
     write_classification(folder / "olora_cl_benchmark" / "CL_Benchmark")
+    write_book(folder / "gutenberg_moby_dick" / "2701-0.txt")
+    write_ruler(folder / "ruler_niah_words")
     write_own(folder)
     write_edits(folder)
     write_arc(folder / "arc_agi_1")
@@ -318,3 +320,24 @@ def write_classification(folder: Path) -> None:
             if part == "test" and "MNLI" in name:
                 records.insert(3, {"label": "-", "sentence": "nobody knows"})
             write_json(folder / name / f"{part}.json", records)
+
+
+def write_book(path: Path, paragraphs: int = 60) -> None:
+    """A Project Gutenberg file: a byte-order mark, a header, wrapped paragraphs, a licence."""
+    mark = "THIS PROJECT GUTENBERG EBOOK MOBY DICK ***"
+    body = [
+        f"“The whale {word(n)} swam by,” said {word(n + 100)}. Was it\nwhite? "
+        f"Nobody knew {word(n)}."
+        for n in range(paragraphs)
+    ]
+    text = "\n\n".join(["HEADER", f"*** START OF {mark}", *body, f"*** END OF {mark}", "LICENCE"])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"\ufeff{text}\n", encoding="utf-8")
+
+
+def write_ruler(folder: Path) -> None:
+    """Forty adjectives and forty nouns, two of them with spaces."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, first in (("adjective", 100), ("noun", 200)):
+        words = [word(first + n) for n in range(40)] + [f"{word(first)} two"]
+        (folder / f"{name}list.txt").write_text("\n".join(words) + "\n", encoding="utf-8")

@@ -23,6 +23,13 @@ _SQUAD = "https://rajpurkar.github.io/SQuAD-explorer/dataset"
 _KNOWLEDGE_SPREAD = (
     f"{_GITHUB}/Jometeorie/KnowledgeSpread/51d7402617c2e52bde0dc11b76e400c3725a181a/data"
 )
+_MOBY_DICK = (
+    f"{_GITHUB}/GITenberg/Moby-Dick--Or-The-Whale_2701/bdf1948e6cd00963730971e5624e764a35f238c3"
+)
+_WORDS = (
+    f"{_GITHUB}/mrmaxguns/wonderwordsmodule/5dfa455554e7c225a59c865d706c4293ca2c132e"
+    "/wonderwords/assets"
+)
 _DBPEDIA = "https://huggingface.co/datasets/DeveloperOats/DBPedia_Classes"
 
 
@@ -204,6 +211,24 @@ FILES: dict[tuple[str, str], SourceFile] = {
             "arc-agi_evaluation_solutions.json",
             f"{_ARC}/arc-agi_evaluation_solutions.json",
             "629622b0eecf42c6cb4da628955ef76ec43214f0d00081f8cf63082ade496c52",
+        ),
+        SourceFile(
+            "gutenberg_moby_dick",
+            "2701-0.txt",
+            f"{_MOBY_DICK}/2701-0.txt",
+            "baf9b04fcf6e0008f30eaaa6697277751448c1070b20175e0082f28cbb161fd3",
+        ),
+        SourceFile(
+            "ruler_niah_words",
+            "adjectivelist.txt",
+            f"{_WORDS}/adjectivelist.txt",
+            "66814d46b7e292c83e839d12fe2fa083c8f66779b14b294e1be4e1342c5d4131",
+        ),
+        SourceFile(
+            "ruler_niah_words",
+            "nounlist.txt",
+            f"{_WORDS}/nounlist.txt",
+            "8d88b3ebc2e2969ed92ebe49cdb0c8a87c2ad3b27493d7afdff608f2e51c5bc9",
         ),
         SourceFile(
             "squad",
