@@ -50,6 +50,11 @@ register_env(
     "sleepgym_tasks.envs.haystack:Haystack",
     "keys and values hidden in a long text (RULER), 1k to 10M tokens, asked with it and without it",
 )
+register_env(
+    "sleepgym/BABILong-v0",
+    "sleepgym_tasks.envs.babilong:BABILong",
+    "facts of bAbI or invented stories strewn over long texts, 0k to 10M tokens (BABILong)",
+)
 register_battery(
     "worlds",
     "sleepgym_tasks.worlds.skills:Worlds",

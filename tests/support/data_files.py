@@ -28,6 +28,7 @@ def write_all(folder: Path) -> None:
     write_classification(folder / "olora_cl_benchmark" / "CL_Benchmark")
     write_book(folder / "gutenberg_moby_dick" / "2701-0.txt")
     write_ruler(folder / "ruler_niah_words")
+    write_babi(folder / "babi" / "tasks_1-20_v1-2" / "en-10k")
     write_own(folder)
     write_edits(folder)
     write_arc(folder / "arc_agi_1")
@@ -341,3 +342,43 @@ def write_ruler(folder: Path) -> None:
     for name, first in (("adjective", 100), ("noun", 200)):
         words = [word(first + n) for n in range(40)] + [f"{word(first)} two"]
         (folder / f"{name}list.txt").write_text("\n".join(words) + "\n", encoding="utf-8")
+
+
+BABI = {
+    "qa1_single-supporting-fact": ("{who} went to the {place}.", "Where is {who}?", "{place}"),
+    "qa2_two-supporting-facts": (
+        "{who} took the cup to the {place}.",
+        "Where is the cup?",
+        "{place}",
+    ),
+    "qa3_three-supporting-facts": ("{who} left the {place}.", "What was left?", "{place}"),
+    "qa4_two-arg-relations": (
+        "The {place} is north of {who}.",
+        "What is north of {who}?",
+        "{place}",
+    ),
+    "qa5_three-arg-relations": (
+        "{who} gave the {place} to Fred.",
+        "What did {who} give?",
+        "{place}",
+    ),
+}
+
+
+def write_babi(folder: Path) -> None:
+    """Ten stories of two questions in bAbI's original format, qa1 to qa5."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, (fact, question, answer) in BABI.items():
+        for part, first in (("train", 0), ("test", 200)):
+            lines = []
+            for story in range(10):
+                for turn in range(2):
+                    words = {"who": "John", "place": word(first + 2 * story + turn)}
+                    number = 3 * turn + 1
+                    lines += [
+                        f"{number} Mary sat down.",
+                        f"{number + 1} {fact.format(**words)}",
+                        f"{number + 2} {question.format(**words)} \t{answer.format(**words)}"
+                        f"\t{number + 1}",
+                    ]
+            (folder / f"{name}_{part}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")

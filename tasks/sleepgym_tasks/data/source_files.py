@@ -30,6 +30,7 @@ _WORDS = (
     f"{_GITHUB}/mrmaxguns/wonderwordsmodule/5dfa455554e7c225a59c865d706c4293ca2c132e"
     "/wonderwords/assets"
 )
+_BABI = f"{_GITHUB}/VinGarcia/bAbI/c4f149baa4ecc4ba9096d2706e5be845a98680e6"
 _DBPEDIA = "https://huggingface.co/datasets/DeveloperOats/DBPedia_Classes"
 
 
@@ -229,6 +230,36 @@ FILES: dict[tuple[str, str], SourceFile] = {
             "nounlist.txt",
             f"{_WORDS}/nounlist.txt",
             "8d88b3ebc2e2969ed92ebe49cdb0c8a87c2ad3b27493d7afdff608f2e51c5bc9",
+        ),
+        SourceFile(
+            "babi",
+            "tasks_1-20_v1-2/en-10k/qa1_single-supporting-fact_test.txt",
+            f"{_BABI}/tasks_1-20_v1-2/en-10k/qa1_single-supporting-fact_test.txt",
+            "55acf66cef2f6d798e2aa1d056e1ec8f24e910ea9215b639450574321132959b",
+        ),
+        SourceFile(
+            "babi",
+            "tasks_1-20_v1-2/en-10k/qa1_single-supporting-fact_train.txt",
+            f"{_BABI}/tasks_1-20_v1-2/en-10k/qa1_single-supporting-fact_train.txt",
+            "749ea9f7c99070feb2d88c975a254417a0dcc8274add4435ae5ae24c7afc7e9d",
+        ),
+        SourceFile(
+            "babi",
+            "tasks_1-20_v1-2/en-10k/qa2_two-supporting-facts_test.txt",
+            f"{_BABI}/tasks_1-20_v1-2/en-10k/qa2_two-supporting-facts_test.txt",
+            "eff93fb9cd81ba02eb765772cf7cc269769ed44ec71cbbbc19cfb16ee5eba0f6",
+        ),
+        SourceFile(
+            "babi",
+            "tasks_1-20_v1-2/en-10k/qa2_two-supporting-facts_train.txt",
+            f"{_BABI}/tasks_1-20_v1-2/en-10k/qa2_two-supporting-facts_train.txt",
+            "d4074c0c5d54f70ce2f538056ce2b6ef6a313da336da4245f1a24f1298e37ef3",
+        ),
+        SourceFile(
+            "babi",
+            "tasks_1-20_v1-2/en-10k/qa3_three-supporting-facts_test.txt",
+            f"{_BABI}/tasks_1-20_v1-2/en-10k/qa3_three-supporting-facts_test.txt",
+            "17795c977100baf8188f386522ae301b62d6c1a13efc01b3aea781e588b4d57f",
         ),
         SourceFile(
             "squad",
