@@ -55,6 +55,11 @@ register_env(
     "sleepgym_tasks.envs.babilong:BABILong",
     "facts of bAbI or invented stories strewn over long texts, 0k to 10M tokens (BABILong)",
 )
+register_env(
+    "sleepgym/MathReasoning-v0",
+    "sleepgym_tasks.envs.math_reasoning:MathReasoning",
+    "problems with numbers or expressions as answers: does consolidation harm reasoning?",
+)
 register_battery(
     "worlds",
     "sleepgym_tasks.worlds.skills:Worlds",
