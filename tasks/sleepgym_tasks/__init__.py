@@ -60,6 +60,11 @@ register_env(
     "sleepgym_tasks.envs.math_reasoning:MathReasoning",
     "problems with numbers or expressions as answers: does consolidation harm reasoning?",
 )
+register_env(
+    "sleepgym/ContinualTranslation-v0",
+    "sleepgym_tasks.envs.continual_translation:ContinualTranslation",
+    "a novel language a day, by chrF: Kalamang and Manchu as you bring them, or invented ones",
+)
 register_battery(
     "worlds",
     "sleepgym_tasks.worlds.skills:Worlds",

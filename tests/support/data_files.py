@@ -29,6 +29,7 @@ def write_all(folder: Path) -> None:
     write_book(folder / "gutenberg_moby_dick" / "2701-0.txt")
     write_ruler(folder / "ruler_niah_words")
     write_babi(folder / "babi" / "tasks_1-20_v1-2" / "en-10k")
+    write_mtob(folder / "kalamang")
     write_own(folder)
     write_edits(folder)
     write_arc(folder / "arc_agi_1")
@@ -382,3 +383,28 @@ def write_babi(folder: Path) -> None:
                         f"\t{number + 1}",
                     ]
             (folder / f"{name}_{part}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def write_mtob(folder: Path) -> None:
+    """A language in MTOB's layout: canaries, thirty pairs, five tests either way, resources."""
+    canary = {"big-bench-canary": "do not train on this"}
+
+    def pair(number: int) -> dict[str, str]:
+        return {
+            "original": f"{word(number)} {word(number + 700)}",
+            "translation": f"the {word(number + 900)} eats {word(number + 1200)}",
+        }
+
+    def test(number: int, flip: bool) -> dict[str, str]:
+        one, other = pair(number).values()
+        source, target = (other, one) if flip else (one, other)
+        return {"original": source, "translation": "----", "ground_truth": target}
+
+    train = [pair(number) for number in range(30)]
+    write_json(folder / "splits" / "train_examples.json", [canary, *train, pair(40)])
+    for name, flip in (("ke", False), ("ek", True)):
+        tests = [test(number, flip) for number in range(40, 45)]
+        write_json(folder / "splits" / f"test_examples_{name}.json", [canary, *tests])
+    words = {word(number): ["n", word(number + 900)] for number in range(30)}
+    write_json(folder / "resources" / "wordlist.json", {"ke": words, "ek": {}})
+    (folder / "resources" / "grammar_book.txt").write_text("Verbs come last.\n\nNouns first.\n")

@@ -41,6 +41,11 @@ def test_a_book_goes_round_from_any_place(start, data_dir):
     assert sorted(" ".join(book.sentences(start, 2)).split()) == sorted(words * 2)
 
 
+def test_the_first_line_is_read(tmp_path):
+    (tmp_path / "book.txt").write_text("One. Two.\nThree.\n\nFour.")
+    assert list(Book(tmp_path / "book.txt").sentences(0.0)) == ["One.", "Two.", "Three.", "Four."]
+
+
 def test_sentences_are_read_when_they_are_needed(tmp_path):
     path = tmp_path / "book.txt"
     data_files.write_book(path, 1000)

@@ -59,9 +59,10 @@ class Book:
             rounds: How often the whole text is gone through.
         """
         middle = self._first + int(start * (self._last - self._first))
-        with self.path.open("rb") as file:  # begin with a whole line
-            file.seek(middle)
-            middle = min(self._last, middle + len(file.readline()))
+        if middle > self._first:  # begin with a whole line
+            with self.path.open("rb") as file:
+                file.seek(middle)
+                middle = min(self._last, middle + len(file.readline()))
         for _ in range(rounds):
             yield from self._once(middle, self._last)
             yield from self._once(self._first, middle)
