@@ -65,6 +65,11 @@ register_env(
     "sleepgym_tasks.envs.continual_translation:ContinualTranslation",
     "a novel language a day, by chrF: Kalamang and Manchu as you bring them, or invented ones",
 )
+register_env(
+    "sleepgym/LongDocs-v0",
+    "sleepgym_tasks.envs.long_docs:LongDocs",
+    "a patient's file (LongHealth), a paper (QASPER) or an invented chronicle a day",
+)
 register_battery(
     "worlds",
     "sleepgym_tasks.worlds.skills:Worlds",

@@ -30,6 +30,7 @@ def write_all(folder: Path) -> None:
     write_ruler(folder / "ruler_niah_words")
     write_babi(folder / "babi" / "tasks_1-20_v1-2" / "en-10k")
     write_mtob(folder / "kalamang")
+    write_long_documents(folder)
     write_own(folder)
     write_edits(folder)
     write_arc(folder / "arc_agi_1")
@@ -408,3 +409,65 @@ def write_mtob(folder: Path) -> None:
     words = {word(number): ["n", word(number + 900)] for number in range(30)}
     write_json(folder / "resources" / "wordlist.json", {"ke": words, "ek": {}})
     (folder / "resources" / "grammar_book.txt").write_text("Verbs come last.\n\nNouns first.\n")
+
+
+def patient(number: int) -> dict:
+    """A patient of LongHealth: three texts, four questions with five answers."""
+    drug = word(600 + number)
+    questions = [
+        {
+            "No": which,
+            "question": f"Which drug was given on day {which}?",
+            **{f"answer_{letter}": f"{drug}{letter}{which}" for letter in "abcde"},
+            "correct": f"{drug}c{which}",
+            "answer_location": {"text_0": {"start": [0.1], "end": [0.2]}},
+        }
+        for which in range(4)
+    ]
+    return {
+        "name": f"{word(number).capitalize()} Doe",
+        "birthday": f"01.02.19{40 + number}",
+        "diagnosis": word(number + 50),
+        "texts": {
+            f"text_{n}": f"**Dear colleague,**\nwe saw {word(n)} again last week.\n{drug}c{n} was given."
+            for n in range(3)
+        },
+        "questions": questions,
+    }
+
+
+def paper(number: int) -> dict:
+    """A paper of QASPER with a question of every type of answer."""
+    answers = [
+        {"unanswerable": True, "extractive_spans": [], "yes_no": None, "free_form_answer": ""},
+        {"unanswerable": False, "extractive_spans": ["BLEU", "chrF"], "yes_no": None}
+        | {"free_form_answer": ""},
+        {"unanswerable": False, "extractive_spans": [], "yes_no": False, "free_form_answer": ""},
+        {"unanswerable": False, "extractive_spans": [], "yes_no": None}
+        | {"free_form_answer": f"They train {word(number)}."},
+    ]
+    return {
+        "title": f"On {word(number)}",
+        "abstract": f"We study {word(number)}.",
+        "full_text": [
+            {"section_name": "Introduction", "paragraphs": [f"It is {word(n)}.", ""]}
+            for n in range(2)
+        ],
+        "figures_and_tables": [],
+        "qas": [
+            {
+                "question": f"What about {word(which)}?",
+                "question_id": f"{number}-{which}",
+                "answers": [{"answer": answer}, {"answer": answers[(which + 1) % 4]}],
+            }
+            for which, answer in enumerate(answers)
+        ],
+    }
+
+
+def write_long_documents(folder: Path) -> None:
+    """Twelve patients of LongHealth, twelve papers of QASPER, as published."""
+    patients = {f"patient_{n:02}": patient(n) for n in range(12)}
+    papers = {f"1909.{n:05}": paper(n) for n in range(12)}
+    write_json(folder / "longhealth" / "benchmark_v5.json", patients)
+    write_json(folder / "qasper" / "qasper-dev-v0.3.json", papers)

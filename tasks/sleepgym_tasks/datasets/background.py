@@ -152,19 +152,19 @@ def hide(
         yield fact
 
 
-def chunked(sentences: Iterable[str], tokens: int) -> Iterator[str]:
-    """Texts of about ``tokens`` each, made of whole sentences."""
+def chunked(sentences: Iterable[str], tokens: int, joint: str = " ") -> Iterator[str]:
+    """Texts of about ``tokens`` each, made of whole sentences with ``joint`` between them."""
     most = tokens * CHARACTERS_PER_TOKEN
     chunk: list[str] = []
     length = 0
     for sentence in sentences:
         if chunk and length + len(sentence) > most:
-            yield " ".join(chunk)
+            yield joint.join(chunk)
             chunk, length = [], 0
         chunk.append(sentence)
         length += len(sentence) + 1
     if chunk:
-        yield " ".join(chunk)
+        yield joint.join(chunk)
 
 
 def _body(file) -> tuple[int, int]:
