@@ -429,7 +429,7 @@ def patient(number: int) -> dict:
         "birthday": f"01.02.19{40 + number}",
         "diagnosis": word(number + 50),
         "texts": {
-            f"text_{n}": f"**Dear colleague,**\nwe saw {word(n)} again last week.\n{drug}c{n} was given."
+            f"text_{n}": f"**Dear colleague,**\nwe saw {word(n)} a week ago.\n{drug}c{n} was given."
             for n in range(3)
         },
         "questions": questions,
