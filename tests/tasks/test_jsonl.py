@@ -186,6 +186,17 @@ def test_a_good_folder_and_a_good_file_are_told_so(data_dir, capsys):
     assert check(data_dir / "documents.jsonl") == 0
 
 
+def test_any_name_is_checked_by_what_it_holds(tmp_path):
+    write(tmp_path)
+    for name, other in (("documents", "notes"), ("questions", "exam")):
+        text = (tmp_path / f"{name}.jsonl").read_text()
+        (tmp_path / f"{other}.jsonl").write_text(text)
+        assert problems(tmp_path / f"{other}.jsonl") == []
+    write(tmp_path, questions=[QUESTION, {**QUESTION, "day": 9}])
+    (found,) = problems(tmp_path / "questions.jsonl")
+    assert "day 9 is later than the last day, 1" in found
+
+
 def test_what_is_not_there_is_one_line(tmp_path, monkeypatch):
     with pytest.raises(MissingData, match=r"no file or folder .*nothing"):
         check(tmp_path / "nothing")

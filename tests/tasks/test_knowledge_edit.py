@@ -107,6 +107,7 @@ RECORD = {
         ([{**RECORD, "locality_ground_truth": []}], r"\[0\]: locality_ground_truth holds no"),
         ([{**RECORD, "rephrase_prompt": 3}], r"\[0\]: rephrase_prompt is 3"),
         ([[1]], r"\[0\]: not an object"),
+        ([{"case_id": 1, "requested_rewrite": {}}], r"\[0\]: ROME's own layout"),
         ([], "not a list with something in it"),
         ({"data": []}, "not a list with something in it"),
         ([{"src": "q", "alt": ""}], "every record has an empty 'alt'"),

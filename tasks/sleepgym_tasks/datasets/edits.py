@@ -72,6 +72,8 @@ def parse(path: Path) -> tuple[Edit, ...]:
         record = f"[{index}]"
         if not isinstance(value, dict):
             raise bad(path, "not an object: no edit in one of EasyEdit's layouts", record)
+        if "requested_rewrite" in value:
+            raise bad(path, "ROME's own layout (requested_rewrite), not EasyEdit's", record)
         if "case_id" in value:
             case = repr(value["case_id"])
             if case in cases:

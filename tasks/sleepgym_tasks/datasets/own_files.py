@@ -105,15 +105,26 @@ def problems(path: Path) -> list[str]:
     """What is wrong with a folder, or with one of its files: a line for each bad record.
 
     Args:
-        path: The folder, or a ``questions`` or ``documents`` file in JSONL. Whether documents and
-            questions fit together is told for a folder alone.
+        path: The folder; or one of its two files, which is checked with what stands beside it; or
+            any other JSONL file, whose first record tells whether it holds documents or questions.
     """
+    names = (DOCUMENTS, QUESTIONS)
+    if path.name in names and all((path.parent / name).is_file() for name in names):
+        path = path.parent
     if path.is_dir():
         return _read(path)[2]
     found: list[str] = []
-    parse = _document if "document" in path.name else _question
-    _records(path, parse, found)
+    _records(path, _document if _holds_documents(path) else _question, found)
     return found
+
+
+def _holds_documents(path: Path) -> bool:
+    try:
+        record, line = next(read_lines(path))
+        fields = parse_object(line, path, record)
+    except BadData:
+        return path.name == DOCUMENTS
+    return "text" in fields and "question" not in fields
 
 
 def _read(folder: Path) -> tuple[list[Read], list[Asked], list[str]]:

@@ -7,6 +7,7 @@ from an empty folder to a report.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
@@ -74,38 +75,31 @@ class Jsonl(TaskFamily):
         for asked in own.questions:
             self._check_choices(asked)
         items = ItemFactory()
-        made = {
-            number: self._exam(own.questions, number, seed, items) for number in range(last + 1)
-        }
-        days = tuple(
-            Day(
-                number,
-                tuple(Document(r.text, r.title) for r in own.documents if r.day == number),
-                self._practice(own.questions, number, items),
-                made[number],
-            )
-            for number in range(1, last + 1)
-        )
-        return Stream("Jsonl", plain(config), seed, days, made[0], items.key())
+        read, asked, practised = defaultdict(list), defaultdict(list), defaultdict(list)
+        for record in own.documents:
+            read[record.day].append(Document(record.text, record.title))
+        for question in own.questions:
+            (practised if question.practice else asked)[question.day].append(question)
+        base = self._exam(asked[0], 0, seed, items)
+        days = []
+        for number in range(1, last + 1):
+            practice = tuple(_item(question, items) for question in practised[number])
+            exam = self._exam(asked[number], number, seed, items)
+            days.append(Day(number, tuple(read[number]), (practice,) if practice else (), exam))
+        return Stream("Jsonl", plain(config), seed, tuple(days), base, items.key())
 
     def score(self, answer: str, target: str) -> float:
         """The grade by ``metric``."""
         return GRADES[self.config.metric](answer, target)
 
     def _exam(
-        self, questions: tuple[Asked, ...], number: int, seed: int, items: ItemFactory
+        self, questions: list[Asked], number: int, seed: int, items: ItemFactory
     ) -> tuple[Item, ...]:
-        own = [asked for asked in questions if asked.day == number and not asked.practice]
-        drawn = shuffled(own, seed, "exam", number)[: self.config.questions_per_day]
+        places = shuffled(range(len(questions)), seed, "exam", number)
+        places = places[: self.config.questions_per_day]
         if self.config.order == "file":
-            drawn.sort(key=own.index)
-        return tuple(_item(asked, items) for asked in drawn)
-
-    def _practice(
-        self, questions: tuple[Asked, ...], number: int, items: ItemFactory
-    ) -> tuple[tuple[Item, ...], ...]:
-        own = [asked for asked in questions if asked.day == number and asked.practice]
-        return (tuple(_item(asked, items) for asked in own),) if own else ()
+            places.sort()
+        return tuple(_item(questions[place], items) for place in places)
 
     def _check_choices(self, asked: Asked) -> None:
         for wrong in asked.choices:
