@@ -109,6 +109,7 @@ def test_missing_files_are_one_line(tmp_path, data_dir):
 
 PATIENT = data_files.patient(0)
 QUESTION = PATIENT["questions"][0]
+SAME = {**QUESTION, **{f"answer_{letter}": "x" for letter in "abcde"}, "correct": "x"}
 
 
 @pytest.mark.parametrize(
@@ -123,8 +124,8 @@ QUESTION = PATIENT["questions"][0]
             r"p\.questions\[0\]: correct 'z' is none of its answers",
         ),
         (
-            {"p": {**PATIENT, "questions": [{**QUESTION, "answer_a": QUESTION["answer_b"]}]}},
-            r"p\.questions\[0\]: two of its answers are the same",
+            {"p": {**PATIENT, "questions": [SAME]}},
+            r"p\.questions\[0\]: its five answers are the same",
         ),
         (
             {"p": {**PATIENT, "questions": [{"question": "q", "correct": "a"}]}},
@@ -147,6 +148,7 @@ NOTHING = {"unanswerable": False, "extractive_spans": [], "yes_no": None, "free_
     [
         ({"p": {**PAPER, "full_text": {"section_name": []}}}, "p: full_text is not a list"),
         ({"p": {**PAPER, "qas": {"question": []}}}, "p: qas is not a list"),
+        ({"p": {**PAPER, "abstract": "", "full_text": []}}, "p: neither the abstract nor"),
         (
             {"p": {**PAPER, "full_text": [{"section_name": "x", "paragraphs": "y"}]}},
             r"p\.full_text\[0\]: paragraphs is not a list of texts",

@@ -8,7 +8,7 @@ apart by their fields, record by record:
   ``locality_prompt``, ``locality_ground_truth``.
 - zsRE as MEND prepared it (E. Mitchell et al., ICLR 2022, arXiv:2110.11309): ``subject``, ``src``,
   ``rephrase``, ``alt``, ``answers``, ``loc`` (``nq question: ...``), ``loc_ans``. Records whose
-  ``alt`` is empty are left out, as EasyEdit does.
+  ``alt`` is empty are left out, as EasyEdit does; ``subject`` and ``rephrase`` may be empty.
 - KnowEdit (N. Zhang et al. 2024, arXiv:2401.01286): ``subject``, ``prompt``, ``target_new``,
   optional ``rephrase_prompt``, and ``locality`` and ``portability`` as objects of lists of
   ``{"prompt", "ground_truth"}``.
@@ -173,21 +173,22 @@ def _counterfact(value: dict[str, Any], path: Path, record: str) -> Edit:
 
 
 def _mend(value: dict[str, Any], path: Path, record: str) -> Edit:
-    names = ("subject", "src", "rephrase", "alt", "loc")
-    subject, prompt, rephrase, target, loc = (
+    names = ("src", "alt", "loc")
+    prompt, target, loc = (
         as_text(v, path, record, n).strip()
         for n, v in zip(names, as_fields(value, names, path, record), strict=True)
     )
+    subject, rephrase, kept = as_fields(value, ("subject", "rephrase", "loc_ans"), path, record)
     if not loc.startswith("nq question: "):
         raise bad(path, f"loc {loc!r:.40} does not begin with 'nq question: '", record)
     question = f"{loc.removeprefix('nq question: ').rstrip('?')}?"
-    (kept,) = as_fields(value, ("loc_ans",), path, record)
+    others = [as_text(rephrase, path, record, "rephrase").strip()] if rephrase else []
     return Edit(
         record,
-        subject,
+        as_text(subject, path, record, "subject").strip() if subject else "",
         f"{prompt} {target}",
         Probe(prompt, (target,)),
-        (Probe(rephrase, (target,)),),
+        tuple(Probe(other, (target,)) for other in others),
         (Probe(question, _answers(kept, path, record, "loc_ans")),),
         _portability(value, path, record),
     )
@@ -244,10 +245,11 @@ def _probe(value: Any, asked: str, told: str, path: Path, record: str) -> Probe:
 
 
 def _answers(value: Any, path: Path, record: str, what: str) -> tuple[str, ...]:
-    """Accepted answers from a text, a list of texts, or a list of lists of them."""
+    """Accepted answers from a text, a list of texts, or a list of lists of them; blanks aside."""
     flat: list[Any] = []
     for one in value if isinstance(value, list) else [value]:
         flat += one if isinstance(one, list) else [one]
+    flat = [str(one) if type(one) in (int, float) else one for one in flat if one != ""]
     if not flat:
         raise bad(path, f"{what} holds no answer", record)
     return tuple(dict.fromkeys(as_text(one, path, record, what).strip() for one in flat))

@@ -78,10 +78,10 @@ def parse_longhealth(path: Path) -> tuple[LongDocument, ...]:
                 correct = choices[LETTERS.index(letter)]
             if correct not in choices:
                 raise bad(path, f"correct {correct!r:.60} is none of its answers", place)
-            if len(set(choices)) < len(choices):
-                raise bad(path, "two of its answers are the same", place)
+            if len(set(choices)) == 1:
+                raise bad(path, "its five answers are the same", place)
             title = f"{who}, born {born}: {text}"
-            asked.append(Asked(title, (correct,), tuple(choices), "choice"))
+            asked.append(Asked(title, (correct,), tuple(dict.fromkeys(choices)), "choice"))
         documents.append(LongDocument(name, parts, tuple(asked)))
     return tuple(documents)
 
@@ -98,7 +98,9 @@ def parse_qasper(path: Path) -> tuple[LongDocument, ...]:
         title, abstract, sections, qas = as_fields(paper, fields, path, name)
         title = as_text(title, path, name, "title").strip()
         parts = [(f"{title}: Abstract", abstract)] if isinstance(abstract, str) and abstract else []
-        for number, section in enumerate(as_list(sections, path, name, "full_text")):
+        if not isinstance(sections, list):
+            raise bad(path, "full_text is not a list", name)
+        for number, section in enumerate(sections):
             place = f"{name}.full_text[{number}]"
             heading, paragraphs = as_fields(section, ("section_name", "paragraphs"), path, place)
             if not isinstance(paragraphs, list) or not all(isinstance(p, str) for p in paragraphs):
@@ -106,6 +108,8 @@ def parse_qasper(path: Path) -> tuple[LongDocument, ...]:
             text = "\n".join(p for p in paragraphs if p.strip())
             if text:
                 parts.append((f"{title}: {heading}" if heading else title, text))
+        if not parts:
+            raise bad(path, "neither the abstract nor full_text holds a text", name)
         if not isinstance(qas, list):
             raise bad(path, "qas is not a list", name)
         asked = []

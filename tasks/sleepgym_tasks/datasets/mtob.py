@@ -124,7 +124,8 @@ def _words(path: Path) -> tuple[str, ...]:
         raise bad(path, "not an object of words with their meanings")
     words = []
     for name, entry in entries.items():
-        meanings = entry if isinstance(entry, list) else [entry]
+        meanings = [one for one in (entry if isinstance(entry, list) else [entry]) if one]
         texts = [as_text(one, path, name, "a meaning").strip() for one in meanings]
-        words.append(f"{name}: {', '.join(texts)}")
+        if texts:
+            words.append(f"{name}: {', '.join(texts)}")
     return tuple(words)
