@@ -291,6 +291,9 @@ SEAL_IDS = {
 }
 
 
+TWO_TESTS = ("44f52bb0", "b1fc8b8e", "6150a2bd", "903d1b4a")  # SEAL uses both of the first two
+
+
 def write_arc(folder: Path) -> None:
     """SEAL's task ids and four more in ARC's Kaggle layout: a 2 x 2 grid is mirrored."""
     for part, ids in SEAL_IDS.items():
@@ -298,7 +301,7 @@ def write_arc(folder: Path) -> None:
         for number, name in enumerate([*ids, "00000000", "00000001", "00000002", "00000003"]):
             grids = [[[number % 10, c], [c + 1, 0]] for c in range(1, 6)]
             pairs = [{"input": g, "output": [row[::-1] for row in g]} for g in grids]
-            train, test = pairs[:3], pairs[3:] if name in ("44f52bb0", "b1fc8b8e") else pairs[3:4]
+            train, test = pairs[:3], pairs[3:] if name in TWO_TESTS else pairs[3:4]
             challenges[name] = {"train": train, "test": [{"input": p["input"]} for p in test]}
             solutions[name] = [p["output"] for p in test]
         write_json(folder / f"arc-agi_{part}_challenges.json", challenges)

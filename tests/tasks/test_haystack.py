@@ -9,6 +9,7 @@ import pytest
 
 import family_checks
 from sleepgym.core.errors import BadData, BadSetting, MissingData
+from sleepgym_tasks.envs.haystack import _pairs
 
 ID = "sleepgym/Haystack-v0"
 HAYSTACKS = ("noise", "text", "needles")
@@ -35,6 +36,12 @@ def test_every_needle_occurs_once_and_nothing_leaks(haystack, keys, values, data
             assert whole.count(f" {key} is:") == 1
     family_checks.gold_scores_one(env)
     family_checks.no_leaks(env)
+
+
+def test_the_walk_over_keys_meets_every_pair_once():
+    for seed in range(5):
+        keys = list(_pairs(seed, ("a", "b", "c", "d"), ("u", "v", "w", "x", "y", "z")))
+        assert len(keys) == len(set(keys)) == 24
 
 
 def test_depths_are_spread_over_the_day():
