@@ -19,7 +19,8 @@ from sleepgym.core.settings import plain
 from sleepgym_tasks.data.grades import GRADES
 from sleepgym_tasks.data.items import ItemFactory, shuffled
 from sleepgym_tasks.data.sources import find, locate
-from sleepgym_tasks.datasets.edits import Edit, Probe, invent, parse
+from sleepgym_tasks.datasets.edits import parse
+from sleepgym_tasks.worlds.edits import Edit, Probe, invent
 from sleepgym_tasks.worlds.language.seeds import derive
 
 Kind = Literal["reliability", "generalisation", "locality", "portability"]

@@ -20,12 +20,8 @@ from sleepgym_tasks.data.grades import f1
 from sleepgym_tasks.data.items import ItemFactory, shuffled
 from sleepgym_tasks.data.sources import find
 from sleepgym_tasks.datasets.background import chunked
-from sleepgym_tasks.datasets.long_documents import (
-    LongDocument,
-    invent,
-    parse_longhealth,
-    parse_qasper,
-)
+from sleepgym_tasks.datasets.long_documents import parse_longhealth, parse_qasper
+from sleepgym_tasks.worlds.chronicles import LongDocument, invent
 from sleepgym_tasks.worlds.language.seeds import derive
 
 _PAGES = {
