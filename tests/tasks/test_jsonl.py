@@ -160,6 +160,14 @@ def test_days_and_ids_that_do_not_fit_are_named(documents, questions, words, tmp
     assert f"{tmp_path}" in found
 
 
+def test_questions_alone_teach_nothing(tmp_path):
+    data_files.write_jsonl(tmp_path / "questions.jsonl", [{**QUESTION, "day": 0}])
+    assert "there is nothing to learn" in problems(tmp_path)[0]
+    practice = [{**QUESTION, "practice": True}, {**QUESTION, "question": "And where?"}]
+    data_files.write_jsonl(tmp_path / "questions.jsonl", practice)
+    assert len(family_checks.make(ID, tmp_path)[1].days) == 1
+
+
 def test_a_mixture_of_numbered_and_other_names_is_refused(tmp_path):
     data_files.write_jsonl(tmp_path / "questions.jsonl", [QUESTION])
     (tmp_path / "1-a.txt").write_text("x")

@@ -144,6 +144,8 @@ def _read(folder: Path) -> tuple[list[Read], list[Asked], list[str]]:
         _once(seen, (record.day, record.title, record.text), record.where, "the same text", found)
     if not found:
         found += _fit(documents, questions)
+    if not found and not documents and not any(asked.practice for asked in questions):
+        found.append(f"{folder}: no document and no practice question: there is nothing to learn")
     return documents, questions, found
 
 
