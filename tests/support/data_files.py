@@ -25,6 +25,15 @@ def write_all(folder: Path) -> None:
     write_dbpedia(folder / "dbpedia")
     write_olora(folder / "olora_cl_benchmark" / "CL_Benchmark" / "TC" / "dbpedia")
     write_squad(folder)
+    write_classification(folder / "olora_cl_benchmark" / "CL_Benchmark")
+    write_book(folder / "gutenberg_moby_dick" / "2701-0.txt")
+    write_ruler(folder / "ruler_niah_words")
+    write_babi(folder / "babi" / "tasks_1-20_v1-2" / "en-10k")
+    write_mtob(folder / "kalamang")
+    write_long_documents(folder)
+    write_own(folder)
+    write_edits(folder)
+    write_arc(folder / "arc_agi_1")
 
 
 def write_json(path: Path, content: object) -> None:
@@ -144,3 +153,324 @@ def write_squad(folder: Path) -> None:
     write_json(folder / "squad" / "dev-v1.1.json", tree(passages))
     write_json(folder / "squad" / "train-v1.1.json", tree(passages[::-1]))
     write_json(folder / "squad_xquad_en" / "xquad.en.json", tree(passages[:55]))
+
+
+def write_jsonl(path: Path, records: list[dict]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = [json.dumps(record, ensure_ascii=False) + "\n" for record in records]
+    path.write_text("".join(lines), encoding="utf-8")
+
+
+def own_questions(day: int) -> list[dict]:
+    """Four questions of a day: free, several answers, choices, practice."""
+    river, town = word(300 + day), word(600 + day)
+    return [
+        {"day": day, "question": f"Where does the {river} end?", "answers": [town]},
+        {
+            "day": day,
+            "question": f"Where is the mouth of the {river}?",
+            "answers": [f"at {town}", town],
+            "kind": "paraphrase",
+        },
+        {
+            "day": day,
+            "question": f"Does the {river} reach the sea?",
+            "answers": ["yes"],
+            "choices": ["yes", "no"],
+        },
+        {"day": day, "question": f"Name the {river}'s town.", "answers": [town], "practice": True},
+    ]
+
+
+def write_own(folder: Path) -> None:
+    """Three days of one's own documents and questions, and one question about day 0."""
+    documents = [
+        {"day": day, "title": f"River {day}", "text": passage(day)["context"]} for day in (1, 2, 3)
+    ]
+    questions = [one for day in (1, 2, 3) for one in own_questions(day)]
+    questions.append({"day": 0, "question": "Is water wet?", "answers": ["yes"], "kind": "base"})
+    write_jsonl(folder / "documents.jsonl", documents)
+    write_jsonl(folder / "questions.jsonl", questions)
+
+
+def edit(number: int) -> dict[str, str]:
+    """The words of an edit: who, what it is now and was, and a neighbour that keeps it."""
+    return {
+        "who": word(number).capitalize(),
+        "new": word(500 + number),
+        "old": word(800 + number),
+        "other": word(1100 + number).capitalize(),
+        "kept": word(1400 + number),
+    }
+
+
+def write_edits(folder: Path) -> None:
+    """Thirty edits in each of EasyEdit's layouts; zsRE has an empty target among them."""
+    counterfact, mend, knowedit = [], [], []
+    for number in range(30):
+        e = edit(number)
+        counterfact.append(
+            {
+                "case_id": number,
+                "prompt": f"The capital of {e['who']} is",
+                "target_new": e["new"],
+                "subject": e["who"],
+                "ground_truth": e["old"],
+                "rephrase_prompt": f"{e['who']} is ruled from the city of",
+                "locality_prompt": f"The capital of {e['other']} is",
+                "locality_ground_truth": e["kept"],
+            }
+        )
+        mend.append(
+            {
+                "subject": e["who"],
+                "src": f"What is the capital of {e['who']}?",
+                "pred": e["old"],
+                "rephrase": f"From which city is {e['who']} ruled?",
+                "alt": e["new"] if number != 7 else "",
+                "answers": [e["old"]],
+                "loc": f"nq question: where is {e['other'].lower()}",
+                "loc_ans": e["kept"],
+                "cond": f"{e['old']} >> {e['new']} || What is the capital of {e['who']}?",
+                "portability": {
+                    "Recalled Relation": f"({e['new']}, river, {word(1600 + number)})",
+                    "New Question": f"What river runs through the capital of {e['who']}?",
+                    "New Answer": word(1600 + number),
+                },
+            }
+        )
+        knowedit.append(
+            {
+                "subject": e["who"],
+                "prompt": f"What is the capital of {e['who']}?",
+                "target_new": e["new"],
+                "ground_truth": [e["old"]],
+                "rephrase_prompt": f"From which city is {e['who']} ruled?",
+                "locality": {
+                    "Relation_Specificity": [
+                        {"prompt": f"{e['other']} lies in", "ground_truth": [[e["kept"], "x"]]}
+                    ]
+                },
+                "portability": {
+                    "Reasoning": [
+                        {"prompt": f"The river of {e['who']}'s capital is", "ground_truth": ["ru"]}
+                    ],
+                    "Subject_Aliasing": None,
+                },
+            }
+        )
+    write_json(folder / "counterfact" / "counterfact-edit.json", counterfact)
+    write_json(folder / "counterfact" / "counterfact-val.json", counterfact[:12])
+    write_json(folder / "zsre" / "zsre_mend_eval.json", mend)
+    write_json(folder / "zsre" / "ZsRE-test-all.json", knowedit)
+
+
+SEAL_IDS = {
+    "training": [
+        "6150a2bd",
+        "8d5021e8",
+        "5614dbcf",
+        "8be77c9e",
+        "4be741c5",
+        "6d0aefbc",
+        "44f52bb0",
+        "67e8384a",
+        "6e02f1e3",
+        "5582e5ca",
+    ],
+    "evaluation": [
+        "903d1b4a",
+        "c7d4e6ad",
+        "66e6c45b",
+        "ce8d95cc",
+        "b1fc8b8e",
+        "59341089",
+        "bc4146bd",
+        "68b67ca3",
+    ],
+}
+
+
+TWO_TESTS = ("44f52bb0", "b1fc8b8e", "6150a2bd", "903d1b4a")  # SEAL uses both of the first two
+
+
+def write_arc(folder: Path) -> None:
+    """SEAL's task ids and four more in ARC's Kaggle layout: a 2 x 2 grid is mirrored."""
+    for part, ids in SEAL_IDS.items():
+        challenges, solutions = {}, {}
+        for number, name in enumerate([*ids, "00000000", "00000001", "00000002", "00000003"]):
+            grids = [[[number % 10, c], [c + 1, 0]] for c in range(1, 6)]
+            pairs = [{"input": g, "output": [row[::-1] for row in g]} for g in grids]
+            train, test = pairs[:3], pairs[3:] if name in TWO_TESTS else pairs[3:4]
+            challenges[name] = {"train": train, "test": [{"input": p["input"]} for p in test]}
+            solutions[name] = [p["output"] for p in test]
+        write_json(folder / f"arc-agi_{part}_challenges.json", challenges)
+        write_json(folder / f"arc-agi_{part}_solutions.json", solutions)
+
+
+def write_classification(folder: Path) -> None:
+    """BoolQA, COPA and MNLI in O-LoRA's layout; MNLI's test part has records without a label."""
+    tasks = {
+        "BoolQA/BoolQA": ["True", "False"],
+        "COPA/COPA": ["A", "B"],
+        "NLI/MNLI": ["neutral", "entailment", "contradiction"],
+    }
+    for place, (name, labels) in enumerate(tasks.items()):
+        write_json(folder / name / "labels.json", labels)
+        for part, first in (("train", 200), ("test", 400)):
+            records = [
+                {"label": label, "sentence": f"passage: {text}. {word(place)}\n"}
+                for label in labels
+                for text in utterances(f"{name} {label}", first, 20)
+            ]
+            if part == "test" and "MNLI" in name:
+                records.insert(3, {"label": "-", "sentence": "nobody knows"})
+            write_json(folder / name / f"{part}.json", records)
+
+
+def write_book(path: Path, paragraphs: int = 60) -> None:
+    """A Project Gutenberg file: a byte-order mark, a header, wrapped paragraphs, a licence."""
+    mark = "THIS PROJECT GUTENBERG EBOOK MOBY DICK ***"
+    body = [
+        f"“The whale {word(n)} swam by,” said {word(n + 100)}. Was it\nwhite? "
+        f"Nobody knew {word(n)}."
+        for n in range(paragraphs)
+    ]
+    text = "\n\n".join(["HEADER", f"*** START OF {mark}", *body, f"*** END OF {mark}", "LICENCE"])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"\ufeff{text}\n", encoding="utf-8")
+
+
+def write_ruler(folder: Path) -> None:
+    """Forty adjectives and forty nouns, two of them with spaces."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, first in (("adjective", 100), ("noun", 200)):
+        words = [word(first + n) for n in range(40)] + [f"{word(first)} two"]
+        (folder / f"{name}list.txt").write_text("\n".join(words) + "\n", encoding="utf-8")
+
+
+BABI = {
+    "qa1_single-supporting-fact": ("{who} went to the {place}.", "Where is {who}?", "{place}"),
+    "qa2_two-supporting-facts": (
+        "{who} took the cup to the {place}.",
+        "Where is the cup?",
+        "{place}",
+    ),
+    "qa3_three-supporting-facts": ("{who} left the {place}.", "What was left?", "{place}"),
+    "qa4_two-arg-relations": (
+        "The {place} is north of {who}.",
+        "What is north of {who}?",
+        "{place}",
+    ),
+    "qa5_three-arg-relations": (
+        "{who} gave the {place} to Fred.",
+        "What did {who} give?",
+        "{place}",
+    ),
+}
+
+
+def write_babi(folder: Path) -> None:
+    """Ten stories of two questions in bAbI's original format, qa1 to qa5."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, (fact, question, answer) in BABI.items():
+        for part, first in (("train", 0), ("test", 200)):
+            lines = []
+            for story in range(10):
+                for turn in range(2):
+                    words = {"who": "John", "place": word(first + 2 * story + turn)}
+                    number = 3 * turn + 1
+                    lines += [
+                        f"{number} Mary sat down.",
+                        f"{number + 1} {fact.format(**words)}",
+                        f"{number + 2} {question.format(**words)} \t{answer.format(**words)}"
+                        f"\t{number + 1}",
+                    ]
+            (folder / f"{name}_{part}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def write_mtob(folder: Path) -> None:
+    """A language in MTOB's layout: canaries, thirty pairs, five tests either way, resources."""
+    canary = {"big-bench-canary": "do not train on this"}
+
+    def pair(number: int) -> dict[str, str]:
+        return {
+            "original": f"{word(number)} {word(number + 700)}",
+            "translation": f"the {word(number + 900)} eats {word(number + 1200)}",
+        }
+
+    def test(number: int, flip: bool) -> dict[str, str]:
+        one, other = pair(number).values()
+        source, target = (other, one) if flip else (one, other)
+        return {"original": source, "translation": "----", "ground_truth": target}
+
+    train = [pair(number) for number in range(30)]
+    write_json(folder / "splits" / "train_examples.json", [canary, *train, pair(40)])
+    for name, flip in (("ke", False), ("ek", True)):
+        tests = [test(number, flip) for number in range(40, 45)]
+        write_json(folder / "splits" / f"test_examples_{name}.json", [canary, *tests])
+    words = {word(number): ["n", word(number + 900)] for number in range(30)}
+    write_json(folder / "resources" / "wordlist.json", {"ke": words, "ek": {}})
+    (folder / "resources" / "grammar_book.txt").write_text("Verbs come last.\n\nNouns first.\n")
+
+
+def patient(number: int) -> dict:
+    """A patient of LongHealth: three texts, four questions with five answers."""
+    drug = word(600 + number)
+    questions = [
+        {
+            "No": which,
+            "question": f"Which drug was given on day {which}?",
+            **{f"answer_{letter}": f"{drug}{letter}{which}" for letter in "abcde"},
+            "correct": f"{drug}c{which}",
+            "answer_location": {"text_0": {"start": [0.1], "end": [0.2]}},
+        }
+        for which in range(4)
+    ]
+    return {
+        "name": f"{word(number).capitalize()} Doe",
+        "birthday": f"01.02.19{40 + number}",
+        "diagnosis": word(number + 50),
+        "texts": {
+            f"text_{n}": f"**Dear colleague,**\nwe saw {word(n)} a week ago.\n{drug}c{n} was given."
+            for n in range(3)
+        },
+        "questions": questions,
+    }
+
+
+def paper(number: int) -> dict:
+    """A paper of QASPER with a question of every type of answer."""
+    answers = [
+        {"unanswerable": True, "extractive_spans": [], "yes_no": None, "free_form_answer": ""},
+        {"unanswerable": False, "extractive_spans": ["BLEU", "chrF"], "yes_no": None}
+        | {"free_form_answer": ""},
+        {"unanswerable": False, "extractive_spans": [], "yes_no": False, "free_form_answer": ""},
+        {"unanswerable": False, "extractive_spans": [], "yes_no": None}
+        | {"free_form_answer": f"They train {word(number)}."},
+    ]
+    return {
+        "title": f"On {word(number)}",
+        "abstract": f"We study {word(number)}.",
+        "full_text": [
+            {"section_name": "Introduction", "paragraphs": [f"It is {word(n)}.", ""]}
+            for n in range(2)
+        ],
+        "figures_and_tables": [],
+        "qas": [
+            {
+                "question": f"What about {word(which)}?",
+                "question_id": f"{number}-{which}",
+                "answers": [{"answer": answer}, {"answer": answers[(which + 1) % 4]}],
+            }
+            for which, answer in enumerate(answers)
+        ],
+    }
+
+
+def write_long_documents(folder: Path) -> None:
+    """Twelve patients of LongHealth, twelve papers of QASPER, as published."""
+    patients = {f"patient_{n:02}": patient(n) for n in range(12)}
+    papers = {f"1909.{n:05}": paper(n) for n in range(12)}
+    write_json(folder / "longhealth" / "benchmark_v5.json", patients)
+    write_json(folder / "qasper" / "qasper-dev-v0.3.json", papers)

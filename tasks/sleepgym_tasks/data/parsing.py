@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
@@ -34,7 +35,7 @@ def read_json(path: Path) -> Any:
         BadData: If it cannot be read or is no JSON.
     """
     try:
-        return json.loads(_read_text(path))
+        return json.loads(read_text(path))
     except ValueError as error:
         raise bad(path, f"not JSON: {error}") from error
     except RecursionError as error:
@@ -51,7 +52,7 @@ def read_csv(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, list[s
     Raises:
         BadData: If it cannot be read, lacks a column, or a row is not as wide as the header.
     """
-    reader = csv.reader(io.StringIO(_read_text(path), newline=""), strict=True)
+    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
     row = 0
     try:
         header = next(reader, [])
@@ -65,6 +66,42 @@ def read_csv(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, list[s
             yield f"row {row}", [values[place] for place in places]
     except csv.Error as error:
         raise bad(path, f"not CSV: {error}", f"row {row + 1}") from error
+
+
+def read_lines(path: Path) -> Iterator[tuple[str, str]]:
+    """The lines of a text file that hold something, each with its name for messages.
+
+    Raises:
+        BadData: If it cannot be read, is not UTF-8, or holds nothing.
+    """
+    lines = read_text(path).split("\n")
+    if not any(line.strip() for line in lines):
+        raise bad(path, "it is empty")
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            yield f"line {number}", line
+
+
+def parse_object(line: str, path: Path, record: str) -> dict[str, Any]:
+    """The JSON object on a line of a JSONL file.
+
+    Raises:
+        BadData: If the line is no JSON object, or names a field twice.
+    """
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        fields = dict(pairs)
+        if len(fields) < len(pairs):
+            raise bad(path, f"a field occurs twice: {line.strip():.60}", record)
+        return fields
+
+    try:
+        value = json.loads(line, object_pairs_hook=once)
+    except (ValueError, RecursionError) as error:
+        raise bad(path, f"not JSON: {error or 'nested too deep'}", record) from error
+    if not isinstance(value, dict):
+        raise bad(path, f"not an object: {line.strip():.60}", record)
+    return value
 
 
 def as_text(value: Any, path: Path, record: str, what: str) -> str:
@@ -119,9 +156,17 @@ def as_fields(value: Any, names: tuple[str, ...], path: Path, record: str = "") 
     return [value[name] for name in names]
 
 
-def _read_text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """The text of a UTF-8 file.
+
+    Raises:
+        BadData: If it cannot be read, is not UTF-8, or starts with a byte-order mark.
+    """
     try:
-        return path.read_bytes().decode("utf-8")
+        content = path.read_bytes()
+        if content.startswith(codecs.BOM_UTF8):
+            raise bad(path, "starts with a byte-order mark (BOM): save it as UTF-8 without one")
+        return content.decode("utf-8")
     except OSError as error:
         raise bad(path, f"cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:

@@ -1,23 +1,50 @@
-"""The original files that loaders read: where they are and what their SHA-256 is."""
+"""The original files that loaders read: where they are and what their SHA-256 is.
+
+``sha256sums.txt`` beside this module pins them, in the format of ``sha256sum``: run in a folder of
+data, ``sha256sum --ignore-missing -c sha256sums.txt`` checks what is there.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import resources
 
 _GITHUB = "https://raw.githubusercontent.com"
-_CLINC = f"{_GITHUB}/clinc/oos-eval/828f8093932c8fe6ca7936c3d2e52903b1c523de/data"
-_BANKING = (
-    f"{_GITHUB}/PolyAI-LDN/task-specific-datasets"
-    "/57ec275d8078af65b7731c2a98be812d844a6d6b/banking_data"
-)
+_SEAL = f"{_GITHUB}/Continual-Intelligence/SEAL/4cb1e7d4350c62403daee8c6723e6184886cb304"
+_KNOWLEDGE = f"{_SEAL}/knowledge-incorporation/data"
 _OLORA = f"{_GITHUB}/cmnfriend/O-LoRA/07117e1fc4a5f5ad9308a815a42cee8f46502dc8"
-_SEAL = (
-    f"{_GITHUB}/Continual-Intelligence/SEAL/4cb1e7d4350c62403daee8c6723e6184886cb304"
-    "/knowledge-incorporation/data"
-)
-_XQUAD = f"{_GITHUB}/google-deepmind/xquad/7d30520c717524000f0d9d2f9c10a069acd9d285"
-_SQUAD = "https://rajpurkar.github.io/SQuAD-explorer/dataset"
 _DBPEDIA = "https://huggingface.co/datasets/DeveloperOats/DBPedia_Classes"
+
+# Folder under --data -> the address of the folder that holds the originals, at one commit.
+_FOLDERS = {
+    "arc_agi_1": f"{_SEAL}/few-shot/data",
+    "babi": f"{_GITHUB}/VinGarcia/bAbI/c4f149baa4ecc4ba9096d2706e5be845a98680e6",
+    "banking77": (
+        f"{_GITHUB}/PolyAI-LDN/task-specific-datasets"
+        "/57ec275d8078af65b7731c2a98be812d844a6d6b/banking_data"
+    ),
+    "clinc150": f"{_GITHUB}/clinc/oos-eval/828f8093932c8fe6ca7936c3d2e52903b1c523de/data",
+    "counterfact": (
+        f"{_GITHUB}/Jometeorie/KnowledgeSpread"
+        "/51d7402617c2e52bde0dc11b76e400c3725a181a/data/counterfact"
+    ),
+    "gutenberg_moby_dick": (
+        f"{_GITHUB}/GITenberg/Moby-Dick--Or-The-Whale_2701/bdf1948e6cd00963730971e5624e764a35f238c3"
+    ),
+    "olora_cl_benchmark": _OLORA,
+    "ruler_niah_words": (
+        f"{_GITHUB}/mrmaxguns/wonderwordsmodule/5dfa455554e7c225a59c865d706c4293ca2c132e"
+        "/wonderwords/assets"
+    ),
+    "squad": "https://rajpurkar.github.io/SQuAD-explorer/dataset",
+    "squad_seal": _KNOWLEDGE,
+    "squad_xquad_en": (f"{_GITHUB}/google-deepmind/xquad/7d30520c717524000f0d9d2f9c10a069acd9d285"),
+}
+_ELSEWHERE = {
+    ("squad_seal", "base_val.json"): f"{_KNOWLEDGE}/synthetic_data/eval/base_val.json",
+    ("squad_seal", "iter0_train.json"): f"{_KNOWLEDGE}/synthetic_data/train/iter0_train.json",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,88 +65,15 @@ class SourceFile:
     sha256: str | None
 
 
-FILES: dict[tuple[str, str], SourceFile] = {
-    (source.folder, source.name): source
-    for source in (
-        SourceFile(
-            "clinc150",
-            "data_full.json",
-            f"{_CLINC}/data_full.json",
-            "36923c3705a59e08fe9c3883d8bc2dd966ef93e22cb78ac41171782a698d56e0",
-        ),
-        SourceFile(
-            "clinc150",
-            "domains.json",
-            f"{_CLINC}/domains.json",
-            "b947b579d3b8e74b06f93b01083d8efaff2888b43a3e362533bd88a6e1211b3a",
-        ),
-        SourceFile(
-            "banking77",
-            "train.csv",
-            f"{_BANKING}/train.csv",
-            "b06e26ac675513959a63135f11b94ea7786ed02da65db93a5650d8838cbc664b",
-        ),
-        SourceFile(
-            "banking77",
-            "test.csv",
-            f"{_BANKING}/test.csv",
-            "d12d6e3bc4c3103966ae786dc435913c0c563dfa328f5a3646d0e62cfeeb474d",
-        ),
-        SourceFile(
-            "banking77",
-            "categories.json",
-            f"{_BANKING}/categories.json",
-            "53261da888122daf2d120d925458631d9619e15d82e56052e7a42e535ce32b63",
-        ),
-        SourceFile("dbpedia", "DBPEDIA_train.csv", _DBPEDIA, None),
-        SourceFile("dbpedia", "DBPEDIA_test.csv", _DBPEDIA, None),
-        SourceFile(
-            "olora_cl_benchmark",
-            "CL_Benchmark/TC/dbpedia/labels.json",
-            f"{_OLORA}/CL_Benchmark/TC/dbpedia/labels.json",
-            "240b2344560e4d0736888d74332f78932525343a053149dfdc131ec1fc604a61",
-        ),
-        SourceFile(
-            "olora_cl_benchmark",
-            "CL_Benchmark/TC/dbpedia/test.json",
-            f"{_OLORA}/CL_Benchmark/TC/dbpedia/test.json",
-            "971c1a298668385042ce02b67444e1d45773ce0b8b22abbbc39a2592bbe7c255",
-        ),
-        SourceFile(
-            "squad_seal",
-            "base_val.json",
-            f"{_SEAL}/synthetic_data/eval/base_val.json",
-            "fe60ef47753bcef4bab672bf031fb2b3af383e54d454d6f9f9168849fe0055b4",
-        ),
-        SourceFile(
-            "squad_seal",
-            "iter0_train.json",
-            f"{_SEAL}/synthetic_data/train/iter0_train.json",
-            "8d292d69bcef111e15ca8d39c5c8cfe01dd28ee4240f17c57548e1793e889690",
-        ),
-        SourceFile(
-            "squad_seal",
-            "squad_val.json",
-            f"{_SEAL}/squad_val.json",
-            "f9a4538b00006b6bed12c00d1274807b11cc33ba5b1068d797e1457ed4f74992",
-        ),
-        SourceFile(
-            "squad_xquad_en",
-            "xquad.en.json",
-            f"{_XQUAD}/xquad.en.json",
-            "e4c57d1c9143aaa1c5d265ba5987a65f4e69528d2a98f29d6e75019b10344f29",
-        ),
-        SourceFile(
-            "squad",
-            "dev-v1.1.json",
-            f"{_SQUAD}/dev-v1.1.json",
-            "95aa6a52d5d6a735563366753ca50492a658031da74f301ac5238b03966972c9",
-        ),
-        SourceFile(
-            "squad",
-            "train-v1.1.json",
-            f"{_SQUAD}/train-v1.1.json",
-            "3527663986b8295af4f7fcdff1ba1ff3f72d07d61a20f487cb238a6ef92fd955",
-        ),
-    )
-}
+def _sources() -> Iterator[SourceFile]:
+    sums = resources.files(__package__).joinpath("sha256sums.txt").read_text(encoding="utf-8")
+    for line in sums.splitlines():
+        sha256, path = line.split("  ", 1)
+        folder, name = path.split("/", 1)
+        url = _ELSEWHERE.get((folder, name), f"{_FOLDERS[folder]}/{name}")
+        yield SourceFile(folder, name, url, sha256)
+    for name in ("DBPEDIA_train.csv", "DBPEDIA_test.csv"):
+        yield SourceFile("dbpedia", name, _DBPEDIA, None)
+
+
+FILES: dict[tuple[str, str], SourceFile] = {(s.folder, s.name): s for s in _sources()}

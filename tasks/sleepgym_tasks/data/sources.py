@@ -22,6 +22,7 @@ import sys
 import tempfile
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -69,6 +70,51 @@ def locate(dataset: str, filename: str, data: str | Path | None = None) -> Path:
         f"{place} is missing ({how}; {why}): put it at DIR/{place} and pass --data DIR"
         f" or set SLEEPGYM_DATA=DIR; the original is at {source.url}"
     )
+
+
+def find(dataset: str, names: Sequence[str], data: str | Path | None, page: str) -> Path:
+    """The first of ``names`` in a folder that the user brings; else the one JSON file in it.
+
+    Args:
+        dataset: The data set's folder, for example ``"zsre"``.
+        names: Published names of the file, the preferred one first.
+        data: Folder of original data files; ``SLEEPGYM_DATA`` where None.
+        page: Where the original is, for messages.
+
+    Raises:
+        MissingData: If it is not there; the message says what to put where.
+    """
+    places = " or ".join(f"{dataset}/{name}" for name in names)
+    folder = data_folder(data, places) / dataset
+    for name in names:
+        if (folder / name).is_file():
+            return folder / name
+    others = sorted(folder.glob("*.json*")) if folder.is_dir() else []
+    if len(others) == 1:
+        return others[0]
+    raise MissingData(
+        f"{folder} has none of {', '.join(names)}"
+        f"{f' but {len(others)} other JSON files' if others else ''}: put {places} under"
+        f" --data DIR; the original is at {page}"
+    )
+
+
+def data_folder(data: str | Path | None, holds: str) -> Path:
+    """The folder of data files that the user named: ``data``, else ``SLEEPGYM_DATA``.
+
+    Args:
+        data: Folder of original data files; ``SLEEPGYM_DATA`` where None.
+        holds: What should be in it, for messages.
+
+    Raises:
+        MissingData: If none is named, or it is no folder.
+    """
+    folder, how = _data_folder(data)
+    if folder is None:
+        raise MissingData(f"{how}: pass --data DIR, a folder that holds {holds}")
+    if not folder.is_dir():
+        raise MissingData(f"{how}: no folder {str(folder)!r} (it should hold {holds})")
+    return folder
 
 
 def download(source: SourceFile, target: Path) -> Path:

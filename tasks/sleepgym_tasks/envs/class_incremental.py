@@ -19,9 +19,9 @@ from sleepgym import Settings
 from sleepgym.core import grading
 from sleepgym.core.errors import BadSetting
 from sleepgym.core.family import TaskFamily
-from sleepgym.core.rng import derive_rng
 from sleepgym.core.settings import plain
 from sleepgym.core.types import AnswerKey, Day, Item, Question, Stream
+from sleepgym_tasks.data.items import shuffled
 from sleepgym_tasks.datasets import banking77, clinc150, dbpedia, invented
 from sleepgym_tasks.datasets.labelled import LabelledTexts, Row
 
@@ -234,9 +234,7 @@ def _shuffled(groups: tuple[tuple[str, ...], ...], seed: int) -> tuple[tuple[str
 
 
 def _draw(values: Iterable[Any], seed: int, *names: str | int) -> tuple[Any, ...]:
-    """``values`` in a random order that depends on (seed, names) alone."""
-    values = tuple(values)
-    return tuple(values[i] for i in derive_rng(seed, *names).permutation(len(values)))
+    return tuple(shuffled(values, seed, *names))
 
 
 def _items(
