@@ -11,7 +11,7 @@ import pytest
 
 import board_files
 from board_files import broken, edited
-from sleepgym_boards.submission import files
+from sleepgym_boards.submission import files, pieces
 from sleepgym_boards.verification.verifier import verify, verify_file
 
 
@@ -50,7 +50,7 @@ def test_a_bomb_is_not_unpacked():
     started_s = time.perf_counter()
     assert refused_by(bomb) == "size"
     assert time.perf_counter() - started_s < 10
-    assert tracemalloc.get_traced_memory()[1] < 2.2 * files.MAX_CONTENT_BYTES
+    assert tracemalloc.get_traced_memory()[1] < 2.2 * pieces.MAX_CONTENT_BYTES
     tracemalloc.stop()
 
 
