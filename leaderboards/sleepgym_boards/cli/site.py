@@ -44,6 +44,11 @@ def site(
     from sleepgym_boards.site.building import build_site
 
     entries = load_entries(submissions)
+    for entry in entries:
+        if entry.problem:
+            place = f"{entry.board}/{entry.slug}"
+            print(f"sleepgym: left out {place!a}: {entry.problem}", file=sys.stderr)
+    entries = [entry for entry in entries if not entry.problem]
     if reverify:
         entries = _reverified(entries, data)
     pages = build_site(out, entries)
