@@ -84,9 +84,8 @@ def read_card(file: Path | MethodCard | None) -> MethodCard:
     try:
         content = file.read_bytes()
         if content.startswith(codecs.BOM_UTF8):
-            raise NotReady(
-                [f"method card {file} begins with a byte order mark (BOM): save as UTF-8"]
-            )
+            mark = "begins with a byte order mark (BOM): save it as UTF-8 without one"
+            raise NotReady([f"method card {file} {mark}"])
         fields = tomllib.loads(content.decode())
     except OSError as error:
         raise NotReady([f"method card {file}: {error.strerror}"]) from error

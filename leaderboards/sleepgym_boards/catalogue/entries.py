@@ -8,8 +8,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from sleepgym.core.errors import SleepGymError, unknown_name
-from sleepgym_boards.board import board_names
+from sleepgym.core.errors import SleepGymError
 from sleepgym_boards.submission.files import read_bytes, sha256
 from sleepgym_boards.verification.verdict import Verdict
 
@@ -64,8 +63,7 @@ class Entry:
 def load_entries(folder: Path) -> list[Entry]:
     """Every submission under ``folder/<board>/``, by board and slug.
 
-    A link, a folder, a name that makes no address or a folder that is no board's has a ``problem``
-    and stops nothing.
+    A link, a folder or a name that makes no address has a ``problem`` and stops nothing.
 
     Raises:
         SleepGymError: If there is no such folder.
@@ -85,8 +83,6 @@ def _entry(file: Path) -> Entry:
             f"the name {file.name!a} must begin with a letter or digit and hold letters, digits, "
             "'.', '_' and '-' only"
         )
-    elif board not in board_names():
-        problem = str(unknown_name("board", board, board_names()))
     return Entry(board, slug, file, None if problem else _read_verdict(verdict_file(file)), problem)
 
 

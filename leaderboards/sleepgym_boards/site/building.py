@@ -53,7 +53,7 @@ def build_site(out: Path, entries: Sequence[Entry]) -> int:
 
     Args:
         out: Folder; made if missing, and replaced whole once every page is written.
-        entries: The submissions; those with a ``problem`` are left out.
+        entries: The submissions; those with a ``problem``, or of no board, are left out.
 
     Returns:
         How many pages were written.
