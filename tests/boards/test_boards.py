@@ -14,6 +14,7 @@ from sleepgym_boards.board import board_names, higher_is_better, load_board, loa
 from sleepgym_boards.sealed_seeds import commitment, new_salt, read_salt
 from sleepgym_boards.verification.identity import board_settings
 from sleepgym_boards.verification.rules import RULES
+from sleepgym_boards.verification.verdict import MARKS
 from sleepgym_boards.verification.verifier import board_seeds, verify
 
 BOARDS = {board.name: board for board in load_boards()}
@@ -201,6 +202,12 @@ def test_the_rules_page_has_every_rule():
     page = (ROOT / "docs" / "leaderboards.md").read_text()
     rows = [line for line in page.splitlines() if line.startswith("| `")]
     assert rows == [f"| `{name}` | {words} |" for name, words in RULES.items()]
+
+
+def test_the_page_on_trust_goes_through_every_rule_and_mark():
+    page = (ROOT / "docs" / "trust.md").read_text()
+    named = [line.split("`")[1] for line in page.splitlines() if line.startswith("| `")]
+    assert named == ["in-process", "process", "sandbox", *MARKS, *RULES]
 
 
 def test_the_command_line_lists_boards(capsys):

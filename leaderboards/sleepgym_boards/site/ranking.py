@@ -18,13 +18,18 @@ Rank = tuple[int, int]
 
 
 def rank_intervals(
-    board: Board, results: Sequence[Results], marks: Sequence[str]
+    board: Board, results: Sequence[Results], marks: Sequence[str] | None = None
 ) -> list[Rank | None]:
     """The best and the worst rank that each method may hold within its mark and budget class.
 
     The best is one more than the methods that are significantly better (the 95% interval of the
     paired difference over streams excludes 0), the worst leaves below it only those that are
     significantly worse. No correction for the number of pairs.
+
+    Args:
+        board: The board.
+        results: Of each method.
+        marks: Of each method; None where they have one and the same.
 
     Returns:
         A rank a method; None where its headline is undefined on some stream.
@@ -33,6 +38,7 @@ def rank_intervals(
         SleepGymError: If two methods were run on different streams, or on fewer than five.
     """
     ranks: list[Rank | None] = [None] * len(results)
+    marks = marks or [""] * len(results)
     for mark, budget in product(dict.fromkeys(marks), board.budgets):
         places = [
             place
