@@ -51,7 +51,7 @@ def seal(
     can be known before every method is fixed.
     """
     from sleepgym_boards.board import load_board
-    from sleepgym_boards.sealed_seeds import next_step
+    from sleepgym_boards.sealing import next_step
 
     print(next_step(load_board(board), salt, count))
 
