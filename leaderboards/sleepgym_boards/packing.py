@@ -141,7 +141,7 @@ def pack(
     runs = []
     finished = [record for record in records if record.finished]
     for record in sorted(finished, key=lambda r: r.meta["spec"]["seed"]):
-        if record.meta["spec"]["model"] and "model_digest" not in record.meta:
+        if record.meta["spec"].get("model") and "model_digest" not in record.meta:
             missing.append(
                 f"base-model: {record.path}: its record does not say with which weights it began: "
                 "it is of an older SleepGym, run again"
@@ -154,6 +154,10 @@ def pack(
         except KeyError as error:
             missing.append(
                 f"{record.path}: its records lack {error}: they are of an older SleepGym, run again"
+            )
+        except (TypeError, ValueError, AttributeError, RuntimeError, StopIteration) as error:
+            missing.append(
+                f"{record.path}: its records are damaged: {type(error).__name__} {error}"
             )
     if not runs:
         raise NotReady(missing)

@@ -252,6 +252,19 @@ def score_nan(run):
     edit_lines(run / "answers.jsonl", change)
 
 
+def answer_nothing(run):
+    def change(lines):
+        lines[0] = json.dumps(json.loads(lines[0]) | {"answer": None}) + "\n"
+
+    edit_lines(run / "answers.jsonl", change)
+
+
+def have_no_model(run):
+    meta = json.loads((run / "run.json").read_text())
+    del meta["spec"]["model"]
+    (run / "run.json").write_text(json.dumps(meta))
+
+
 def have_no_spec(run):
     meta = json.loads((run / "run.json").read_text())
     (run / "run.json").write_text(json.dumps(meta | {"spec": None}))
@@ -264,6 +277,8 @@ def have_no_spec(run):
         (write_no_object, "answers"),
         (score_nan, "finite number"),
         (have_no_spec, "spec|field"),
+        (have_no_model, "lack 'model'"),
+        (answer_nothing, "are damaged"),
     ],
 )
 def test_a_damaged_record_is_one_line(place, capsys, tmp_path, change, says):
