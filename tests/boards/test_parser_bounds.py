@@ -100,11 +100,11 @@ def distinct_answers(honest):
     return (*parts, after)
 
 
-def wide_characters(honest):
+def wide_characters(honest, exams=60):
     """One character of four bytes makes all others as wide in memory."""
     before, after = around(honest)
     parts, number = [before], 0
-    for place in range(60):
+    for place in range(exams):
         some = [
             answer("d1", 0, f"\N{GRINNING FACE}{n:07d}" + "x" * 1_990)
             for n in range(number, number + 500)
@@ -140,6 +140,14 @@ def many_settings(honest):
     return before + b'"runs":[', (run + b",", 400), run, after + b"\n"
 
 
+def many_values(honest):
+    """An exam that a parser needs most room for, after as much as may be read."""
+    *parts, after = wide_characters(honest, exams=27)
+    unit = text(morning(honest, answers=[]))
+    zeros = unit.replace(b'"answers":[]', b'"answers":[%s]' % (b"0," * 2_000_000 + b"0"))
+    return (*parts, b",", zeros, after)
+
+
 def inside(honest, place, unit):
     """Something else where a list belongs, as often as it fits."""
     plain = text(honest)
@@ -157,6 +165,7 @@ CASES = {
     "numbers for authors": (lambda h: inside(h, b'"authors":[', b"1,"), "size"),
     "lists for runs": (lambda h: inside(h, b'"runs":[', b"[1],"), "size"),
     "objects for answers": (lambda h: inside(h, b'"answers":[', b'{"a":1},'), "size"),
+    "many values": (many_values, "schema"),
     "one long answer": (lambda h: inside(h, b'"text":"', b"x"), "size"),
     "beginnings of runs": (lambda h: inside(h, b'"runs":[', b'{"seed":1,"stream_hash":'), "schema"),
 }

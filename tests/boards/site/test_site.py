@@ -262,7 +262,7 @@ def test_a_number_beyond_all_measure_does_not_break_the_site(tmp_path, seconds):
 def test_methods_are_ranked_within_their_mark_the_strongest_first(tmp_path):
     folder = tmp_path / "in"
     for slug, skill, marks in (
-        ("forged", 0.99, {}),
+        ("forged", 0.99, {"decay": 1.0}),  # better in all that breaks ties too
         ("plain", 0.5, {}),
         ("known", 0.6, {"rerun": True}),
         ("fresh", 0.4, {"sealed": True}),
