@@ -256,9 +256,7 @@ def test_a_torn_last_line_is_rolled_back(tmp_path):
 
 
 def test_an_installed_package_is_told_its_commit(tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        "sleepgym.runs.spec.__file__", str(tmp_path / "sleepgym" / "runs" / "spec.py")
-    )
+    monkeypatch.setattr("sleepgym.runs.spec.__file__", str(tmp_path / "sleepgym" / "runs" / "spec.py"))
     for told, said in (("0123abc", "0123abc"), ("", None)):
         monkeypatch.setenv("SLEEPGYM_COMMIT", told)
         folder = run(SPEC, tmp_path / f"run{told}").path
