@@ -8,6 +8,10 @@ set -euo pipefail
 export LC_ALL=C
 base=$1 head=$2 out=$3
 limit=$((16 << 20))
+against=()
+if [ -d leaderboards/submissions ]; then
+  against=(--against "$PWD/leaderboards/submissions")
+fi
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 status=0
@@ -49,7 +53,8 @@ while IFS= read -r -d '' change && IFS= read -r -d '' path; do
     count=$((count + 1))
     git cat-file blob "$head:$path" > "$scratch/$slug.json.gz"
     printf '### `%s/%s`\n~~~~~~~~~~text\n' "$board" "$slug" >> "$out"
-    (cd "$scratch" && "${SLEEPGYM:-sleepgym}" verify "$slug.json.gz" --board "$board") >> "$out" 2>&1 ||
+    (cd "$scratch" && "${SLEEPGYM:-sleepgym}" verify "$slug.json.gz" --board "$board" \
+      ${against[@]+"${against[@]}"}) >> "$out" 2>&1 ||
       status=1
     printf '~~~~~~~~~~\n' >> "$out"
     rm -f "$scratch/$slug.json.gz"

@@ -205,6 +205,10 @@ def main(words: list[str] | None = None) -> int:
     except SleepGymError as error:
         print(f"submit_reference: {error}", file=sys.stderr)
         return 2
+    held = {files.sha256(o.file.read_bytes()): o.label for o in outcomes if o.file}
+    for role, digest in board.roles.items():
+        if digest not in held:
+            print(f"role {role} of board {board.name} is pinned to a file that is none of these")
     submitted = sum(outcome.file is not None for outcome in outcomes)
     print(f"{submitted} of {len(outcomes)} agents on {board.name}")
     return 0 if submitted else 1

@@ -6,6 +6,7 @@ environments hides which one was lost.
 
 from __future__ import annotations
 
+import json
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -97,13 +98,15 @@ class Seal(_Part):
     """A commitment to seeds that only the maintainer knows (:mod:`sleepgym_boards.sealed_seeds`).
 
     Attributes:
-        commitment: SHA-256 of the salt, published before the round.
+        commitment: Hash of the round's terms under the salt, published before the round.
         count: How many seeds.
+        codes: The commits that take part, whole; published before the streams are drawn.
         salt: The salt, hexadecimal, published after the round; None until then.
     """
 
     commitment: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     count: Annotated[int, Field(ge=5)]
+    codes: tuple[Annotated[str, Field(pattern=r"^([0-9a-f]{40}|[0-9a-f]{64})$")], ...] = ()
     salt: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
 
 
@@ -125,6 +128,7 @@ class Board(_Part):
         unseen_ceiling: Highest believable accuracy on days not yet taught; None: not checked.
         budgets: Budget classes, the strictest first; a method belongs to the first it keeps to,
             and one that keeps to none is refused.
+        roles: Role on the page of the ablation -> SHA-256 of the submission that plays it.
         rules: What else holds, for people; shown on the board's page.
     """
 
@@ -140,6 +144,7 @@ class Board(_Part):
     tie_breaks: tuple[str, ...]
     unseen_ceiling: Annotated[float, Field(ge=0, le=1)] | None = None
     budgets: Annotated[tuple[BudgetClass, ...], Field(min_length=1)]
+    roles: dict[str, Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]] = {}
     rules: tuple[str, ...]
 
     def public_seeds(self) -> tuple[int, ...] | None:
@@ -160,9 +165,29 @@ class Board(_Part):
         """
         if self.seal is None:
             raise SleepGymError(f"board {self.name} has no seal: its seeds are {self.seeds}")
-        if commitment(salt) != self.seal.commitment:
-            raise SleepGymError(f"this salt is not the one that board {self.name} commits to")
-        return derive_sealed_seeds(f"{self.name} version {self.version}", self.seal.count, salt)
+        if commitment(self.terms(self.seal.count), salt) != self.seal.commitment:
+            raise SleepGymError(
+                f"this salt is not the one that board {self.name} commits to, or its version, "
+                "environment or number of streams was changed since"
+            )
+        if not self.seal.codes:
+            raise SleepGymError(
+                f"board {self.name} names no code yet: publish `codes` in [seal], then draw seeds"
+            )
+        return derive_sealed_seeds(
+            self.terms(self.seal.count), self.seal.codes, self.seal.count, salt
+        )
+
+    def terms(self, count: int) -> str:
+        """What a commitment binds: board, version, environment and the number of streams."""
+        terms = {
+            "board": self.name,
+            "version": self.version,
+            "environment": self.environment.model_dump(mode="json"),
+            "base_model": self.base_model.digest if self.base_model else None,
+            "streams": count,
+        }
+        return json.dumps(terms, sort_keys=True)
 
 
 def higher_is_better(metric: str) -> bool:

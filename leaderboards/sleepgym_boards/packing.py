@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import datetime
 import hashlib
 import tomllib
@@ -82,7 +83,11 @@ def read_card(file: Path | MethodCard | None) -> MethodCard:
     if file is None:
         raise NotReady(["no method card: `sleepgym board card > card.toml`, fill it in, --card"])
     try:
-        fields = tomllib.loads(file.read_text("utf-8"))
+        content = file.read_bytes()
+        if content.startswith(codecs.BOM_UTF8):
+            mark = "begins with a byte order mark (BOM): save it as UTF-8 without one"
+            raise NotReady([f"method card {file} {mark}"])
+        fields = tomllib.loads(content.decode())
     except OSError as error:
         raise NotReady([f"method card {file}: {error.strerror}"]) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -130,11 +135,14 @@ def pack(
         missing += error.missing
     records, unreadable = read_runs(*paths)
     missing += [f"{folder}: {reason}" for folder, reason in unreadable.items()]
+    broken = {record.path: problem for record in records if (problem := _malformed(record))}
+    missing += [f"{folder}: {problem}" for folder, problem in broken.items()]
+    records = [record for record in records if record.path not in broken]
     missing += [unfinished(record) for record in records if not record.finished]
     runs = []
     finished = [record for record in records if record.finished]
     for record in sorted(finished, key=lambda r: r.meta["spec"]["seed"]):
-        if record.meta["spec"]["model"] and "model_digest" not in record.meta:
+        if record.meta["spec"].get("model") and "model_digest" not in record.meta:
             missing.append(
                 f"base-model: {record.path}: its record does not say with which weights it began: "
                 "it is of an older SleepGym, run again"
@@ -147,6 +155,10 @@ def pack(
         except KeyError as error:
             missing.append(
                 f"{record.path}: its records lack {error}: they are of an older SleepGym, run again"
+            )
+        except (TypeError, ValueError, AttributeError, RuntimeError, StopIteration) as error:
+            missing.append(
+                f"{record.path}: its records are damaged: {type(error).__name__} {error}"
             )
     if not runs:
         raise NotReady(missing)
@@ -164,6 +176,24 @@ def pack(
     if missing:
         raise NotReady(missing)
     return submission
+
+
+def _malformed(record: RunRecord) -> str:
+    """What keeps a record from being read as one; empty where nothing does."""
+    spec = record.meta.get("spec")
+    if not isinstance(spec, dict) or not isinstance(spec.get("seed"), int):
+        return f"run.json: spec must be an object with a seed, not {spec!r:.60}"
+    if not isinstance(record.meta.get("steps"), int):
+        return f"run.json: steps must be a number, not {record.meta.get('steps')!r:.60}"
+    files = {"phases": record.phases, "answers": record.answers, "nights": record.nights}
+    for name, lines in files.items():
+        for number, line in enumerate(lines, start=1):
+            if not isinstance(line, dict):
+                return f"{name}.jsonl, line {number}: must be an object, not {line!r:.60}"
+    slept = sum(phase.get("phase") == "sleep" for phase in record.phases)
+    if len(record.nights) < slept:
+        return f"nights.jsonl holds {len(record.nights)} nights of {slept}: a line is missing"
+    return ""
 
 
 def _run(record: RunRecord, board: Board, data: Path | None) -> Run:

@@ -1,8 +1,13 @@
-"""Sealed seeds: streams that nobody can know before the round is run, and anyone can check after.
+"""Sealed seeds: streams that nobody can know before the code is fixed, and anyone can check after.
 
-The maintainer draws a salt and publishes only its hash (the commitment) in the board's file. The
-seeds are HMACs under that salt. After the round the salt goes into the board's file too, and
-whoever reads it can derive the same seeds and see that they were fixed all along.
+1. The maintainer draws a salt and publishes its hash together with the terms of the round: the
+   board and its version, the environment with every setting, and the number of streams. Another
+   environment, version or number does not fit the commitment.
+2. Methods are handed in as commits of their code, and the list of commits is published. The seeds
+   are HMACs under the salt of the terms *and that list*: a commit that is added, changed or left
+   out later gives other streams.
+3. The maintainer runs every commit on the seeds and publishes the salt. Whoever reads it derives
+   the same seeds and sees that they were fixed all along.
 """
 
 from __future__ import annotations
@@ -12,6 +17,7 @@ import hmac
 import os
 import re
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
 
 from sleepgym.core.errors import SleepGymError
@@ -20,23 +26,26 @@ SALT_BYTES = 32
 _RESERVED_FROM = 1_000  # seeds from here on belong to no public round
 
 
-def commitment(salt: str) -> str:
-    """SHA-256 (hex) of a salt; the salt cannot be guessed from it."""
-    return hashlib.sha256(b"sleepgym-seal:" + bytes.fromhex(salt)).hexdigest()
+def commitment(terms: str, salt: str) -> str:
+    """SHA-256 (hex) of a round's terms and a salt; the salt cannot be guessed from it."""
+    key = bytes.fromhex(salt)
+    return hmac.new(key, b"sleepgym-seal:" + terms.encode(), hashlib.sha256).hexdigest()
 
 
-def derive_sealed_seeds(round_name: str, count: int, salt: str) -> tuple[int, ...]:
+def derive_sealed_seeds(terms: str, codes: Sequence[str], count: int, salt: str) -> tuple[int, ...]:
     """The seeds of a sealed round, in ascending order.
 
     Args:
-        round_name: Whose seeds: a board with its version.
+        terms: What the commitment binds, as text.
+        codes: The commits that take part; their order does not matter.
         count: How many.
         salt: Hexadecimal.
     """
-    seeds = set()
+    key, seeds = bytes.fromhex(salt), set()
+    round_words = "\n".join([terms, *sorted(set(codes))])
     for number in range(count):
-        words = f"{round_name} seed {number}".encode()
-        digest = hmac.new(bytes.fromhex(salt), words, hashlib.sha256).digest()
+        words = f"sleepgym-seed {number}:{round_words}".encode()
+        digest = hmac.new(key, words, hashlib.sha256).digest()
         seeds.add(_RESERVED_FROM + int.from_bytes(digest[:6], "big"))
     return tuple(sorted(seeds))
 

@@ -14,6 +14,7 @@ from sleepgym_boards.board import board_names, higher_is_better, load_board, loa
 from sleepgym_boards.sealed_seeds import commitment, new_salt, read_salt
 from sleepgym_boards.verification.identity import board_settings
 from sleepgym_boards.verification.rules import RULES
+from sleepgym_boards.verification.verdict import MARKS
 from sleepgym_boards.verification.verifier import board_seeds, verify
 
 BOARDS = {board.name: board for board in load_boards()}
@@ -77,10 +78,16 @@ def test_an_unknown_board_is_named(name):
 SALT = "00112233445566778899aabbccddeeff" * 2
 
 
-def sealed(folder, salt="", name="toy"):
-    seal = f'seal = {{ commitment = "{commitment(SALT)}", count = 5{salt} }}'
+CODES = ("a" * 40, "b" * 64)
+
+
+def sealed(folder, salt="", codes=CODES, change=lambda text: text):
+    """The toy board sealed: with these commits, and changed after the commitment was made."""
+    made = commitment(board_files.write_board(folder).terms(5), SALT)
+    listed = ", ".join(f'"{code}"' for code in codes)
+    seal = f'seal = {{ commitment = "{made}", count = 5, codes = [{listed}]{salt} }}'
     text = board_files.BOARD.replace('seeds = "100-104"', seal)
-    return board_files.write_board(folder, text)
+    return board_files.write_board(folder, change(text))
 
 
 def test_a_seal_hides_the_seeds_until_the_salt_is_out(tmp_path):
@@ -95,16 +102,39 @@ def test_a_seal_hides_the_seeds_until_the_salt_is_out(tmp_path):
     assert sealed(tmp_path, f', salt = "{SALT}"').public_seeds() == seeds
 
 
-def test_sealed_seeds_are_of_this_board_version_and_salt_alone(tmp_path):
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("version = 2", "version = 3"),
+        ("days = 3", "days = 4"),
+        ("count = 5", "count = 6"),
+        ('exams = "full"', 'exams = "spaced"'),
+    ],
+)
+def test_a_commitment_binds_version_environment_and_number_of_streams(tmp_path, old, new):
+    board = sealed(tmp_path, change=lambda text: text.replace(old, new))
+    with pytest.raises(SleepGymError, match="not the one that board toy commits to, or its ver"):
+        board.sealed_seeds(SALT)
+
+
+def test_a_commitment_binds_board_and_salt(tmp_path):
     board = sealed(tmp_path)
-    seeds = board.sealed_seeds(SALT)
-    renamed = board.model_copy(update={"name": "other"})
-    later = board.model_copy(update={"version": 3})
-    assert len({seeds, renamed.sealed_seeds(SALT), later.sealed_seeds(SALT)}) == 3
-    with pytest.raises(SleepGymError, match="not the one that board toy commits to"):
-        board.sealed_seeds(SALT[::-1])
+    for other, salt in ((board, SALT[::-1]), (board.model_copy(update={"name": "other"}), SALT)):
+        with pytest.raises(SleepGymError, match="not the one"):
+            other.sealed_seeds(salt)
     with pytest.raises(SleepGymError, match="has no seal"):
         board_files.write_board(tmp_path).sealed_seeds(SALT)
+
+
+def test_streams_are_drawn_after_the_code_is_fixed(tmp_path):
+    seeds = sealed(tmp_path).sealed_seeds(SALT)
+    assert sealed(tmp_path, codes=CODES[::-1]).sealed_seeds(SALT) == seeds
+    for codes in (CODES[:1], (*CODES, "c" * 40)):  # one left out, one added later
+        assert not set(sealed(tmp_path, codes=codes).sealed_seeds(SALT)) & set(seeds)
+    with pytest.raises(SleepGymError, match="names no code yet"):
+        sealed(tmp_path, codes=()).sealed_seeds(SALT)
+    with pytest.raises(SleepGymError, match=r"seal\.codes\.0"):
+        sealed(tmp_path, codes=("0123abc",))  # not whole
 
 
 def test_a_salt_is_secret_random_and_never_overwritten(tmp_path):
@@ -122,34 +152,62 @@ def test_a_salt_is_secret_random_and_never_overwritten(tmp_path):
 
 
 def test_a_sealed_round_from_start_to_end(tmp_path, capsys):
-    salt = tmp_path / "salt"
-    assert run_command(["board", "seal", "--salt", str(salt)]) == 0
-    lines = capsys.readouterr().out
-    text = board_files.BOARD.replace('seeds = "100-104"\n', "").replace(
-        "[environment]", lines + "[environment]"
-    )
-    board = board_files.write_board(tmp_path, text)
-    file = str(tmp_path / "toy.toml")
+    salt, file = tmp_path / "salt", str(tmp_path / "toy.toml")
+
+    def walk(text):
+        board_files.write_board(tmp_path, text)
+        assert run_command(["board", "seal", file, "--salt", str(salt)]) == 0
+        return capsys.readouterr().out
+
+    said = walk(board_files.BOARD)
+    assert said.startswith("Step 1 of 4")
+    lines = said[said.index("[seal]") : said.index("\nIt binds")]
+    text = board_files.BOARD.replace('seeds = "100-104"\n', "")
+    text = text.replace("[environment]", lines + "\n[environment]")
+    assert walk(text).startswith("Step 2 of 4")
+    assert run_command(["board", "seeds", file, "--salt", str(salt)]) == 2
+    assert "names no code yet" in capsys.readouterr().err
+    code = "0123abc" + "0" * 33
+    text = text.replace("count = 5", f'count = 5\ncodes = ["{code}"]')
+    said = walk(text)
+    assert said.startswith("Step 3 of 4")
     assert run_command(["board", "seeds", file]) == 2
     capsys.readouterr()
     assert run_command(["board", "seeds", file, "--salt", str(salt)]) == 0
-    seeds = [int(seed) for seed in capsys.readouterr().out.split(",")]
-    runs = board_files.make_runs("Honest", tmp_path / "runs", seeds)
-    card, out = board_files.write_card(tmp_path), tmp_path / "mine.json.gz"
-    submit = ["submit", runs, "--board", file, "--card", card, "--out", out]
-    assert run_command([*map(str, submit), "--salt", str(salt)]) == 0
+    listed = capsys.readouterr().out
+    assert listed in said
+    runs = board_files.make_runs("Honest", tmp_path / "runs", [int(s) for s in listed.split(",")])
+    out = tmp_path / "mine.json.gz"
+
+    def submit(commit):
+        card = board_files.write_card(tmp_path, board_files.CARD.replace("0123abc", commit))
+        words = ["submit", runs, "--board", file, "--card", card, "--out", out, "--salt", salt]
+        return run_command([*map(str, words)])
+
+    assert submit("c" * 40) == 2
+    assert "card: code cccc" in capsys.readouterr().err
+    assert submit(code) == 0
     verify_it = ["verify", str(out), "--board", file]
     assert run_command([*verify_it, "--salt", str(salt)]) == 0
     assert run_command(verify_it) == 2
-    revealed = text.replace("count = 5", f'count = 5\nsalt = "{salt.read_text().strip()}"')
-    board = board_files.write_board(tmp_path, revealed)
-    assert verify(out.read_bytes(), board).ok
+    capsys.readouterr()
+    text = text.replace("count = 5", f'count = 5\nsalt = "{salt.read_text().strip()}"')
+    assert walk(text).startswith("Step 4 of 4")
+    verdict = verify(out.read_bytes(), load_board(file))
+    assert verdict.ok
+    assert verdict.mark.name == "sealed"
 
 
 def test_the_rules_page_has_every_rule():
     page = (ROOT / "docs" / "leaderboards.md").read_text()
     rows = [line for line in page.splitlines() if line.startswith("| `")]
     assert rows == [f"| `{name}` | {words} |" for name, words in RULES.items()]
+
+
+def test_the_page_on_trust_goes_through_every_rule_and_mark():
+    page = (ROOT / "docs" / "trust.md").read_text()
+    named = [line.split("`")[1] for line in page.splitlines() if line.startswith("| `")]
+    assert named == ["in-process", "process", "sandbox", *MARKS, *RULES]
 
 
 def test_the_command_line_lists_boards(capsys):

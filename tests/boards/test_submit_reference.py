@@ -17,6 +17,7 @@ from sleepgym.runs.spec import RunSpec
 from sleepgym.suite.suite import load_suite
 from sleepgym_boards.board import load_board
 from sleepgym_boards.catalogue.entries import load_entries
+from sleepgym_boards.submission.fields import FIRST_DAY
 from sleepgym_boards.submission.files import parse, read_bytes, write
 from sleepgym_boards.verification.identity import board_settings
 
@@ -71,7 +72,7 @@ def test_the_card_is_made_from_the_class(suite, tmp_path):
 
 def test_the_same_runs_give_the_same_bytes_on_another_day(suite, tmp_path):
     file = submit(suite, tmp_path)["notes"].file
-    submission = parse(read_bytes(file)).model_copy(update={"date": "2020-01-01"})
+    submission = parse(read_bytes(file)).model_copy(update={"date": FIRST_DAY.isoformat()})
     write(submission, file)
     before = file.read_bytes()
     assert submit(suite, tmp_path)["notes"].file.read_bytes() == before

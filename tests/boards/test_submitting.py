@@ -1,6 +1,7 @@
 """From runs to a file, and from a file to a verdict: `submit`, `verify`, and what lies on disk."""
 
 import json
+import re
 import shutil
 
 import pytest
@@ -211,6 +212,90 @@ def test_verify_exits_with_1_and_shows_no_control_character(place, file, capsys,
     assert run_command(["verify", str(file), str(bad), *board, "--json"]) == 1
     assert [v["ok"] for v in json.loads(capsys.readouterr().out)] == [True, False]
     assert run_command(["verify", str(tmp_path / "none.json.gz")]) == 2
+
+
+def test_verify_reports_every_file_though_one_cannot_be_verified(place, file, capsys, tmp_path):
+    lost, bad = tmp_path / "lost.json.gz", tmp_path / "bad.json.gz"
+    bad.write_bytes(file.read_bytes()[:-1])
+    words = ["verify", str(lost), str(bad), str(file), "--board", str(place / "toy.toml")]
+    capsys.readouterr()
+    assert run_command(words) == 2
+    said = capsys.readouterr()
+    assert said.err == f"sleepgym: {lost}: No such file or directory\n"
+    assert "FAIL" in said.out
+    assert "recomputed. Notes: average accuracy 1.000" in said.out
+    assert run_command([*words, "--json"]) == 2
+    verdicts = json.loads(capsys.readouterr().out)
+    assert [verdict["ok"] for verdict in verdicts] == [False, False, True]
+    assert verdicts[0]["error"] == f"{lost}: No such file or directory"
+    assert verdicts[2]["mark"] == {"name": "recomputed", "reruns": None}
+
+
+def edit_lines(file, change):
+    lines = file.read_text().splitlines(keepends=True)
+    change(lines)
+    file.write_text("".join(lines))
+
+
+def drop_a_night(run):
+    edit_lines(run / "nights.jsonl", lambda lines: lines.pop(1))
+
+
+def write_no_object(run):
+    edit_lines(run / "answers.jsonl", lambda lines: lines.__setitem__(0, "7\n"))
+
+
+def score_nan(run):
+    def change(lines):
+        lines[0] = json.dumps(json.loads(lines[0]) | {"score": float("nan")}) + "\n"
+
+    edit_lines(run / "answers.jsonl", change)
+
+
+def answer_nothing(run):
+    def change(lines):
+        lines[0] = json.dumps(json.loads(lines[0]) | {"answer": None}) + "\n"
+
+    edit_lines(run / "answers.jsonl", change)
+
+
+def have_no_model(run):
+    meta = json.loads((run / "run.json").read_text())
+    del meta["spec"]["model"]
+    (run / "run.json").write_text(json.dumps(meta))
+
+
+def have_no_spec(run):
+    meta = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps(meta | {"spec": None}))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (drop_a_night, "nights"),
+        (write_no_object, "answers"),
+        (score_nan, "finite number"),
+        (have_no_spec, "spec|field"),
+        (have_no_model, "lack 'model'"),
+        (answer_nothing, "are damaged"),
+    ],
+)
+def test_a_damaged_record_is_one_line(place, capsys, tmp_path, change, says):
+    runs = tmp_path / "runs"
+    shutil.copytree(place / "runs", runs)
+    change(runs / "seed-102")
+    lines = refused(place, capsys, tmp_path, runs)
+    assert f"{runs}/seed-102" in lines[0]
+    assert re.search(says, lines[0].replace(str(runs), ""))
+    assert lines[1:] in ([], ["seeds: no run of seed 102"])
+
+
+def test_a_byte_order_mark_in_a_card_is_named(place, capsys, tmp_path):
+    card = tmp_path / "card.toml"
+    card.write_text(board_files.CARD, encoding="utf-8-sig")
+    (line,) = refused(place, capsys, tmp_path, card=card)
+    assert line.endswith("begins with a byte order mark (BOM): save it as UTF-8 without one")
 
 
 def test_a_file_for_a_board_that_is_not_there_breaks_its_rule(file):

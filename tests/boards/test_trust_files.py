@@ -6,12 +6,13 @@ import pickle
 import time
 import tracemalloc
 import zlib
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 import board_files
 from board_files import broken, edited
-from sleepgym_boards.submission import files
+from sleepgym_boards.submission import files, pieces
 from sleepgym_boards.verification.verifier import verify, verify_file
 
 
@@ -50,7 +51,7 @@ def test_a_bomb_is_not_unpacked():
     started_s = time.perf_counter()
     assert refused_by(bomb) == "size"
     assert time.perf_counter() - started_s < 10
-    assert tracemalloc.get_traced_memory()[1] < 2.2 * files.MAX_CONTENT_BYTES
+    assert tracemalloc.get_traced_memory()[1] < 2.2 * pieces.MAX_CONTENT_BYTES
     tracemalloc.stop()
 
 
@@ -160,6 +161,32 @@ SCHEMA_CASES = {
     "nested settings": put(("runs", 0, "method", "settings"), {"a": {"b": {"c": 1}}}),
     "no run": put(("runs",), []),
     "tuning seeds in words": put(("card", "tuning_seeds"), "some"),
+    "tuning seeds that run backwards": put(("card", "tuning_seeds"), "99-0"),
+    "the year 9999": put(("date",), "9999-01-01"),
+    "the day after tomorrow": put(
+        ("date",), (datetime.now(UTC).date() + timedelta(days=2)).isoformat()
+    ),
+    "a day before the project": put(("date",), "2026-11-21"),
+    "line break in a setting": put(("runs", 0, "method", "settings"), {"a": "b\nc"}),
+    "escape in a setting": put(("runs", 0, "method", "settings"), {"a": "\x1b]0;x\x07"}),
+    "text turned around in a setting": put(("runs", 0, "method", "settings"), {"a": ["\u202ex"]}),
+    "isolate in a nested setting": put(("runs", 0, "method", "settings"), {"a": {"b": "\u2066x"}}),
+    "text turned around in a setting of the environment": put(
+        ("runs", 0, "environment", "settings"), {"a": "\u202ex"}
+    ),
+    "control character in a model": put(("runs", 0, "method", "model"), "a\x7f"),
+    "line separator in an author": put(("card", "authors"), ["a\u2028b"]),
+    "control character in a platform": put(("runs", 0, "platform"), {"python": "3\x00"}),
+    "text turned around in a log": put((*NIGHT, "ledger", "log"), {"\u202ex": 1.0}),
+    "seconds of 5e-324": put((*NIGHT, "seconds"), 5e-324),
+    "seconds of 1e308": put((*NIGHT, "seconds"), 1e308),
+    "operations of 1e308": put((*NIGHT, "flops"), 1e308),
+    "operations of 5e-324": put((*NIGHT, "flops"), 5e-324),
+    "1e308 in a log": put((*NIGHT, "ledger", "log"), {"loss": 1e308}),
+    "5e-324 in a setting": put(("runs", 0, "method", "settings"), {"rate": 5e-324}),
+    "an endless number in a setting": put(("runs", 0, "method", "settings"), {"n": 10**400}),
+    "1e308 in a limit": put(("runs", 0, "limits", "night_flops"), 1e308),
+    "a state of 2**53 bytes": put((*NIGHT, "ledger", "state_bytes"), 2**53),
     "line break in an agent": put(("runs", 0, "method", "agent"), "a\nb"),
 }
 

@@ -8,7 +8,7 @@ import board_files
 import tampering
 from board_files import edited, phases
 from checkout import ROOT
-from sleepgym_boards.verification.verdict import Verdict
+from sleepgym_boards.verification.verdict import Mark, Verdict
 from sleepgym_boards.verification.verifier import verify
 
 
@@ -47,6 +47,18 @@ def test_a_budget_is_the_first_class_that_all_nights_keep_to(honest):
 
     assert verify(content, board).results.budget_class == "notes"
     assert verify(edited(content, keep_numbers), board).results.budget_class == "numbers"
+
+
+def test_a_verdict_that_holds_a_rerun_says_how_many_nights_and_where(honest):
+    content, board = honest
+    assert verify(content, board).mark == Mark(name="recomputed")
+    mark = verify(content, board, reruns=2).mark
+    assert (mark.name, mark.reruns.pairs, mark.reruns.of) == ("re-run", 2, 15)
+    assert mark.reruns.isolation in ("process", "sandbox")
+    forged = edited(content, tampering.change_an_answer)
+    assert verify(forged, board).mark.name == "recomputed"  # and no further:
+    assert verify(forged, board, reruns=15).mark is None
+    assert verify(edited(content, tampering.raise_a_score), board).mark is None
 
 
 def test_a_verdict_is_written_small_enough_to_read_and_compare(honest):

@@ -11,8 +11,13 @@ import pytest
 
 from checkout import ROOT
 from sleepgym.cli import run_command
+from sleepgym_boards.catalogue import verdicts as verdicts_module
 from sleepgym_boards.catalogue.entries import load_entries
-from sleepgym_boards.verification.verdict import RuleVerdict, Verdict
+from sleepgym_boards.catalogue.replays import find_replays
+from sleepgym_boards.submission.files import compress, decompress
+from sleepgym_boards.submission.schema import Run, run_digest
+from sleepgym_boards.verification.verdict import Reruns, RuleVerdict, Verdict
+from sleepgym_boards.verification.verifier import derive_mark
 
 SCRIPT = ROOT / ".github" / "write-verdicts.sh"
 PLACE = Path("leaderboards/submissions")
@@ -35,7 +40,11 @@ def flatter(board, slug="a", rerun=None):
     true = file.read_bytes()
     verdict = Verdict.model_validate_json(true)
     rules = [RuleVerdict(rule=rule.rule, ok=True) for rule in verdict.rules]
-    made_up = verdict.model_copy(update={"rules": rules + ([rerun] if rerun else [])})
+    update = {"rules": rules + ([rerun] if rerun else [])}
+    if rerun:
+        reruns = Reruns(pairs=1, of=40, isolation="process")
+        update["mark"] = derive_mark(False, reruns) if rerun.ok else None
+    made_up = verdict.model_copy(update=update)
     if made_up.results:
         made_up.results.mean["average_accuracy"] = 1.0
         made_up.results.seeds[0].metrics["average_accuracy"] = 1.0
@@ -98,18 +107,23 @@ def test_a_rerun_is_carried_over_with_the_bytes_it_was_made_on(folder, capsys, o
     assert code == (0 if ok else 1)
     assert entry.verdict.rules[-1].note == "1 of 40 nights"
     assert (entry.verdict.results is not None) == ok
+    assert (entry.verdict.mark and entry.verdict.mark.name) == ("re-run" if ok else None)
     file = board / "a.verdict.json"
     file.write_text(file.read_text().replace(entry.verdict.sha256, "0" * 64))
     verdicts(folder, capsys)
-    assert load_entries(folder)[0].verdict.rules[-1].rule == "budget"
+    verdict = load_entries(folder)[0].verdict
+    assert verdict.rules[-1].rule == "budget"
+    assert verdict.mark == derive_mark(False, None)
 
 
-def test_a_link_is_not_followed(folder, capsys, tmp_path):
+def test_a_link_is_not_followed_and_stops_nothing(folder, capsys, tmp_path):
     (folder / "almanac-8" / "b.json.gz").symlink_to(tmp_path / "secret")
-    assert run_command(["board", "verdicts", str(folder)]) == 2
-    assert "b.json.gz is no plain file" in capsys.readouterr().err
-    assert run_command(["site", "--submissions", str(folder), "--out", str(tmp_path / "s")]) == 2
-    assert not (tmp_path / "s").exists()
+    code, lines = verdicts(folder, capsys)
+    assert code == 1
+    assert lines == [
+        "almanac-8/b: cannot be verified here: b.json.gz is no plain file",
+        "almanac-8/a: ok, written",
+    ]
 
 
 def test_a_site_that_verifies_believes_no_verdict(folder, capsys, tmp_path):
@@ -187,3 +201,110 @@ def test_the_workflow_waits_for_what_was_pushed_meanwhile(repository, tmp_path):
     assert write(repository)[0] == 0
     files = git(repository, "ls-tree", "-r", "--name-only", "origin/main").split()
     assert {"README.md", f"{PLACE}/almanac-8/a.verdict.json"} <= set(files)
+
+
+def test_a_mark_cannot_be_claimed(folder, capsys):
+    board = folder / "almanac-8"
+    flatter(board)
+    file = board / "a.verdict.json"
+    made_up = json.loads(file.read_text())
+    for mark in (
+        {"name": "re-run", "reruns": None},
+        {"name": "recomputed", "reruns": {"pairs": 9, "of": 40, "isolation": "sandbox"}},
+        {"name": "blessed", "reruns": None},
+    ):
+        file.write_text(json.dumps(made_up | {"mark": mark}))
+        assert load_entries(folder)[0].verdict is None  # it cannot be read
+    file.write_text(json.dumps(made_up | {"mark": {"name": "sealed", "reruns": None}}))
+    assert verdicts(folder, capsys) == (0, ["almanac-8/a: ok, written"])
+    assert load_entries(folder)[0].verdict.mark.name == "recomputed"
+
+
+def as_new(file, out, change=lambda plain: None):
+    """A file under a new name, changed and signed again."""
+    plain = json.loads(decompress(file.read_bytes()))
+    change(plain)
+    for run in plain["runs"]:
+        run["digest"] = run_digest(Run.model_validate(run))
+    text = json.dumps(plain, ensure_ascii=False, separators=(",", ":")) + "\n"
+    out.write_bytes(compress(text.encode()))
+
+
+def rename(plain):
+    plain["card"] |= {"name": "Mine", "authors": ["M. Thief"]}
+    plain["date"] = "2026-11-22"  # before the true one
+
+
+def dilate(plain):
+    """Other seconds and operations: no digest of a run is the same."""
+    rename(plain)
+    for run in plain["runs"]:
+        for phase in run["phases"]:
+            phase["seconds"] += 1e-4
+            phase["flops"] += 1.0 if phase["flops"] else 0.0
+
+
+def borrow(plain):
+    """One run of the five is another's, under new settings."""
+    rename(plain)
+    for run in plain["runs"]:
+        run["method"]["settings"] = run["method"]["settings"] | {"mine": 1}
+
+
+@pytest.mark.parametrize("change", [lambda plain: None, rename, dilate, borrow])
+def test_runs_under_a_new_name_are_a_replay(folder, capsys, tmp_path, change):
+    board = folder / "almanac-8"
+    verdicts(folder, capsys)
+    as_new(board / "a.json.gz", board / "0.json.gz", change)  # first by name too
+    new = tmp_path / "new.json.gz"
+    shutil.copy(board / "0.json.gz", new)
+    capsys.readouterr()
+    assert run_command(["verify", str(new), "--against", str(folder), "--json"]) == 1
+    said = json.loads(capsys.readouterr().out)
+    broken = [rule for rule in said["rules"] if not rule["ok"]]
+    assert [rule["rule"] for rule in broken] == ["replay"]
+    assert said["mark"] is said["results"] is None
+    code, lines = verdicts(folder, capsys)
+    assert code == 1
+    assert lines == ["almanac-8/0: refused by rule replay, written", "almanac-8/a: ok"]
+    assert verdicts(folder, capsys)[1] == ["almanac-8/0: refused by rule replay", "almanac-8/a: ok"]
+
+
+def test_a_site_shows_no_replay(folder, capsys, tmp_path):
+    board = folder / "almanac-8"
+    as_new(board / "a.json.gz", board / "b.json.gz", dilate)
+    plain = json.loads(decompress((board / "b.json.gz").read_bytes()))
+    assert plain["date"] < load_date(board / "a.json.gz")
+    for slug in "ab":
+        assert run_command(["verify", str(board / f"{slug}.json.gz"), "--write"]) == 0
+    site = ["site", "--submissions", str(folder), "--out", str(tmp_path / "site")]
+    assert run_command(site) == 0
+    pages = tmp_path / "site" / "almanac-8" / "methods"
+    refused = [slug for slug in "ab" if "rule replay" in (pages / f"{slug}.html").read_text()]
+    assert refused == ["a"]  # without a verdict that was there before, the date decides
+
+
+def load_date(file):
+    return json.loads(decompress(file.read_bytes()))["date"]
+
+
+def test_committed_submissions_are_no_replays():
+    assert find_replays(load_entries(ROOT / PLACE)) == {}
+
+
+def test_a_fault_of_ours_does_not_stop_the_others(folder, capsys, monkeypatch):
+    shutil.copy(folder / "almanac-8" / "a.json.gz", folder / "almanac-8" / "b.json.gz")
+    true = verdicts_module.verify_file
+
+    def fail(file, *args, **options):
+        if file.name.startswith("a"):
+            raise ZeroDivisionError("ours")
+        return true(file, *args, **options)
+
+    monkeypatch.setattr(verdicts_module, "verify_file", fail)
+    code, lines = verdicts(folder, capsys)
+    assert code == 1
+    assert lines == [
+        "almanac-8/a: cannot be verified here: ZeroDivisionError: ours",
+        "almanac-8/b: ok, written",
+    ]

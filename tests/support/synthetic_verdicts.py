@@ -13,15 +13,17 @@ from sleepgym.scoring import metrics
 from sleepgym.scoring.scores import aggregate
 from sleepgym_boards.board import Board, load_board
 from sleepgym_boards.submission.schema import MethodCard
-from sleepgym_boards.verification.rules import RERUN, RULES
+from sleepgym_boards.verification.rules import OTHERS, RERUN, RULES
 from sleepgym_boards.verification.verdict import (
     Header,
     NightResult,
+    Reruns,
     Results,
     RuleVerdict,
     SeedResult,
     Verdict,
 )
+from sleepgym_boards.verification.verifier import derive_mark
 
 HOSTILE = (
     '<img src="https://example.org/x.png" onerror="alert(1)"><script>alert(2)</script>{{ 7*7 }}'
@@ -55,6 +57,7 @@ def make_verdict(
     budget: int = 0,
     broken: str = "",
     rerun: bool = False,
+    sealed: bool = False,
     **header: Any,
 ) -> Verdict:
     """A verdict whose numbers agree with each other.
@@ -68,17 +71,22 @@ def make_verdict(
         seed: Of the noise.
         budget: Place of the budget class.
         broken: A rule that does not hold; then there are no numbers.
-        rerun: Whether nights were lived again.
+        rerun: Whether nights were executed again.
+        sealed: Whether the streams were drawn after the code was fixed.
         **header: Fields of the card or the header, in place of harmless ones.
     """
     board = load_board(board) if isinstance(board, str) else board
     rules = [
         RuleVerdict(rule=rule, ok=rule != broken, problems=["is wrong"] * (rule == broken))
         for rule in RULES
-        if rerun or rule not in RERUN
+        if rule not in OTHERS and (rerun or rule not in RERUN)
     ]
+    reruns = Reruns(pairs=4, of=40, isolation="sandbox") if rerun else None
+    mark = None if broken else derive_mark(sealed, reruns)
     results = None if broken else _results(board, skill, decay, cost, seed, budget)
-    return Verdict(sha256="", rules=rules, header=_header(name, board, header), results=results)
+    return Verdict(
+        sha256="", rules=rules, mark=mark, header=_header(name, board, header), results=results
+    )
 
 
 def _header(name: str, board: Board, changes: dict[str, Any]) -> Header:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from sleepgym_boards.verification.verdict import Verdict
 
 SUFFIX = ".json.gz"
 VERDICT_SUFFIX = ".verdict.json"
+_SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 @dataclass(frozen=True)
@@ -26,47 +28,62 @@ class Entry:
         verdict: What verification is said to have found; None where that cannot be read. It is as
             trustworthy as whoever wrote the file (:mod:`sleepgym_boards.catalogue.verdicts` makes
             it anew).
+        problem: Why it is no submission, where its place or its name tells; empty where they do
+            not.
     """
 
     board: str
     slug: str
     file: Path
     verdict: Verdict | None
+    problem: str = ""
 
     @property
     def verified(self) -> bool:
         """Whether this very file was verified and kept every rule of the board it lies under."""
         verdict = self.verdict
         return (
-            verdict is not None
+            not self.problem
+            and verdict is not None
             and verdict.ok
             and verdict.header is not None
             and verdict.header.board == self.board
-            and verdict.sha256 == sha256(read_bytes(self.file))
+            and verdict.sha256 == self.sha256
         )
+
+    @property
+    def sha256(self) -> str | None:
+        """Hash of the file; None where it cannot be read, or is too large to be."""
+        try:
+            return sha256(read_bytes(self.file))
+        except SleepGymError:
+            return None
 
 
 def load_entries(folder: Path) -> list[Entry]:
     """Every submission under ``folder/<board>/``, by board and slug.
 
+    A link, a folder or a name that makes no address has a ``problem`` and stops nothing.
+
     Raises:
-        SleepGymError: If there is no such folder, or a submission is a link or a folder.
+        SleepGymError: If there is no such folder.
     """
     if not folder.is_dir():
         raise SleepGymError(f"{folder} is not a folder of submissions")
-    files = sorted(folder.glob(f"*/*{SUFFIX}"))
-    for file in files:
-        if file.is_symlink() or file.parent.is_symlink() or not file.is_file():
-            raise SleepGymError(f"submission {file} is no plain file")
-    return [
-        Entry(
-            board=file.parent.name,
-            slug=file.name.removesuffix(SUFFIX),
-            file=file,
-            verdict=_read_verdict(verdict_file(file)),
+    return [_entry(file) for file in sorted(folder.glob(f"*/*{SUFFIX}"))]
+
+
+def _entry(file: Path) -> Entry:
+    board, slug = file.parent.name, file.name.removesuffix(SUFFIX)
+    problem = ""
+    if file.is_symlink() or file.parent.is_symlink() or not file.is_file():
+        problem = f"{file.name} is no plain file"
+    elif not _SLUG.fullmatch(slug):
+        problem = (
+            f"the name {file.name!a} must begin with a letter or digit and hold letters, digits, "
+            "'.', '_' and '-' only"
         )
-        for file in files
-    ]
+    return Entry(board, slug, file, None if problem else _read_verdict(verdict_file(file)), problem)
 
 
 def verdict_file(file: Path) -> Path:

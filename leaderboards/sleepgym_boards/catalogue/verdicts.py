@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from sleepgym.core.errors import SleepGymError, unknown_name
-from sleepgym_boards.board import board_names, load_board
+from sleepgym.core.errors import SleepGymError
+from sleepgym_boards.board import load_board
 from sleepgym_boards.catalogue.entries import (
     SUFFIX,
     VERDICT_SUFFIX,
@@ -15,10 +16,11 @@ from sleepgym_boards.catalogue.entries import (
     load_entries,
     verdict_file,
 )
+from sleepgym_boards.catalogue.replays import find_replays, with_replay
 from sleepgym_boards.submission.files import write_whole
 from sleepgym_boards.verification.rules import RERUN
 from sleepgym_boards.verification.verdict import Verdict
-from sleepgym_boards.verification.verifier import verify_file
+from sleepgym_boards.verification.verifier import derive_mark, verify_file
 
 
 @dataclass(frozen=True)
@@ -48,12 +50,15 @@ def reverify(
         data: Folder of original data files.
     """
     for entry in entries:
+        if entry.problem:
+            yield entry, None, entry.problem
+            continue
         try:
-            if entry.board not in board_names():
-                raise unknown_name("board", entry.board, board_names())
             yield entry, verify_file(entry.file, load_board(entry.board), data=data), ""
         except SleepGymError as error:
             yield entry, None, str(error)
+        except Exception as error:  # a fault of ours: the other submissions must not wait for it
+            yield entry, None, f"{type(error).__name__}: {error!s:.200}"
 
 
 def write_verdicts(folder: Path, data: Path | None = None) -> Iterator[Finding]:
@@ -61,17 +66,30 @@ def write_verdicts(folder: Path, data: Path | None = None) -> Iterator[Finding]:
 
     The rule ``rerun``, which chance decides, is carried over from a verdict on the same bytes. A
     verdict without a submission is removed. Where a board's data or seeds are not at hand, what is
-    on disk stays as it is.
+    on disk stays as it is. Of two submissions with the same runs the one stands whose verdict was
+    there before, else the earlier by date.
 
     Raises:
-        SleepGymError: If there is no such folder, or a submission is a link.
+        SleepGymError: If there is no such folder.
     """
-    for entry, verdict, problem in reverify(load_entries(folder), data):
+    entries = load_entries(folder)
+    old = {entry.file for entry in entries if entry.verified}
+    made = {entry.file: (verdict, problem) for entry, verdict, problem in reverify(entries, data)}
+    verified = [
+        replace(entry, verdict=_with_rerun(verdict, entry.verdict))
+        for entry in entries
+        if (verdict := made[entry.file][0]) is not None
+    ]
+    found = find_replays(verified, old)
+    for entry in entries:
         place = f"{entry.board}/{entry.slug}"
-        if verdict is None:
-            yield Finding(place, f"cannot be verified here: {problem}", False)
-            continue
-        verdict = _with_rerun(verdict, entry.verdict)
+        if entry.problem or made[entry.file][0] is None:
+            yield Finding(place, f"cannot be verified here: {made[entry.file][1]}", False)
+    for entry in verified:
+        place, verdict = f"{entry.board}/{entry.slug}", entry.verdict
+        assert verdict is not None
+        if entry.file in found:
+            verdict = with_replay(verdict, found[entry.file])
         text = verdict.to_text().encode()
         file = verdict_file(entry.file)
         written = not file.is_file() or file.is_symlink() or file.read_bytes() != text
@@ -88,8 +106,16 @@ def write_verdicts(folder: Path, data: Path | None = None) -> Iterator[Finding]:
 
 
 def _with_rerun(verdict: Verdict, earlier: Verdict | None) -> Verdict:
+    """A verdict with what an earlier one on the same bytes found when nights were re-run."""
     if earlier is None or earlier.sha256 != verdict.sha256 or not verdict.ok:
         return verdict
-    rerun = [rule for rule in earlier.rules if rule.rule in RERUN]
-    results = verdict.results if all(rule.ok for rule in rerun) else None
-    return verdict.model_copy(update={"rules": verdict.rules + rerun, "results": results})
+    rules = [rule for rule in earlier.rules if rule.rule in RERUN]
+    reruns = earlier.mark.reruns if earlier.mark else None
+    update: dict[str, Any] = {"rules": verdict.rules + rules}
+    if not all(rule.ok for rule in rules):
+        update |= {"results": None, "mark": None}
+    elif reruns and verdict.mark:
+        update["mark"] = derive_mark(verdict.mark.name == "sealed", reruns)
+    else:  # nothing was re-run, or nobody knows how much
+        return verdict
+    return verdict.model_copy(update=update)

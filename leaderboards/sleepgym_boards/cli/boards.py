@@ -41,17 +41,19 @@ def seeds(board: BoardName, salt: Salt = None) -> None:
 
 @_group.command(epilog=example("sleepgym board seal --salt secret.salt"))
 def seal(
-    salt: Annotated[Path, typer.Option(help="New file for the salt; keep it to yourself.")],
-    count: Annotated[int, typer.Option(help="Seeds of the round.", min=5)] = 5,
+    board: BoardName,
+    salt: Annotated[Path, typer.Option(help="File of the salt; made new, kept to yourself.")],
+    count: Annotated[int, typer.Option(help="Streams of the round.", min=5)] = 5,
 ) -> None:
-    """Draw a secret salt and print the lines that commit a board to it.
+    """Walk through a sealed round: say which step is next, and print what to publish for it.
 
-    Put them into the board's file in place of its seeds, publish that, run the round with the
-    seeds of [bold]sleepgym board seeds --salt[/bold], then publish the salt as a third line.
+    Run it again after each step. The streams depend on the published list of code, so that none
+    can be known before every method is fixed.
     """
-    from sleepgym_boards.sealed_seeds import commitment, new_salt
+    from sleepgym_boards.board import load_board
+    from sleepgym_boards.sealing import next_step
 
-    print(f'[seal]\ncommitment = "{commitment(new_salt(salt))}"\ncount = {count}')
+    print(next_step(load_board(board), salt, count))
 
 
 @_group.command(epilog=example("sleepgym board digest embedded"))

@@ -37,10 +37,21 @@ def site(
 ) -> None:
     """Write the boards as static pages: one folder that any host serves."""
     from sleepgym.cli.console import console
+    from sleepgym.core.errors import unknown_name
+    from sleepgym_boards.board import board_names
     from sleepgym_boards.catalogue.entries import load_entries
     from sleepgym_boards.site.building import build_site
 
     entries = load_entries(submissions)
+    names, fit = board_names(), []
+    for entry in entries:
+        strange = unknown_name("board", entry.board, names) if entry.board not in names else ""
+        if problem := entry.problem or strange:
+            place = f"{entry.board}/{entry.slug}"
+            print(f"sleepgym: left out {place!a}: {problem}", file=sys.stderr)
+        else:
+            fit.append(entry)
+    entries = fit
     if reverify:
         entries = _reverified(entries, data)
     pages = build_site(out, entries)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -35,39 +36,65 @@ def verify(
     write: Annotated[
         bool, typer.Option("--write", help="Write NAME.verdict.json beside each file.")
     ] = False,
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of submissions, a folder a board: refuse runs that stand there already.",
+            metavar="DIR",
+        ),
+    ] = None,
 ) -> None:
     """Check a submission rule by rule; every number is recomputed from its answers.
 
-    Exit code 1 if a rule is broken. --rerun runs code: the submitted agent must be installed
-    here, and you must trust it, or run this in a container without network.
+    Exit code 1 if a rule is broken, 2 if a file cannot be verified here; the others are all the
+    same. --rerun runs code: the submitted agent must be installed here, and you must trust it, or
+    run this in a container without network.
     """
+    from sleepgym.core.errors import SleepGymError
     from sleepgym_boards.board import load_board
-    from sleepgym_boards.catalogue.entries import verdict_file
+    from sleepgym_boards.catalogue.entries import load_entries, verdict_file
+    from sleepgym_boards.catalogue.replays import find_replay, with_replay
     from sleepgym_boards.sealed_seeds import read_salt
     from sleepgym_boards.submission.files import write_whole
     from sleepgym_boards.verification.verifier import verify_file
 
     chosen = load_board(board) if board else None
     opened = read_salt(salt) if salt else None
-    verdicts = []
+    others = load_entries(against) if against else []
+    verdicts: list[Verdict | str] = []
     for path in paths:
-        verdict = verify_file(path, chosen, data=data, salt=opened, reruns=rerun)
+        try:
+            verdict = verify_file(path, chosen, data=data, salt=opened, reruns=rerun)
+            if problem := find_replay(path, verdict, others):
+                verdict = with_replay(verdict, problem)
+            if write:
+                write_whole(verdict.to_text().encode(), verdict_file(path))
+        except SleepGymError as error:
+            line = str(error) if str(path) in str(error) else f"{path}: {error}"
+            print(f"sleepgym: {line}", file=sys.stderr)
+            verdicts.append(line)
+            continue
         verdicts.append(verdict)
-        if write:
-            text = verdict.to_text()
-            write_whole(text.encode(), verdict_file(path))
         if not as_json:
             _show(path, verdict)
     if as_json:
         _print_json(verdicts)
-    if not all(verdict.ok for verdict in verdicts):
+    if any(isinstance(verdict, str) for verdict in verdicts):
+        raise typer.Exit(2)
+    if not all(verdict.ok for verdict in verdicts if not isinstance(verdict, str)):
         raise typer.Exit(1)
 
 
-def _print_json(verdicts: Sequence[Verdict]) -> None:
+def _print_json(verdicts: Sequence[Verdict | str]) -> None:
+    """A verdict, or a list of them; in place of one that there is not, why."""
     import json
 
-    plain = [{"ok": verdict.ok, **verdict.model_dump(mode="json")} for verdict in verdicts]
+    plain = [
+        {"ok": False, "error": verdict}
+        if isinstance(verdict, str)
+        else {"ok": verdict.ok, **verdict.model_dump(mode="json")}
+        for verdict in verdicts
+    ]
     print(json.dumps(plain[0] if len(plain) == 1 else plain, indent=1, allow_nan=False))
 
 
@@ -97,7 +124,8 @@ def _show(path: Path, verdict: Verdict) -> None:
         spread = f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else ""
         shown = "-" if mean is None else f"{mean:.3f}"
         console.print(
-            f"{name}: average accuracy {shown}{spread}, budget class {results.budget_class}",
+            f"{verdict.mark.words if verdict.mark else '-'}. {name}: average accuracy "
+            f"{shown}{spread}, budget class {results.budget_class}",
             highlight=False,
             markup=False,
         )

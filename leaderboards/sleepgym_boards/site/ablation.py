@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
@@ -15,11 +14,7 @@ from sleepgym_boards.site.scales import Scale, linear
 BOARD = "ablation"
 WHOLE = "sleep"
 STAGES = ("seeding", "dreaming")
-NAMES = {
-    WHOLE: (WHOLE,),
-    "seeding": ("seeding", "knowledge-seeding", "without-dreaming"),
-    "dreaming": ("dreaming", "without-seeding"),
-}
+ROLES = (WHOLE, *STAGES)
 PICTURE_WIDTH = 400
 
 
@@ -71,11 +66,11 @@ class Ablation:
 def ablate(board: Board, methods: Sequence[Method]) -> Ablation:
     """The ablation from the submissions of its board.
 
-    The whole and the two stages alone are found by ``NAMES``, among the names of the files first
-    and then among those on the cards; every other submission is a row below them.
+    The whole and the two stages alone are the files whose hashes the board names as its ``roles``:
+    no name that a submitter chose plays one. Every other submission is a row below them.
     """
     ranked = [method for method in methods if method.results and method.rank]
-    found = {role: method for role in NAMES if (method := _find(role, ranked))}
+    found = {role: method for role in ROLES if (method := _find(board, role, ranked))}
     whole = found.get(WHOLE)
     adds = {
         stage: _difference(board, whole, found[other])
@@ -103,21 +98,15 @@ def ablate(board: Board, methods: Sequence[Method]) -> Ablation:
         groups=groups,
         scale=linear(0, 1, 8, PICTURE_WIDTH - 8, 0.2),
         reference=_mean(board, whole) if whole else None,
-        missing=[role for role in NAMES if role not in found],
+        missing=[role for role in ROLES if role not in found],
         left_out=[method for method in methods if method not in ranked],
     )
 
 
-def _find(role: str, methods: Sequence[Method]) -> Method | None:
-    """The method of a role; of several, the one whose file's name comes first in ``NAMES``."""
-    named = [(NAMES[role].index(m.slug), m) for m in methods if m.slug in NAMES[role]]
-    if named:
-        return min(named, key=lambda pair: pair[0])[1]
-    return next((m for m in methods if _as_slug(m.name) in NAMES[role]), None)
-
-
-def _as_slug(name: str) -> str:
-    return "-".join(re.findall("[a-z0-9]+", name.lower()))
+def _find(board: Board, role: str, methods: Sequence[Method]) -> Method | None:
+    """The method of a role, by the hash of its file."""
+    digest = board.roles.get(role)
+    return next((m for m in methods if digest and m.entry.sha256 == digest), None)
 
 
 def _answer(adds: dict[str, Difference], higher: bool) -> str:

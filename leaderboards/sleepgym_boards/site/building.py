@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from sleepgym.core.errors import SleepGymError, unknown_name
+from sleepgym.core.errors import SleepGymError
 from sleepgym.scoring.glossary import GLOSSARY
 from sleepgym_boards.board import Board, load_boards
 from sleepgym_boards.catalogue.entries import SUFFIX, Entry
@@ -54,22 +54,17 @@ def build_site(out: Path, entries: Sequence[Entry]) -> int:
 
     Args:
         out: Folder; made if missing, and replaced whole once every page is written.
-        entries: The submissions.
+        entries: The submissions; those with a ``problem``, or of no board, are left out.
 
     Returns:
         How many pages were written.
 
     Raises:
-        SleepGymError: If the folder holds something else than a site, or a submission lies under
-            no board.
+        SleepGymError: If the folder holds something else than a site.
     """
     out, boards = out.resolve(), load_boards()
     if out.exists() and not (out / MARKER).exists() and (out.is_file() or any(out.iterdir())):
         raise SleepGymError(f"{out} holds something else than a site: give a new folder")
-    names = [board.name for board in boards]
-    for entry in entries:
-        if entry.board not in names:
-            raise unknown_name(f"board of submission {entry.file}", entry.board, names)
     standings = [
         Standing(board, order_methods(board, [e for e in entries if e.board == board.name]))
         for board in boards

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sleepgym.core.errors import SleepGymError
 from sleepgym_boards.board import Board
 from sleepgym_boards.catalogue.entries import Entry
+from sleepgym_boards.catalogue.replays import mark_replays
 from sleepgym_boards.site.ranking import Rank, class_order, order, rank_intervals
-from sleepgym_boards.verification.verdict import Header, Results
+from sleepgym_boards.verification.verdict import MARKS, Header, Mark, Results
 
 SLOTS = 8
 _CHOSEN_AT_FIRST = 6
-_SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 @dataclass(frozen=True)
@@ -29,7 +27,7 @@ class Method:
         file: The submission.
         entry: Its entry.
         results: Its numbers; None where they may not be shown.
-        rank: Best and worst rank within its budget class.
+        rank: Best and worst rank within its mark and budget class.
         standing: Why there are no numbers; empty where there are.
         slot: Its place among the methods that pictures show at first; None where they do not.
     """
@@ -50,32 +48,30 @@ class Method:
         return self.entry.verdict.header if self.entry.verdict else None
 
     @property
-    def rerun(self) -> bool:
-        """Whether nights were lived again to verify it."""
-        rules = self.entry.verdict.rules if self.entry.verdict else []
-        return self.results is not None and any(rule.rule == "rerun" for rule in rules)
+    def mark(self) -> Mark | None:
+        """How much is known of it; None where it has no numbers."""
+        return _mark(self.entry) if self.results else None
 
 
 def order_methods(board: Board, entries: Sequence[Entry]) -> list[Method]:
-    """The methods of a board, the best class and its best first, those without numbers last.
+    """The methods of a board: the strongest mark first, then the best class and its best first.
+
+    Those without numbers are last; among them those whose runs stand there under another name.
 
     Raises:
-        SleepGymError: If a file's name does not make an address, or two methods' streams differ.
+        SleepGymError: If two methods' streams differ.
     """
-    for entry in entries:
-        if not _SLUG.fullmatch(entry.slug):
-            raise SleepGymError(
-                f"submission {entry.file.name!r} of board {board.name}: its name must begin with a "
-                "letter or digit and hold letters, digits, '.', '_' and '-' only"
-            )
+    entries = mark_replays([entry for entry in entries if not entry.problem])
     states = [_standing(board, entry) for entry in entries]
     shown = [entry for entry, state in zip(entries, states, strict=True) if not state]
     results = [entry.verdict.results for entry in shown if entry.verdict and entry.verdict.results]
+    marks = [_mark(entry).name for entry in shown]
     classes = class_order(board, results)
     ranked = sorted(
-        zip(shown, results, rank_intervals(board, results), strict=True),
+        zip(shown, results, rank_intervals(board, results, marks), strict=True),
         key=lambda row: (*order(board, row[1], row[2], classes), row[0].slug),
     )
+    ranked.sort(key=lambda row: MARKS.index(_mark(row[0]).name))
     slots = _slots(board, [result for _, result, _ in ranked])
     first = [
         Method(
@@ -120,7 +116,31 @@ def _standing(board: Board, entry: Entry) -> str:
         return f"run on version {verdict.header.board_version} of this board"
     if not entry.verified or verdict.results is None:
         return "changed since it was verified"
+    if not _fits(board, verdict.results):
+        return "its verdict is not of this board: it must be made again"
     return ""
+
+
+def _mark(entry: Entry) -> Mark:
+    """Its mark; a verdict of before there were any says no more than that it was recomputed."""
+    mark = entry.verdict.mark if entry.verdict else None
+    return mark or Mark(name="recomputed")
+
+
+def _fits(board: Board, results: Results) -> bool:
+    """Whether the pages of a board can show some numbers."""
+    seeds = tuple(seed.seed for seed in results.seeds)
+    sizes = {len(seed.matrix) for seed in results.seeds} | {len(results.matrix)}
+    tables = [results.mean, *(seed.metrics for seed in results.seeds)]
+    rows = [*results.matrix, *(row for seed in results.seeds for row in seed.matrix)]
+    return (
+        seeds == (board.public_seeds() or seeds)
+        and results.budget_class in [budget.name for budget in board.budgets]
+        and all(board.headline in table for table in tables)
+        and board.headline in results.interval
+        and len(sizes) == 1
+        and all({len(row)} == sizes for row in rows)
+    )
 
 
 def _name(entry: Entry) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 
@@ -17,12 +18,19 @@ from sleepgym_boards.verification.verdict import Results
 Rank = tuple[int, int]
 
 
-def rank_intervals(board: Board, results: Sequence[Results]) -> list[Rank | None]:
-    """The best and the worst rank that each method may hold within its budget class.
+def rank_intervals(
+    board: Board, results: Sequence[Results], marks: Sequence[str] | None = None
+) -> list[Rank | None]:
+    """The best and the worst rank that each method may hold within its mark and budget class.
 
     The best is one more than the methods that are significantly better (the 95% interval of the
     paired difference over streams excludes 0), the worst leaves below it only those that are
     significantly worse. No correction for the number of pairs.
+
+    Args:
+        board: The board.
+        results: Of each method.
+        marks: Of each method; None where they have one and the same.
 
     Returns:
         A rank a method; None where its headline is undefined on some stream.
@@ -31,11 +39,14 @@ def rank_intervals(board: Board, results: Sequence[Results]) -> list[Rank | None
         SleepGymError: If two methods were run on different streams, or on fewer than five.
     """
     ranks: list[Rank | None] = [None] * len(results)
-    for budget in board.budgets:
+    marks = marks or [""] * len(results)
+    for mark, budget in product(dict.fromkeys(marks), board.budgets):
         places = [
             place
             for place, result in enumerate(results)
-            if result.budget_class == budget.name and None not in _headline(board, result)
+            if marks[place] == mark
+            and result.budget_class == budget.name
+            and None not in _headline(board, result)
         ]
         if places:
             better = surely_higher(_values(board, [results[place] for place in places]))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from sleepgym_boards.site.formatting import amount
 
 _MOST_DECADES = 5
+_LEAST, _MOST = 1e-9, 1e30  # on a logarithmic axis; what lies beyond is drawn at its end
 _ROOM_FOR_ZERO = 26.0
 
 
@@ -38,6 +39,7 @@ class Scale:
         """The place of a value, rounded to a tenth."""
         if self.logarithmic and value <= 0:
             return self.start if self.zero is None else self.zero
+        value = min(max(value, _LEAST), _MOST) if self.logarithmic else value
         low, high, value = (
             (math.log10(self.low), math.log10(self.high), math.log10(value))
             if self.logarithmic
@@ -60,7 +62,7 @@ def linear(low: float, high: float, start: float, end: float, step: float) -> Sc
 def logarithmic(values: Iterable[float], start: float, end: float) -> Scale:
     """A logarithmic axis over whole decades, with a place for 0 before them where one is needed."""
     values = list(values)
-    positive = [value for value in values if value > 0] or [1.0]
+    positive = [min(max(value, _LEAST), _MOST) for value in values if value > 0] or [1.0]
     bottom, top = math.floor(math.log10(min(positive))), math.ceil(math.log10(max(positive)))
     top = max(top, bottom + 1)
     zero = start if len(positive) < len(values) or not values else None

@@ -20,8 +20,10 @@ def method_script(method: Method) -> str:
     """The numbers of a method, for the comparison of two."""
     results = method.results
     assert results
+    assert method.mark
     seeds = results.seeds
     content = {
+        "mark": method.mark.model_dump(),
         "seeds": [seed.seed for seed in seeds],
         "values": {
             metric: [_number(seed.metrics.get(metric)) for seed in seeds] for metric in results.mean

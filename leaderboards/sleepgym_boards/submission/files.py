@@ -1,8 +1,9 @@
 """Submission files: gzip of JSON, read as if every byte was meant to harm.
 
 Nothing is unpacked to disk, nothing is executed, no name in a file is used as a path. What is read
-is limited before it is read, compressed and decompressed. Nesting cannot go deep: every value is
-parsed as a type of the schema, none of which contains itself.
+is limited before it is read, compressed and decompressed, and parsed a phase at a time
+(:mod:`sleepgym_boards.submission.pieces`). Nesting cannot go deep: every value is parsed as a type
+of the schema, none of which contains itself.
 """
 
 from __future__ import annotations
@@ -11,30 +12,32 @@ import gzip
 import hashlib
 import os
 import re
-import zlib
+import sys
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import ValidationError
 
 from sleepgym.core.errors import SleepGymError
-from sleepgym_boards.submission.schema import SCHEMA, Submission
+from sleepgym_boards.submission.pieces import BadSubmission, split, unpack
+from sleepgym_boards.submission.schema import (
+    MAX_RUNS,
+    SCHEMA,
+    Heading,
+    Model,
+    PhaseRecord,
+    Run,
+    Submission,
+)
 
 MAX_FILE_BYTES = 16 << 20
-MAX_CONTENT_BYTES = 128 << 20
-_CHUNK_BYTES = 1 << 20
+MAX_PARSED_BYTES = 120 << 20  # of memory, about: what is parsed, beside the file itself
 _START = re.compile(rb'\{"format":"sleepgym-submission","schema_version":(\d{1,9}),')
-
-
-class BadSubmission(SleepGymError):
-    """A file that cannot be read as a submission.
-
-    Attributes:
-        rule: The rule it breaks.
-    """
-
-    def __init__(self, rule: str, problem: str) -> None:
-        super().__init__(problem)
-        self.rule = rule
+_RUN_END = re.compile(rb'\],"digest":"([0-9a-f]{64})"\}(,|\]\}\n)$')
+_NO_DIGEST = b'],"digest":"' + b"0" * 64 + b'"}'
+# What objects of the schema take in CPython, beside their texts, rounded up.
+_ANSWER_BYTES, _PHASE_BYTES, _LOGGED_BYTES, _TEXT_BYTES = 120, 2_000, 150, 110
+_HEAD_FACTOR = 20  # memory by byte of a run's settings
 
 
 def read_bytes(path: Path) -> bytes:
@@ -54,24 +57,117 @@ def read_bytes(path: Path) -> bytes:
     return content
 
 
+class _Reader:
+    """Puts a submission together from its pieces, within ``MAX_PARSED_BYTES``."""
+
+    def __init__(self) -> None:
+        self.heading: Heading | None = None
+        self.runs: list[Run] = []
+        self.phases: list[PhaseRecord] = []
+        self.open = False  # whether phases of the last run may follow
+        self.ended = False
+        self._texts: dict[str, str] = {}
+        self._used_bytes = 0
+
+    def share(self, text: str) -> str:
+        """A text that was read before, where there is the same: answers repeat."""
+        found = self._texts.get(text)
+        if found is None:
+            found = self._texts[text] = text
+            self._spend(sys.getsizeof(text) + _TEXT_BYTES)
+        return found
+
+    def take(self, piece: bytes) -> None:
+        """Read the next piece.
+
+        Raises:
+            BadSubmission: Rules ``size``, ``schema`` or ``canonical``.
+        """
+        if self.heading is None:
+            self._take_heading(piece)
+        elif self.ended:
+            raise BadSubmission("canonical", "something follows its end")
+        elif piece.startswith(b'{"phase":') and self.open:
+            self._take_phase(piece)
+        elif piece.startswith(b'{"seed":') and not self.open:
+            self._take_run(piece)
+        else:
+            raise BadSubmission("schema", f"{piece[:40]!r} does not stand where it belongs")
+
+    def _take_heading(self, piece: bytes) -> None:
+        _check_version(piece)
+        head, runs, rest = piece.rpartition(b',"runs":[')
+        if not runs or rest:  # there is no run: say what there is instead
+            _validate(Submission, piece, "")
+            raise BadSubmission("canonical", _OTHER_FORM)
+        self.heading = _validate(Heading, head + b"}", "")
+        self._spend(_HEAD_FACTOR * len(piece))
+
+    def _take_run(self, piece: bytes) -> None:
+        where, end = f"runs.{len(self.runs)}", _RUN_END.search(piece)
+        begin = piece[: end.start()] if end else piece
+        self._spend(_HEAD_FACTOR * len(piece))
+        if not begin.endswith(b'"phases":['):
+            _validate(Run, re.sub(rb"(,|\]\}\n)$", b"", piece), where)
+            raise BadSubmission("canonical", _OTHER_FORM)
+        self.runs.append(_validate(Run, begin + _NO_DIGEST, where))
+        self.phases, self.open = [], True
+        if end:
+            self._end_run(end)
+
+    def _take_phase(self, piece: bytes) -> None:
+        where, end = f"runs.{len(self.runs) - 1}.phases.{len(self.phases)}", _RUN_END.search(piece)
+        phase = _validate(PhaseRecord, piece[: end.start() if end else -1], where, self)
+        if not end and not piece.endswith(b","):
+            raise BadSubmission("schema", f"{where}: its run neither goes on nor ends after it")
+        logged = len(phase.ledger.log) if phase.ledger else 0
+        self._spend(_PHASE_BYTES + _ANSWER_BYTES * len(phase.answers) + _LOGGED_BYTES * logged)
+        self.phases.append(phase)
+        if end:
+            self._end_run(end)
+
+    def _end_run(self, end: re.Match[bytes]) -> None:
+        update = {"phases": self.phases, "digest": end[1].decode()}
+        self.runs[-1] = self.runs[-1].model_copy(update=update)
+        self.open, self.ended = False, end[2] != b","
+
+    def _spend(self, size_bytes: int) -> None:
+        self._used_bytes += size_bytes
+        if self._used_bytes > MAX_PARSED_BYTES:
+            raise BadSubmission("size", f"to read it takes over {MAX_PARSED_BYTES:,} bytes")
+
+
 def parse(content: bytes) -> Submission:
     """The submission in the bytes of a file.
+
+    It takes less than 256 MB of memory, Python included, and ten seconds, whatever the bytes are.
 
     Raises:
         BadSubmission: Rules ``size``, ``container``, ``schema`` or ``canonical``.
     """
-    text = decompress(content)
-    _check_version(text)
+    reader = _Reader()
+    for piece in split(content):
+        reader.take(piece)
+    if reader.heading is None or not reader.ended:
+        raise BadSubmission("schema", "it ends early: its last run is not closed")
+    if len(reader.runs) > MAX_RUNS:
+        raise BadSubmission("schema", f"runs: at most {MAX_RUNS}, not {len(reader.runs)}")
+    fields = {name: getattr(reader.heading, name) for name in Heading.model_fields}
+    return Submission.model_construct(**fields, runs=reader.runs)
+
+
+Part = TypeVar("Part", bound=Model)
+_OTHER_FORM = "its JSON is not what `sleepgym submit` writes: white space, order, or a key twice"
+
+
+def _validate(model: type[Part], text: bytes, where: str, store: _Reader | None = None) -> Part:
     try:
-        submission = Submission.model_validate_json(text)
+        found = model.model_validate_json(text, context=store)
     except ValidationError as error:
-        raise BadSubmission("schema", _first(error)) from error
-    if dump(submission) != text:
-        raise BadSubmission(
-            "canonical",
-            "its JSON is not what `sleepgym submit` writes: white space, order, or a key twice",
-        )
-    return submission
+        raise BadSubmission("schema", _first(error, where)) from error
+    if found.model_dump_json().encode() != text:
+        raise BadSubmission("canonical", _OTHER_FORM)
+    return found
 
 
 def decompress(content: bytes) -> bytes:
@@ -80,23 +176,7 @@ def decompress(content: bytes) -> bytes:
     Raises:
         BadSubmission: Rules ``size`` or ``container``.
     """
-    inflate = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
-    parts, size, rest = [], 0, content
-    try:
-        while not inflate.eof:
-            part = inflate.decompress(rest, _CHUNK_BYTES)
-            rest = inflate.unconsumed_tail
-            size += len(part)
-            if size > MAX_CONTENT_BYTES:
-                raise BadSubmission("size", f"it holds more than {MAX_CONTENT_BYTES:,} bytes")
-            if not part and not inflate.eof:
-                raise BadSubmission("container", "the file ends early: it was cut off")
-            parts.append(part)
-    except zlib.error as error:
-        raise BadSubmission("container", f"not a gzip file: {error}") from error
-    if inflate.unused_data or rest:
-        raise BadSubmission("container", "something follows the end of the gzip stream")
-    return b"".join(parts)
+    return b"".join(unpack(content))
 
 
 def dump(submission: Submission) -> bytes:
@@ -146,9 +226,9 @@ def _check_version(text: bytes) -> None:
         )
 
 
-def _first(error: ValidationError) -> str:
+def _first(error: ValidationError, inside: str = "") -> str:
     """The first thing that breaks the schema, and where."""
     found = error.errors(include_url=False, include_context=False)[0]
-    where = ".".join(str(part) for part in found["loc"])[:200]
+    where = ".".join(str(part) for part in (*([inside] if inside else []), *found["loc"]))[:200]
     shown = "" if found["type"] == "extra_forbidden" else f", not {found['input']!r:.60}"
     return f"{where}: {found['msg']}{shown}" if where else found["msg"]

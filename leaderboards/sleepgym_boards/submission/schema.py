@@ -11,11 +11,11 @@ from __future__ import annotations
 import hashlib
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, FailFast, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, FailFast, Field, Strict, StringConstraints
+from pydantic.dataclasses import dataclass
 
 from sleepgym_boards.submission.fields import (
     Address,
-    Amount,
     Checkout,
     Commit,
     Count,
@@ -24,13 +24,19 @@ from sleepgym_boards.submission.fields import (
     Id,
     Line,
     Name,
+    Operations,
+    Real,
+    Seconds,
     Seeds,
     Settings,
+    Shared,
+    Whole,
     Words,
 )
 
 SCHEMA = 1
 MAX_ANSWER_CHARACTERS = 2_000
+MAX_RUNS = 1_000
 
 Limits = dict[
     Literal[
@@ -41,14 +47,15 @@ Limits = dict[
         "added_parameters",
         "state_bytes",
     ],
-    int | float | None,
+    Whole | Real | None,
 ]
+STRICT = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class Model(BaseModel):
     """Strict types, no unknown field, no NaN, nothing assigned later."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+    model_config = STRICT
 
 
 class MethodCard(Model):
@@ -104,8 +111,9 @@ class Environment(Model):
     exams: Literal["full", "spaced"]
 
 
-class Answer(Model):
-    """An answer to a question.
+@dataclass(config=STRICT | {"strict": False}, slots=True)  # its fields are strict
+class Answer:
+    """An answer to a question: a small object, because a submission may hold half a million.
 
     Attributes:
         id: The item.
@@ -117,11 +125,11 @@ class Answer(Model):
         sha256: Hash of the whole answer where ``text`` is only its beginning.
     """
 
-    id: Id
-    prompt: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
-    text: Annotated[str, StringConstraints(max_length=MAX_ANSWER_CHARACTERS)]
-    score: Annotated[float, Field(ge=0, le=1)]
-    sha256: Hex64 | None = None
+    id: Annotated[Id, Strict(), Shared]
+    prompt: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$", strict=True), Shared]
+    text: Annotated[str, StringConstraints(max_length=MAX_ANSWER_CHARACTERS, strict=True), Shared]
+    score: Annotated[float, Field(ge=0, le=1, strict=True)]
+    sha256: Annotated[Hex64, Strict()] | None = None
 
 
 class Ledger(Model):
@@ -143,7 +151,7 @@ class Ledger(Model):
     state_keys_bytes: Count
     state_text_bytes: Count
     state_digest: Hex64
-    log: Annotated[dict[Line, float | None], Field(max_length=200)]
+    log: Annotated[dict[Line, Real | None], Field(max_length=200)]
 
 
 class PhaseRecord(Model):
@@ -165,11 +173,11 @@ class PhaseRecord(Model):
     phase: Literal["study", "practice", "evening", "sleep", "morning"]
     day: Count
     night: Count
-    seconds: Amount
+    seconds: Seconds
     read_tokens: Count
     generated_tokens: Count
     train_tokens: Count
-    flops: Amount
+    flops: Operations
     answers: Annotated[list[Answer], Field(max_length=1_000_000), FailFast()]
     ledger: Ledger | None = None
 
@@ -202,8 +210,8 @@ class Run(Model):
     digest: Hex64
 
 
-class Submission(Model):
-    """One file.
+class Heading(Model):
+    """What stands before the runs.
 
     Attributes:
         format: Always ``"sleepgym-submission"``.
@@ -212,7 +220,6 @@ class Submission(Model):
         board_version: Its version.
         date: Day of submission, ``YYYY-MM-DD``.
         card: The method card.
-        runs: One a seed, in ascending order.
     """
 
     format: Literal["sleepgym-submission"]
@@ -221,7 +228,16 @@ class Submission(Model):
     board_version: Count
     date: Day
     card: MethodCard
-    runs: Annotated[list[Run], Field(min_length=1, max_length=1_000), FailFast()]
+
+
+class Submission(Heading):
+    """One file.
+
+    Attributes:
+        runs: One a seed, in ascending order.
+    """
+
+    runs: Annotated[list[Run], Field(min_length=1, max_length=MAX_RUNS), FailFast()]
 
 
 def run_digest(run: Run) -> str:

@@ -22,11 +22,14 @@ def check_board(submission: Submission, board: Board) -> Problems:
     return [f"it is for {given}; this is {board.name} version {board.version}"]
 
 
-def check_card(submission: Submission, seeds: Sequence[int]) -> Problems:
+def check_card(submission: Submission, board: Board, seeds: Sequence[int]) -> Problems:
     """Rule ``card``."""
+    problems, commit = [], submission.card.commit
+    if board.seal is not None and commit not in board.seal.codes:
+        problems.append(f"code {commit} is not one that was fixed before the streams were drawn")
     tuned = re.findall(r"(\d+)(?:-(\d+))?", submission.card.tuning_seeds)
     both = [s for s in seeds if any(int(a) <= s <= int(b or a) for a, b in tuned)]
-    return [f"tuned on ranked seeds: {_listed(both)}"] if both else []
+    return problems + ([f"tuned on ranked seeds: {_listed(both)}"] if both else [])
 
 
 def check_digests(runs: Sequence[Run]) -> Problems:

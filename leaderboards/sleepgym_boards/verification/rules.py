@@ -10,7 +10,7 @@ READING = {
 }
 IDENTITY = {
     "board": "It is for this board and this version of it.",
-    "card": "The method was not tuned on seeds of the board.",
+    "card": "The method was not tuned on seeds of the board; its code is one that a seal names.",
     "digest": "Each run is as it was packed: its bytes have their digest.",
     "environment": "Each run is of the board's environment, every setting and the exams included.",
     "one-method": "All runs are of one agent with the same settings and model.",
@@ -28,8 +28,9 @@ NUMBERS = {
     "unseen": "Days not yet taught were not known.",
     "budget": "Every night and the saved state keep to a budget class of the board.",
 }
+OTHERS = {"replay": "No other submission of the board holds the same runs."}
 RERUN = {
     "rerun": "Randomly sampled nights, executed again without the answer key, reproduce the record."
 }
 
-RULES = READING | IDENTITY | RECORDS | NUMBERS | RERUN
+RULES = READING | IDENTITY | RECORDS | NUMBERS | OTHERS | RERUN

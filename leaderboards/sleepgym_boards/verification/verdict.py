@@ -7,11 +7,15 @@ that anyone who verifies the same file gets the same bytes. It is what the site 
 from __future__ import annotations
 
 import json
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from sleepgym_boards.submission.schema import MethodCard
+
+# The marks, strongest first: on streams that were drawn after the code was fixed; some nights were
+# executed again and came out alike; every answer was graded and every number computed again.
+MARKS = ("sealed", "re-run", "recomputed")
 
 Metrics = dict[str, float | None]
 Row = list[float | None]
@@ -136,6 +140,41 @@ class Header(BaseModel):
     commands: dict[int, str]
 
 
+class Reruns(BaseModel):
+    """Nights of a submission that were executed again.
+
+    Attributes:
+        pairs: How many (seed, night) pairs, drawn at random.
+        of: Of how many that there are.
+        isolation: Where: ``"process"`` or ``"sandbox"``.
+    """
+
+    pairs: Annotated[int, Field(ge=1)]
+    of: Annotated[int, Field(ge=1)]
+    isolation: Literal["process", "sandbox"]
+
+
+class Mark(BaseModel):
+    """How much is known of a submission that keeps every rule; derived, never claimed.
+
+    Attributes:
+        name: One of :data:`MARKS`.
+        reruns: The nights that were executed again; None where there were none.
+    """
+
+    name: Literal["sealed", "re-run", "recomputed"]
+    reruns: Reruns | None = None
+
+    @property
+    def words(self) -> str:
+        """The mark with what it rests on."""
+        if self.reruns is None:
+            return self.name
+        found = self.reruns
+        nights = f"{found.pairs} of {found.of} nights re-run"
+        return f"{self.name}: {nights}, {found.isolation}"
+
+
 class Verdict(BaseModel):
     """The outcome of verifying one file.
 
@@ -143,6 +182,7 @@ class Verdict(BaseModel):
         schema_version: 1.
         sha256: Hash of the file, as it is on disk.
         rules: Every rule in order.
+        mark: How much is known; None where a rule is broken.
         header: None where the file could not be read.
         results: None where a rule that they rest on failed.
     """
@@ -152,8 +192,18 @@ class Verdict(BaseModel):
     schema_version: Literal[1] = 1
     sha256: str
     rules: list[RuleVerdict]
+    mark: Mark | None = None
     header: Header | None = None
     results: Results | None = None
+
+    @model_validator(mode="after")
+    def _marked_by_its_rules(self) -> Self:
+        rerun = any(rule.rule == "rerun" for rule in self.rules)
+        if self.mark and (not self.ok or rerun != (self.mark.reruns is not None)):
+            raise ValueError("its mark is not the one that its rules give")
+        if self.mark and self.mark.name == "re-run" and not rerun:
+            raise ValueError("nothing was re-run")
+        return self
 
     @property
     def ok(self) -> bool:

@@ -13,8 +13,22 @@ from sleepgym_boards.board import Board, load_board
 from sleepgym_boards.submission.files import BadSubmission, parse, read_bytes, sha256
 from sleepgym_boards.submission.schema import Run, Submission
 from sleepgym_boards.verification import identity, regrading, scoring
-from sleepgym_boards.verification.rules import IDENTITY, READING, RECORDS, RERUN, RULES
-from sleepgym_boards.verification.verdict import Header, Results, RuleVerdict, Verdict
+from sleepgym_boards.verification.rules import (
+    IDENTITY,
+    OTHERS,
+    READING,
+    RECORDS,
+    RERUN,
+    RULES,
+)
+from sleepgym_boards.verification.verdict import (
+    Header,
+    Mark,
+    Reruns,
+    Results,
+    RuleVerdict,
+    Verdict,
+)
 
 MOST_PROBLEMS = 10
 Found = dict[str, list[str]]
@@ -46,7 +60,7 @@ def verify(
     except BadSubmission as error:
         return Verdict(sha256=sha256(content), rules=_until(error, reruns > 0))
     found: Found = {rule: [] for rule in READING}
-    note, results = "", None
+    note, results, reran = "", None, None
     try:
         board = board or load_board(submission.board)
     except UnknownName as error:
@@ -55,16 +69,20 @@ def verify(
         more, results = check(submission, board, data=data, salt=salt)
         found |= more
         if reruns and results:
-            from sleepgym_boards.verification.rerun import rerun
+            from sleepgym_boards.verification.rerun import rerun, strictest_isolation
 
             found["rerun"], note = rerun(submission.runs, board, reruns, data)
-    rules = [_verdict(rule, found.get(rule)) for rule in RULES if reruns or rule not in RERUN]
+            nights = sum(p.phase == "sleep" for run in submission.runs for p in run.phases)
+            reran = Reruns(pairs=min(reruns, nights), of=nights, isolation=strictest_isolation())
+    rules = [_verdict(rule, found.get(rule)) for rule in _names(reruns > 0)]
     if note:
         rules[-1].note = note
     ok = all(rule.ok for rule in rules)
+    sealed = isinstance(board, Board) and board.seal is not None
     return Verdict(
         sha256=sha256(content),
         rules=rules,
+        mark=derive_mark(sealed, reran) if ok else None,
         header=header(submission),
         results=results if ok else None,
     )
@@ -94,7 +112,7 @@ def check(
     seeds = board_seeds(board, salt)
     found: Found = {
         "board": identity.check_board(submission, board),
-        "card": identity.check_card(submission, seeds),
+        "card": identity.check_card(submission, board, seeds),
         "digest": identity.check_digests(runs),
         "environment": identity.check_environment(runs, board),
         "one-method": identity.check_one_method(runs),
@@ -174,9 +192,24 @@ def _as_meta(run: Run) -> tuple[Path, dict[str, Any]]:
     return Path("runs") / f"seed-{run.seed}", {"spec": spec}
 
 
+def derive_mark(sealed: bool, reruns: Reruns | None) -> Mark:
+    """The mark of a submission that keeps every rule.
+
+    Args:
+        sealed: Whether its board's streams were drawn after the code was fixed.
+        reruns: The nights that came out alike when they were executed again.
+    """
+    return Mark(name="sealed" if sealed else "re-run" if reruns else "recomputed", reruns=reruns)
+
+
+def _names(rerun: bool) -> list[str]:
+    """The rules on one file alone; what rests on others is said where there are others."""
+    return [rule for rule in RULES if rule not in OTHERS and (rerun or rule not in RERUN)]
+
+
 def _until(error: BadSubmission, rerun: bool) -> list[RuleVerdict]:
     """Rules before the one that stopped the reading hold; later ones were not reached."""
-    names = [rule for rule in RULES if rerun or rule not in RERUN]
+    names = _names(rerun)
     broken = names.index(error.rule)
     return [
         _verdict(rule, [] if place < broken else [str(error)] if place == broken else None)

@@ -19,6 +19,7 @@ from sleepgym import Settings
 from sleepgym.core import grading
 from sleepgym.core.errors import BadSetting
 from sleepgym.core.family import TaskFamily
+from sleepgym.core.rng import derive_rng
 from sleepgym.core.settings import plain
 from sleepgym.core.types import AnswerKey, Day, Item, Question, Stream
 from sleepgym_tasks.data.items import shuffled

@@ -12,7 +12,7 @@ from sleepgym.cli import run_command
 from sleepgym.core.errors import SleepGymError
 from sleepgym_boards.board import load_board, load_boards
 from sleepgym_boards.catalogue.entries import load_entries
-from sleepgym_boards.site.building import MARKER, build_site
+from sleepgym_boards.site.building import build_site
 from sleepgym_boards.site.formatting import share
 from sleepgym_boards.site.methods import order_methods
 from synthetic_verdicts import HOSTILE, make_verdict, write_submission
@@ -131,7 +131,7 @@ def test_a_row_shows_the_verdict(made):
     entry = next(e for e in load_entries(folder) if e.slug == "naive")
     mean = entry.verdict.results.mean
     (row,) = [row for row in page.rows if "Naive" in row]
-    assert row[1] == "3"  # after sleep and the hostile one
+    assert row[1] == "recomputed2"  # after the hostile one; sleep has a stronger mark
     assert row[3] == "weights"
     assert row[4].startswith(share(mean["average_accuracy"]) + "[")
     assert row[5:10] == [
@@ -145,9 +145,10 @@ def test_a_row_shows_the_verdict(made):
         )
     ]
     assert row[10:17] == ["12", "300G", "120k", "496k", "480k", "16k", "96"]
-    assert row[17:] == ["✓", "2026-11-23"]
+    assert row[17:] == ["2026-11-23"]
     (notes,) = [row for row in page.rows if "Notes" in row]
-    assert notes[1:4] == ["1", "Notes", "memory"]
+    assert notes[1:4] == ["recomputed1", "Notes", "memory"]
+    assert next(row for row in page.rows if "Sleep" in row)[1] == "re-run1"
 
 
 def test_what_is_not_verified_shows_no_number_and_says_why(made):
@@ -165,9 +166,8 @@ def test_what_is_not_verified_shows_no_number_and_says_why(made):
         assert not (out / "almanac-8" / "methods" / f"{slug}.js").exists()
         name = slug if slug == "pending" else slug.capitalize()
         (row,) = [row for row in page.rows if name in row]
-        assert row[1] == "–"
         assert set(row[3:17]) == {"–"}
-        assert reason in row[17]
+        assert reason in row[1]
     methods = order_methods(
         load_board("almanac-8"), [e for e in load_entries(folder) if e.board == "almanac-8"]
     )
@@ -221,13 +221,73 @@ def test_a_folder_with_something_else_is_left_alone(tmp_path):
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
 
-def test_a_failed_build_leaves_the_earlier_site(tmp_path):
-    out = tmp_path / "site"
-    build_site(out, [])
-    write_submission(tmp_path / "in", "bad name'", make_verdict())
-    with pytest.raises(SleepGymError, match="its name must begin"):
-        build_site(out, load_entries(tmp_path / "in"))
-    assert (out / MARKER).exists()
+def test_one_bad_file_stops_nothing(tmp_path, capsys):
+    folder, out = tmp_path / "in", tmp_path / "site"
+    write_submission(folder, "good", make_verdict("Good"))
+    write_submission(folder, "bad name'", make_verdict("Bad"))
+    write_submission(folder, "lost", make_verdict("Lost"), "nowhere")
+    write_submission(folder, "huge", make_verdict("Huge"))
+    with open(folder / "almanac-8" / "huge.json.gz", "wb") as stream:
+        stream.truncate(1 << 30)
+    (folder / "almanac-8" / "link.json.gz").symlink_to(tmp_path / "secret")
+    (folder / "almanac-8" / "folder.json.gz").mkdir()
+    other = make_verdict("Other")
+    del other.results.matrix[-1]
+    write_submission(folder, "other", other)
+    assert run_command(["site", "--out", str(out), "--submissions", str(folder)]) == 0
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 4
+    assert all(line.startswith("sleepgym: left out") for line in said)
+    text = (out / "almanac-8" / "index.html").read_text()
+    rows = {row[2]: row[1] for row in Page(text).rows if len(row) > 3 and row[2]}
+    assert rows["Good"] == "recomputed1"
+    assert "changed since" in rows["Huge"]
+    assert "made again" in rows["Other"]
+    assert rows.keys() & {"Good", "Huge", "Other", "Bad", "Lost"} == {"Good", "Huge", "Other"}
+
+
+@pytest.mark.parametrize("seconds", [5e-324, 1e308])
+def test_a_number_beyond_all_measure_does_not_break_the_site(tmp_path, seconds):
+    verdict = make_verdict("Odd")
+    for table in (verdict.results.mean, *(s.metrics for s in verdict.results.seeds)):
+        table |= {"night_seconds": seconds, "night_flops": seconds, "state_bytes": seconds}
+    for night in verdict.results.nights:
+        night.seconds = night.flops = seconds
+    write_submission(tmp_path / "in", "odd", verdict)
+    write_submission(tmp_path / "in", "good", make_verdict("Good", skill=0.9))
+    build_site(tmp_path / "site", load_entries(tmp_path / "in"))
+    assert (tmp_path / "site" / "almanac-8" / "methods" / "odd.html").exists()
+
+
+def test_methods_are_ranked_within_their_mark_the_strongest_first(tmp_path):
+    folder = tmp_path / "in"
+    for slug, skill, marks in (
+        ("forged", 0.99, {"decay": 1.0}),  # better in all that breaks ties too
+        ("plain", 0.5, {}),
+        ("known", 0.6, {"rerun": True}),
+        ("fresh", 0.4, {"sealed": True}),
+    ):
+        write_submission(folder, slug, make_verdict(slug.title(), skill=skill, **marks))
+    build_site(tmp_path / "site", load_entries(folder))
+    site = tmp_path / "site"
+    for page in ("index.html", "almanac-8/index.html"):
+        rows = [row for row in Page((site / page).read_text()).rows if {"Forged", "Known"} & {*row}]
+        assert rows[0][rows[0].index("Known") - 1] == "re-run1", page
+        assert rows[1][rows[1].index("Forged") - 1] == "recomputed1", page
+    text = (site / "almanac-8" / "index.html").read_text()
+    order = [row[1] for row in Page(text).rows if len(row) > 3 and row[2].istitle()]
+    assert order == ["sealed1", "re-run1", "recomputed1", "recomputed2"]
+    lead = text.partition('class="lead"')[2].partition("<section>")[0]
+    assert "Fresh</a></strong> leads class weights" in lead
+    assert "(sealed)" in lead
+    assert (
+        '"mark":{"name":"re-run","reruns":{"pairs":4,"of":40,"isolation":"sandbox"}}'
+        in (site / "almanac-8" / "methods" / "known.js").read_text()
+    )
+    assert (
+        "4 of 40 nights re-run, sandbox"
+        in (site / "almanac-8" / "methods" / "known.html").read_text()
+    )
 
 
 def test_commands(tmp_path, capsys):
