@@ -69,7 +69,8 @@ def verify(
         more, results = check(submission, board, data=data, salt=salt)
         found |= more
         if reruns and results:
-            from sleepgym_boards.verification.rerun import rerun, strictest_isolation
+            from sleepgym.runs.isolation.sandbox import strictest_isolation
+            from sleepgym_boards.verification.rerun import rerun
 
             found["rerun"], note = rerun(submission.runs, board, reruns, data)
             nights = sum(p.phase == "sleep" for run in submission.runs for p in run.phases)
