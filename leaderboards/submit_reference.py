@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sleepgym.core import docstrings, registry
+from sleepgym.contract import docstrings
+from sleepgym.core import registry
 from sleepgym.core.errors import BadRun, SleepGymError
 from sleepgym.runs.records import read_meta
 from sleepgym_boards.board import Board, load_board

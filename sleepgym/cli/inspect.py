@@ -72,8 +72,8 @@ def check(
         raise unknown_name("environment or agent", name, [*registry.agents, *registry.envs])
     for finding in findings:
         mark = "[green]ok  [/green]" if finding.problem is None else "[red]FAIL[/red]"
-        console.print(f"{mark} {finding.rule}", highlight=False)
+        console.print(f"{mark} {finding.rule}", highlight=False, soft_wrap=True)
         if finding.problem:
-            console.print(f"     {finding.problem}", markup=False, highlight=False)
+            console.print(f"     {finding.problem}", markup=False, highlight=False, soft_wrap=True)
     if any(finding.problem for finding in findings):
         raise typer.Exit(1)

@@ -104,9 +104,11 @@ class LocalInstance(Instance):
         return self.agent.added_parameters
 
     def close(self) -> None:
-        """Free what it held."""
+        """Free what it held: the memory of a model at once, as it may stand in a circle."""
+        holds_model = self.agent.uses_model and self.agent.model != "scratch"
         del self.agent
-        gc.collect()
+        if holds_model:
+            gc.collect()
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ def test_estimate_and_meter_agree_within_a_factor_of_two(name, tmp_path):
     env, env_settings = STREAMS.get(name, ALMANAC)
     fields = agent_class(name).Config.__dataclass_fields__
     settings = {key: value for key, value in SMALL.items() if key in fields}
-    spec = RunSpec(env, name, env_settings, settings, seed=3, audit="off")
+    spec = RunSpec(env, name, env_settings, settings, seed=3)
     run(spec, tmp_path / "run")
     metered = {"read_tokens": 0, "generated_tokens": 0, "train_tokens": 0, "flops": 0.0}
     for phase in read_lines(tmp_path / "run" / "phases.jsonl"):

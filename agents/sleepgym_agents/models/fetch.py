@@ -10,8 +10,8 @@ import zipfile
 from pathlib import Path
 from typing import Literal
 
-from sleepgym.core.cache import cache_folder
 from sleepgym.core.errors import MissingData
+from sleepgym.runs.cache import cache_folder
 from sleepgym_agents.models.catalogue import IndexWheel, NamedModel
 from sleepgym_agents.models.gguf_files import convert, whole_folder
 from sleepgym_agents.models.hub import hub_answers

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
-from sleepgym.core.cache import cache_folder
 from sleepgym.core.errors import MissingData
 from sleepgym.runs.base_model import model_digest
+from sleepgym.runs.cache import cache_folder
 
 
 def converted(file: Path) -> Path:

@@ -8,8 +8,8 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
-from sleepgym.core.cache import cached_model
 from sleepgym.core.errors import MissingData, UnknownName, unknown_name
+from sleepgym.runs.cache import cached_model
 from sleepgym_agents.models.catalogue import named_models
 
 EMBEDDED = Path(__file__).parents[1] / "base"

@@ -9,9 +9,9 @@ import pytest
 
 from families import tiny, write
 from sleepgym.cli import run_command
-from sleepgym.core.cache import cache_folder
 from sleepgym.core.errors import MissingData, UnknownName
 from sleepgym.runs.base_model import model_digest
+from sleepgym.runs.cache import cache_folder
 from sleepgym_agents.lm.model import LanguageModel
 from sleepgym_agents.models import fetch as fetching
 from sleepgym_agents.models import hub

@@ -31,7 +31,7 @@ def test_twenty_kills_leave_the_same_record(tmp_path):
         process = start(out)
         while not (out / "phases.jsonl").exists() and process.poll() is None:
             time.sleep(0.01)
-        time.sleep(rng.uniform(0.3, 1.1))
+        time.sleep(rng.uniform(0.3, 2.0))
         if process.poll() is None:
             process.send_signal(signal.SIGKILL)
             killed += 1

@@ -254,8 +254,8 @@ class Cartridge(SelfStudy):
                 self.lm.add(Prefix(*(tensor.to(self.lm.device) for tensor in pair)))
             self.lm.first = int(tensors["first"])
 
-    def _prompt(self, question: Question) -> list[int]:
-        ids = super()._prompt(question)
+    def _prompt(self, question: Question, answer_tokens: int = 0) -> list[int]:
+        ids = super()._prompt(question, answer_tokens)
         start = self.lm.prompter.start
         standing = not self.lm.bare and ids[: len(start)] == start
         return ids[len(start) :] if standing else ids

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -93,6 +93,8 @@ class ExamOnly(Agent):
     scores beyond itself asked one question at a time is what an exam's questions tell about each
     other.
     """
+
+    title: ClassVar[str] = "Exam only"
 
     def answer(self, questions: Sequence[Question]) -> list[str]:
         """What the exam says about itself."""
