@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sleepgym.runs.spec import RunSpec
     from sleepgym.scoring.frames import load_runs
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "Agent",
