@@ -256,10 +256,13 @@ def _on_board(suite: Suite, name: str, own_seeds: bool, model: str | None) -> Su
 
 
 def _run_and_show(runs: Sequence[tuple[RunSpec, Path]], out: Path, verbose: bool) -> None:
+    from sleepgym.cli.console import console
     from sleepgym.cli.progress import progress
     from sleepgym.cli.tables import show_scores
     from sleepgym.runs.runner import run as run_stream
+    from sleepgym.scoring.hints import hints
 
+    records = []
     with progress() as report:
         for spec, path in runs:
             prefix = f"seed {spec.seed}: " if len(runs) > 1 else ""
@@ -270,5 +273,7 @@ def _run_and_show(runs: Sequence[tuple[RunSpec, Path]], out: Path, verbose: bool
                 grade = "" if score is None else f" {score:.2f}"
                 report(done, total, prefix + where + grade)
 
-            run_stream(spec, path, progress=tell)
+            records.append(run_stream(spec, path, progress=tell))
     show_scores([path for _, path in runs], verbose)
+    for hint in dict.fromkeys(hint for record in records for hint in hints(record)):
+        console.print(f"Note: {hint}.", soft_wrap=True, markup=False, highlight=False)
