@@ -23,12 +23,12 @@ def hints(record: RunRecord) -> list[str]:
     empty = sum(not line["answer"].strip() for line in answers) / len(answers)
     if empty > EMPTY_SHARE:
         return [
-            f"{empty:.0%} of the evening answers are empty: model {spec['model']} ends them at once "
-            "under this prompt. A prompt.json in the model's folder says how questions and answers "
-            "are marked"
+            f"{empty:.0%} of the evening answers are empty: model {spec['model']} ends them at "
+            "once under this prompt. A prompt.json in the model's folder says how questions and "
+            "answers are marked"
         ]
     accuracy = sum(line["score"] for line in answers) / len(answers)
-    if accuracy < NEAR_ZERO and spec["agent"] not in ("frozen",):
+    if accuracy < NEAR_ZERO and spec["agent"] != "frozen":
         return [
             f"evening accuracy is {accuracy:.2f} with the day still in the context: model "
             f"{spec['model']} does not read this environment, or this agent keeps nothing by day. "
