@@ -7,6 +7,7 @@ stand in a command line that people copy; what cannot be written in these types 
 from __future__ import annotations
 
 import re
+import struct
 import unicodedata
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any
@@ -62,20 +63,28 @@ def _seeds(text: str) -> str:
     return text
 
 
+def _is_zero(value: float) -> bool:
+    """By its bits: a process that flushes the smallest numbers takes them for 0."""
+    if isinstance(value, int):
+        return value == 0
+    (bits,) = struct.unpack("<Q", struct.pack("<d", value))
+    return bits % 2**63 == 0
+
+
 def _magnitude(value: Any) -> Any:
-    if value and not LEAST <= abs(value) <= MOST:
+    if not _is_zero(value) and not LEAST <= abs(value) <= MOST:
         raise ValueError(f"must be 0 or between {LEAST:g} and {MOST:g} in size")
     return value
 
 
 def _seconds(value: float) -> float:
-    if value and value < LEAST_SECONDS:
+    if not _is_zero(value) and value < LEAST_SECONDS:
         raise ValueError(f"must be 0 or at least {LEAST_SECONDS:g}")
     return value
 
 
 def _operations(value: float) -> float:
-    if value and value < 1:
+    if not _is_zero(value) and value < 1:
         raise ValueError("must be 0 or at least 1")
     return value
 
