@@ -82,6 +82,6 @@ register_env(
 )
 register_battery(
     "worlds",
-    "sleepgym_tasks.worlds.skills:Worlds",
+    "sleepgym_tasks.skills:Worlds",
     "reading, recall, rules and dreams on invented worlds, before any night",
 )

@@ -9,7 +9,7 @@ from sleepgym.cli import run_command
 from sleepgym.runs.skills import measure, measure_dreams
 from sleepgym_agents.baselines.in_context import InContext
 from sleepgym_agents.training.qa_generation import parse_qa
-from sleepgym_tasks.worlds.skills import Worlds
+from sleepgym_tasks.skills import Worlds
 
 
 @pytest.fixture(scope="module")
