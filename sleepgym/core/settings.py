@@ -85,7 +85,7 @@ def build_config(cls: type, settings: Mapping[str, Any], owner: str) -> Any:
 
     assert is_dataclass(cls)
     values: dict[str, Any] = {}
-    rules, old = _rules(cls), renamed_settings(cls)
+    rules, old, lists = _rules(cls), renamed_settings(cls), _lists(cls)
     stale = [name for name in settings if name in old and name not in rules]
     if stale:
         words = [f"{n} is called {old[n]} now" if old[n] else f"{n} is gone" for n in stale]
@@ -94,7 +94,7 @@ def build_config(cls: type, settings: Mapping[str, Any], owner: str) -> Any:
         if name not in rules:
             raise unknown_name(f"setting of {owner}", name, rules)
         try:
-            values[name] = _read(value)
+            values[name] = _read(value, name in lists)
             for rule in rules[name]:
                 values[name] = rule.validate_python(values[name])
         except ValidationError as error:
@@ -179,7 +179,7 @@ def plain(config: Any) -> dict[str, Any]:
     return json.loads(json.dumps(asdict(config)))
 
 
-def _read(value: Any) -> Any:
+def _read(value: Any, is_list: bool) -> Any:
     """Text as a command line gives it; lists are comma-separated or JSON."""
     if not isinstance(value, str):
         return value
@@ -190,7 +190,19 @@ def _read(value: Any) -> Any:
             return json.loads(value)
         except json.JSONDecodeError:
             return value
-    return value
+    return [part.strip() for part in value.split(",") if part.strip()] if is_list else value
+
+
+@cache
+def _lists(cls: type) -> frozenset[str]:
+    """Fields that hold several values."""
+    hints = get_type_hints(cls)
+    return frozenset(
+        f.name
+        for f in fields(cls)
+        if get_origin(hints[f.name]) in (tuple, list)
+        or any(get_origin(part) in (tuple, list) for part in get_args(hints[f.name]))
+    )
 
 
 @cache

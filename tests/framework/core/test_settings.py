@@ -175,3 +175,22 @@ def test_helpers_of_this_file_see_what_they_should():
         ("size", 0),
     ]
     assert len(_bounds(Child)) == 4
+
+
+@dataclass(frozen=True)
+class Listed(Settings):
+    """With a list.
+
+    Attributes:
+        kinds: Some.
+        name: One, which may hold a comma.
+    """
+
+    kinds: tuple[str, ...] = ()
+    name: str = ""
+
+
+@pytest.mark.parametrize("text", ["a,b", " a , b ", '["a", "b"]', ["a", "b"]])
+def test_lists_are_comma_separated_or_json(text):
+    assert build_config(Listed, {"kinds": text, "name": "x,y"}, "it") == Listed(("a", "b"), "x,y")
+    assert build_config(Listed, {"kinds": ""}, "it") == Listed()
