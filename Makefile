@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 6 ? n : 6)))
+TEST_WORKERS ?= $(shell echo $$(($(WORKERS) * 2)))  # tests wait for disks and processes half of the time
 
 .PHONY: demo test test-slow bench bench-gpu check-install lint types docs clean help
 
@@ -21,10 +22,10 @@ demo: $(STAMP)  ## Compare agents, sleeping ones too, over two days (with SLEEPG
 	$(BIN)/sleepgym suite $$suite --out runs/$$suite --workers $(WORKERS)
 
 test: $(STAMP)  ## Run the fast tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist worksteal
 
 test-slow: $(STAMP)  ## Run the slow tests too
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m 'slow or not slow'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist worksteal -m 'slow or not slow'
 
 lint: $(STAMP)  ## Lint and check the format
 	$(BIN)/ruff check .
