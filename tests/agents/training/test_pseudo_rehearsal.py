@@ -53,6 +53,8 @@ def test_no_raw_text_in_the_saved_state(tmp_path):
     agent.save(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["weights.safetensors"]
     assert sizes_by_kind(tmp_path)["text"] < 400  # the names of the file and its tensors
+    saved = (tmp_path / "weights.safetensors").read_bytes()
+    assert not [word for word in (b"Tolwen", b"Oslo", b"weather") if word in saved]
     assert not agent.day
     assert not agent.parts
 
