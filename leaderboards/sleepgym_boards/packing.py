@@ -43,7 +43,6 @@ pretraining = "none"   # training beyond the base model, before day 1
 tuning_seeds = "none"  # seeds on which settings were chosen, for example "0-99"
 departures = "none"    # known departures from the method's source
 """
-_AUDITS = {"in-process": "instance", "sandbox": "process"}  # as submissions name them
 
 
 # Stands for a card that is missing, so that everything else that is missing is found at once.
@@ -212,8 +211,9 @@ def _run(record: RunRecord, board: Board, data: Path | None) -> Run:
             "settings": spec["agent_settings"],
             "model": spec["model"],
             "model_digest": meta["model_digest"] if spec["model"] else None,
-            "audit": _AUDITS.get(spec["isolation"], spec["isolation"]),
+            "isolation": _isolation(spec["isolation"], meta.get("salt")),
         },
+        "salt": meta.get("salt"),
         "platform": meta["platform"],
         "packages": meta["packages"],
         "commit": meta["commit"],
@@ -221,6 +221,11 @@ def _run(record: RunRecord, board: Board, data: Path | None) -> Run:
     }
     run = Run.model_validate(content | {"digest": "0" * 64})
     return run.model_copy(update={"digest": run_digest(run)})
+
+
+def _isolation(level: str, salt: str | None) -> str:
+    """The level of a run; before there were salts, only the morning exam had a process."""
+    return "in-process" if level == "process" and salt is None else level
 
 
 def _phases(record: RunRecord, board: Board, data: Path | None) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from sleepgym_boards.submission.schema import Submission
 from sleepgym_boards.verification.rules import READING
 from sleepgym_boards.verification.verifier import verify
 
-START = b'{"format":"sleepgym-submission","schema_version":1,'
+START = b'{"format":"sleepgym-submission","schema_version":2,'
 RELAXED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 
 

@@ -69,7 +69,7 @@ def test_a_large_file_is_not_read(tmp_path):
     tracemalloc.stop()
 
 
-START = b'{"format":"sleepgym-submission","schema_version":1,'
+START = b'{"format":"sleepgym-submission","schema_version":2,'
 
 
 @pytest.mark.parametrize("opening", [b"[", b'{"a":', b'[{"":'])
@@ -119,11 +119,11 @@ def test_what_follows_the_stream_is_refused(honest):
 
 
 def test_a_later_schema_is_refused_in_words(honest):
-    text = files.decompress(honest).replace(b'"schema_version":1,', b'"schema_version":2,', 1)
+    text = files.decompress(honest).replace(b'"schema_version":2,', b'"schema_version":3,', 1)
     content = gzip.compress(text)
     assert refused_by(content) == "schema"
     problem = next(r.problems[0] for r in verify(content).rules if r.problems)
-    assert problem == "schema 2 is of a later SleepGym; this one reads 1: update it"
+    assert problem == "schema 3 is of a later SleepGym; this one reads 2: update it"
 
 
 def put(path, value):

@@ -53,6 +53,15 @@ class Modelled(Honest):
     uses_model = True
 
 
+class Dicer(Honest):
+    """Remembers what it read on days that its seed chooses."""
+
+    def sleep(self, night):
+        if night.derive_seed("keep") % 2:
+            self.notes = {"home": f"dice {night.derive_seed('home') % 1000}"}
+        return super().sleep(night)
+
+
 class Bloated(Honest):
     """Keeps far more text than it needs."""
 

@@ -75,10 +75,12 @@ def make_runs(agent: str, out: Path, seeds=range(100, 105), **settings: Any) -> 
     return out
 
 
-def packed(agent: str, folder: Path, seeds: str = "100-104") -> tuple[bytes, Board]:
+def packed(
+    agent: str, folder: Path, seeds: str = "100-104", **settings: Any
+) -> tuple[bytes, Board]:
     """A submission file of an agent's runs, and its board."""
     board = write_board(folder, BOARD.replace("100-104", seeds))
-    runs = make_runs(agent, folder / "runs", parse_seeds(seeds))
+    runs = make_runs(agent, folder / "runs", parse_seeds(seeds), **settings)
     return compress(dump(pack([runs], board, write_card(folder)))), board
 
 

@@ -110,7 +110,11 @@ class _Reader:
         if not begin.endswith(b'"phases":['):
             _validate(Run, re.sub(rb"(,|\]\}\n)$", b"", piece), where)
             raise BadSubmission("canonical", _OTHER_FORM)
-        self.runs.append(_validate(Run, begin + _NO_DIGEST, where))
+        run = _validate(Run, begin + _NO_DIGEST, where)
+        assert self.heading is not None
+        if run.schema_version != self.heading.schema_version:
+            raise BadSubmission("schema", f"{where}: its fields are of schema {run.schema_version}")
+        self.runs.append(run)
         self.phases, self.open = [], True
         if end:
             self._end_run(end)

@@ -9,9 +9,17 @@ writes it.
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, FailFast, Field, Strict, StringConstraints
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    FailFast,
+    Field,
+    Strict,
+    StringConstraints,
+    model_validator,
+)
 from pydantic.dataclasses import dataclass
 
 from sleepgym_boards.submission.fields import (
@@ -26,6 +34,7 @@ from sleepgym_boards.submission.fields import (
     Name,
     Operations,
     Real,
+    Salt,
     Seconds,
     Seeds,
     Settings,
@@ -34,7 +43,10 @@ from sleepgym_boards.submission.fields import (
     Words,
 )
 
-SCHEMA = 1
+SCHEMA = 2
+# 1: `audit` in the place of `isolation`, no salt. Fields of one schema alone are left out of the
+# files, and so of the digests, of the other.
+READABLE = (1, 2)
 MAX_ANSWER_CHARACTERS = 2_000
 MAX_RUNS = 1_000
 
@@ -49,6 +61,7 @@ Limits = dict[
     ],
     Whole | Real | None,
 ]
+Isolation = Literal["in-process", "process", "sandbox"]
 STRICT = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
@@ -56,6 +69,11 @@ class Model(BaseModel):
     """Strict types, no unknown field, no NaN, nothing assigned later."""
 
     model_config = STRICT
+
+
+def _optional() -> Any:
+    """A field of some schemas: where there is none, it is not written either."""
+    return Field(default=None, exclude_if=lambda value: value is None)
 
 
 class MethodCard(Model):
@@ -93,14 +111,21 @@ class Method(Model):
         model: ``"embedded"``, a hub id or a folder; None for agents without one.
         model_digest: SHA-256 of the model's files (:mod:`sleepgym.runs.base_model`) when the run
             began; None where there is no model or its files were not at hand.
-        audit: ``"instance"``, ``"process"`` or ``"off"``.
+        audit: Schema 1: ``"instance"``, ``"process"`` or ``"off"``.
+        isolation: Where the agent lived (:class:`sleepgym.runs.spec.RunSpec`), its maker says.
     """
 
     agent: Id
     settings: Settings
     model: Line | None
     model_digest: Hex64 | None
-    audit: Literal["instance", "process", "off"]
+    audit: Literal["instance", "process", "off"] | None = _optional()
+    isolation: Isolation | None = _optional()
+
+    @property
+    def level(self) -> Isolation:
+        """Where the agent lived; runs of schema 1 lived in the process that graded them."""
+        return self.isolation or "in-process"
 
 
 class Environment(Model):
@@ -191,6 +216,8 @@ class Run(Model):
         environment: What it ran on.
         limits: Budget that the run itself set; the board's limits are checked whatever these are.
         method: What ran.
+        salt: With ``seed`` it gives the agent's own seed; None where that follows from ``seed``
+            alone, which is so in a run in one process.
         platform: Python, system and machine.
         packages: Package -> version.
         commit: Commit of SleepGym, where it ran from a checkout.
@@ -203,11 +230,28 @@ class Run(Model):
     environment: Environment
     limits: Limits
     method: Method
+    salt: Salt | None = _optional()
     platform: Annotated[dict[Id, Line], Field(max_length=20)]
     packages: Annotated[dict[Id, Line], Field(max_length=100)]
     commit: Checkout | None
     phases: Annotated[list[PhaseRecord], Field(max_length=100_000), FailFast()]
     digest: Hex64
+
+    @model_validator(mode="after")
+    def _is_of_one_schema(self) -> Self:
+        method = self.method
+        if (method.audit is None) == (method.isolation is None):
+            raise ValueError("its method has either an isolation (schema 2) or an audit (schema 1)")
+        if method.audit is not None and self.salt is not None:
+            raise ValueError("a run of schema 1 has no salt")
+        if method.level != "in-process" and self.salt is None:
+            raise ValueError(f"a run at level {method.level} has a salt")
+        return self
+
+    @property
+    def schema_version(self) -> int:
+        """The schema whose fields it has."""
+        return 1 if self.method.isolation is None else 2
 
 
 class Heading(Model):
@@ -215,7 +259,7 @@ class Heading(Model):
 
     Attributes:
         format: Always ``"sleepgym-submission"``.
-        schema_version: 1.
+        schema_version: 2; 1 in files of before 0.3, which stay valid.
         board: Name of the board.
         board_version: Its version.
         date: Day of submission, ``YYYY-MM-DD``.
@@ -223,7 +267,7 @@ class Heading(Model):
     """
 
     format: Literal["sleepgym-submission"]
-    schema_version: Literal[1]
+    schema_version: Literal[1, 2]
     board: Annotated[str, StringConstraints(max_length=80, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
     board_version: Count
     date: Day

@@ -105,6 +105,7 @@ def _spec(run: Run) -> RunSpec:
         seed=run.seed,
         model=run.method.model or "embedded",
         isolation=strictest_isolation(),
+        salt=run.salt or "",
     )
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from sleepgym_boards.submission.schema import MethodCard
+from sleepgym_boards.submission.schema import Isolation, MethodCard
 
 # The marks, strongest first: on streams that were drawn after the code was fixed; some nights were
 # executed again and came out alike; every answer was graded and every number computed again.
@@ -123,6 +123,7 @@ class Header(BaseModel):
         agent: Agent.
         settings: Its settings.
         model: Its model.
+        isolation: Where the agent lived, as its maker says; left out where it is ``in-process``.
         platform: Where the first run was made.
         packages: Versions there.
         commands: The command that repeats each run, by seed.
@@ -135,6 +136,9 @@ class Header(BaseModel):
     agent: str
     settings: dict
     model: str | None
+    isolation: Isolation = Field(
+        default="in-process", exclude_if=lambda level: level == "in-process"
+    )
     platform: dict[str, str]
     packages: dict[str, str]
     commands: dict[int, str]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sleepgym.core.errors import SleepGymError, UnknownName
-from sleepgym.runs.records import RunRecord, isolation_of
+from sleepgym.runs.records import RunRecord
 from sleepgym.scoring.comparisons import command
 from sleepgym_boards.board import Board, load_board
 from sleepgym_boards.submission.files import BadSubmission, parse, read_bytes, sha256
@@ -169,6 +169,7 @@ def header(submission: Submission) -> Header:
         agent=first.method.agent,
         settings=first.method.settings,
         model=first.method.model,
+        isolation=first.method.level,
         platform=first.platform,
         packages=first.packages,
         commands={
@@ -188,9 +189,9 @@ def _as_meta(run: Run) -> tuple[Path, dict[str, Any]]:
         "agent_settings": run.method.settings,
         "seed": run.seed,
         "model": run.method.model,
-        "isolation": isolation_of(run.method.audit),
+        "isolation": run.method.level,
     }
-    return Path("runs") / f"seed-{run.seed}", {"spec": spec}
+    return Path("runs") / f"seed-{run.seed}", {"spec": spec, "salt": run.salt}
 
 
 def derive_mark(sealed: bool, reruns: Reruns | None) -> Mark:
