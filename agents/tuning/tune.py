@@ -6,7 +6,7 @@ Draws each agent's trials from the ``search_space`` of its class: the first is i
 other takes each setting from its list with probability one half. All agents get the same number of
 trials, or as many as their lists allow. Almanac has no practice: tune ``grpo``, ``ttt`` and
 ``nearest`` with ``--env sleepgym/Codebook-v0``, and ``inca`` with
-``--env sleepgym/ClassIncremental-v0 --env-set dataset=invented``.
+``--env sleepgym/ClassIncremental-v1 --env-set dataset=invented``.
 
 Writes a line a run to DIR/trials.jsonl and prints the best trial of each agent. A trial's value is
 the mean over its streams of final accuracy plus base retention (0 where a stream asks nothing of
@@ -251,7 +251,7 @@ def main() -> None:
     spaces = search_spaces()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--agents", default=",".join(spaces), help="names; all that can be tuned")
-    parser.add_argument("--env", default="sleepgym/Almanac-v0")
+    parser.add_argument("--env", default="sleepgym/Almanac-v1")
     parser.add_argument("--days", type=int, default=8)
     parser.add_argument("--env-set", action="append", default=[], metavar="K=V")
     parser.add_argument("--trials", type=int, default=8)

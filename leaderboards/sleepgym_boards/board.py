@@ -116,6 +116,7 @@ class Board(_Part):
     Attributes:
         name: The file's name.
         version: Raised by every change that makes old submissions incomparable.
+        superseded_by: The board that took its place; it stays readable and can be verified.
         title: For headings.
         summary: One line.
         environment: What is run.
@@ -134,6 +135,7 @@ class Board(_Part):
 
     name: str
     version: Annotated[int, Field(ge=1)]
+    superseded_by: str | None = None
     title: str
     summary: str
     environment: BoardEnvironment

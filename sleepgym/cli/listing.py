@@ -95,6 +95,8 @@ def _suite_page(name: str) -> None:
 def _board_page(name: str) -> None:
     board = load_board(name)
     _line(f"board {name}: {board.summary}")
+    if board.superseded_by:
+        _line(f"superseded by board {board.superseded_by}")
     _line(f"environment {board.environment.id}, {board.environment.exams} exams")
     _line(f"  {in_words(board.environment.settings)}")
     seeds = board.seeds or f"{board.seal.count} sealed seeds"

@@ -7,6 +7,7 @@ import pytest
 import board_files
 from checkout import ROOT
 from sleepgym.cli import run_command
+from sleepgym.core import registry
 from sleepgym.core.errors import SleepGymError, UnknownName
 from sleepgym.runs.base_model import model_digest
 from sleepgym.scoring.glossary import GLOSSARY
@@ -20,6 +21,7 @@ from sleepgym_boards.verification.verifier import board_seeds, verify
 BOARDS = {board.name: board for board in load_boards()}
 WANTED = {"almanac-8", "almanac-64", "lifelong-256", "codebook-8", "class-incremental"}
 WANTED |= {"squad-cpt", "ablation", "open"}
+OLD = [board for board in BOARDS.values() if board.superseded_by]
 
 
 def test_the_boards_are_there():
@@ -36,6 +38,21 @@ def test_a_board_is_whole(board):
     assert len({budget.name for budget in board.budgets}) == len(board.budgets)
     if board.base_model:
         assert model_digest(board.base_model.spec) == board.base_model.digest
+
+
+@pytest.mark.parametrize("board", OLD, ids=[board.name for board in OLD])
+def test_a_superseded_board_differs_from_its_successor_in_the_environments_version(board):
+    new = BOARDS[board.superseded_by]
+    assert new.environment.id == board.environment.id.replace("-v0", "-v1")
+    own = {"name": True, "superseded_by": True, "roles": True, "environment": {"id"}}
+    assert new.model_dump(exclude=own) == board.model_dump(exclude=own)
+
+
+def test_every_board_stands_on_the_newest_version_of_its_environment_or_says_what_does():
+    for board in BOARDS.values():
+        family, version = board.environment.id.rsplit("-v", 1)
+        newest = f"{family}-v{int(version) + 1}" not in registry.envs
+        assert newest == (board.superseded_by is None)
 
 
 @pytest.mark.parametrize("name", ["almanac-8", "codebook-8", "lifelong-256"])
@@ -215,6 +232,8 @@ def test_the_command_line_lists_boards(capsys):
     assert set(capsys.readouterr().out.split()) >= WANTED
     assert run_command(["list", "boards", "codebook-8"]) == 0
     assert "Codebook-v0" in capsys.readouterr().out
+    assert run_command(["list", "boards", "almanac-8"]) == 0
+    assert "superseded by board almanac-8-v1" in capsys.readouterr().out
     assert run_command(["list", "boards", "codebok-8"]) == 2
     assert "did you mean codebook-8" in capsys.readouterr().err
     assert run_command(["board", "digest"]) == 0

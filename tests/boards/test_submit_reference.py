@@ -118,12 +118,12 @@ def test_the_command_says_what_is_wrong_in_one_line(suite, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("suite_name", "label", "board"),
     [
-        ("first-night", "almanac", "almanac-8"),
-        ("baselines", "almanac", "almanac-8"),
+        ("first-night", "almanac", "almanac-8-v1"),
+        ("baselines", "almanac", "almanac-8-v1"),
         ("baselines", "codebook", "codebook-8"),
-        ("baselines", "clinc150", "class-incremental-5"),
-        ("ablation", "almanac", "ablation"),
-        (str(BOARDS / "suites" / "class-incremental.toml"), "clinc150", "class-incremental"),
+        ("baselines", "clinc150", "class-incremental-5-v1"),
+        ("ablation", "almanac", "ablation-v1"),
+        (str(BOARDS / "suites" / "class-incremental.toml"), "clinc150", "class-incremental-v1"),
         (str(BOARDS / "suites" / "squad-cpt.toml"), "squad", "squad-cpt"),
     ],
 )
