@@ -1,62 +1,104 @@
-"""What an exam gives away by its own text: the table of docs/exams.md.
+"""What an exam gives away by its own text, a row a board: the table of docs/exams.md.
 
-    python benchmarks/exam_floor.py [--streams 10] [--data DIR]
+    python benchmarks/exam_floor.py [--boards NAMES] [--streams 10] [--data DIR] [--write [FILE]]
 
 Agents that keep nothing take every exam of a stream without its nights: `exam-only` with all
-questions of an exam at once, the same asked one by one, and `frozen`, the embedded model. Mean
-score over today's questions in the evening and in the morning, seeds 100 and up.
+questions of an exam at once, the same asked one by one, and `frozen`, the embedded model, where it
+is the board's. Mean score over today's questions in the evening and in the morning, seeds 100 and
+up. The last column is what asking together adds, the larger of the two: more than .02 means that
+questions of an exam answer each other. --write puts the rows into a file that the site shows.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import tomllib
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 from sleepgym import Phase, Question, make_env
+from sleepgym.core.errors import MissingData
 from sleepgym.core.registry import agent_class
+from sleepgym_boards.board import board_names, load_board
+from sleepgym_boards.floors import FLOORS, MOST_ADDED, Floor
 
 Answer = Callable[[Sequence[Question]], list[str]]
-
-ROWS = {
-    "Almanac-v0": ("sleepgym/Almanac-v0", {"days": 8}),
-    "Almanac-v1": ("sleepgym/Almanac-v1", {"days": 8}),
-    "ClassIncremental-v0, invented": ("sleepgym/ClassIncremental-v0", {"dataset": "invented"}),
-    "ClassIncremental-v1, invented": ("sleepgym/ClassIncremental-v1", {"dataset": "invented"}),
-    "Codebook-v0": ("sleepgym/Codebook-v0", {"days": 8}),
-}
-CLINC = {
-    "dataset": "clinc150",
-    "days": 5,
-    "classes_per_day": 5,
-    "train_per_class": 8,
-    "tests_per_class": 4,
+INVENTED = {
+    f"invented, v{version}": (f"sleepgym/ClassIncremental-v{version}", {"dataset": "invented"})
+    for version in (0, 1)
 }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--boards", default="", help="comma-separated; else all, and two more rows")
     parser.add_argument("--streams", type=int, default=10)
     parser.add_argument("--data", default=os.environ.get("SLEEPGYM_DATA"))
+    parser.add_argument("--write", type=Path, nargs="?", const=FLOORS, metavar="FILE")
     options = parser.parse_args()
-    rows = dict(ROWS)
-    if options.data:
-        for version in (0, 1):
-            rows[f"ClassIncremental-v{version}, CLINC150"] = (
-                f"sleepgym/ClassIncremental-v{version}",
-                {**CLINC, "data": options.data},
-            )
+    found: dict[str, Floor] = {}
     print(f"evening / morning, {options.streams} streams from seed 100")
-    print(f"{'environment':32} {'frozen':>12} {'one by one':>12} {'exam-only':>12}")
-    for title, (env_id, settings) in rows.items():
-        answers: tuple[Answer, ...] = (
-            remembered(agent_class("frozen")().answer),
-            remembered(one_by_one(agent_class("exam-only")().answer)),
-            agent_class("exam-only")().answer,
+    heads = ("frozen", "one by one", "exam-only", "together adds")
+    print(f"{'board':24} {'environment':18} " + " ".join(f"{head:>13}" for head in heads))
+    for title, env_id, settings, has_model in rows(options.boards):
+        settings = {**settings, **({"data": options.data} if options.data else {})}
+        try:
+            floor = measure(env_id, settings, has_model, options.streams)
+        except MissingData as error:
+            print(f"{title:24} left out: {error}")
+            continue
+        found[title] = floor
+        pairs = [floor.frozen, floor.one_by_one, floor.exam_only]
+        cells = ["–" if pair is None else f"{pair[0]:.3f}/{pair[1]:.3f}" for pair in pairs]
+        gate = f"{floor.added:.3f}" + ("" if floor.added <= MOST_ADDED else " !")
+        name = env_id.removeprefix("sleepgym/")
+        print(
+            f"{title:24} {name:18} " + " ".join(f"{cell:>13}" for cell in (*cells, gate)),
+            flush=True,
         )
-        cells = [score(answer, env_id, settings, options.streams) for answer in answers]
-        text = " ".join(f"{f'{evening:.3f}/{morning:.3f}':>12}" for evening, morning in cells)
-        print(f"{title:32} {text}", flush=True)
+    if options.write:
+        write(
+            options.write, {title: floor for title, floor in found.items() if title[-4:-1] != ", v"}
+        )
+
+
+def rows(names: str) -> list[tuple[str, str, dict[str, Any], bool]]:
+    """Title, environment, settings, and whether the embedded model is the board's."""
+    found = []
+    for name in names.split(",") if names else board_names():
+        board = load_board(name)
+        env = board.environment
+        settings = {**env.settings, "exams": env.exams}
+        found.append((name, env.id, settings, board.base_model is not None))
+    invented = [] if names else INVENTED.items()
+    return found + [(title, env_id, dict(s), True) for title, (env_id, s) in invented]
+
+
+def measure(env_id: str, settings: dict[str, Any], has_model: bool, streams: int) -> Floor:
+    """The floor of an environment."""
+    alone = remembered(one_by_one(agent_class("exam-only")().answer))
+    frozen = remembered(agent_class("frozen")().answer) if has_model else None
+    return Floor(
+        streams=streams,
+        frozen=score(frozen, env_id, settings, streams) if frozen else None,
+        one_by_one=score(alone, env_id, settings, streams),
+        exam_only=score(agent_class("exam-only")().answer, env_id, settings, streams),
+    )
+
+
+def write(file: Path, found: dict[str, Floor]) -> None:
+    """Put rows into a file; those of other boards stay."""
+    held = tomllib.loads(file.read_text("utf-8")) if file.is_file() else {}
+    held |= {title: floor.model_dump(exclude_none=True) for title, floor in found.items()}
+    lines = ["# Written by: python benchmarks/exam_floor.py --write. Evening, morning."]
+    for title in sorted(held):
+        lines += ["", f"[{title}]"]
+        for name, value in held[title].items():
+            shown = value if isinstance(value, int) else [round(number, 3) for number in value]
+            lines.append(f"{name} = {shown}")
+    file.write_text("\n".join(lines) + "\n", "utf-8")
 
 
 def one_by_one(answer: Answer) -> Answer:

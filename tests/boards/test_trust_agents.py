@@ -10,7 +10,7 @@ from sleepgym.core.errors import AgentError, UnknownName
 from sleepgym_boards.packing import NotReady
 from sleepgym_boards.submission.files import parse
 from sleepgym_boards.verification.replay_night import replay_night
-from sleepgym_boards.verification.rerun import compare
+from sleepgym_boards.verification.rerun import SCORE_TOLERANCE, compare, score_tolerance
 from sleepgym_boards.verification.verifier import verify
 
 
@@ -165,6 +165,12 @@ def test_where_the_state_is_another_scores_and_costs_must_be_alike(honest, lived
         "flops is 5000, not 1",
         "the morning scores 0.71, not 0.00",
     ]
+
+
+def test_scores_of_a_short_exam_may_differ_by_chance_and_those_of_a_long_one_may_not():
+    assert score_tolerance(0.42, 0.62, 24) == pytest.approx(2 * (2 * 0.52 * 0.48 / 24) ** 0.5)
+    assert score_tolerance(0.42, 0.62, 250) == SCORE_TOLERANCE
+    assert score_tolerance(1.0, 1.0, 4) == score_tolerance(0.0, 0.0, 0) == SCORE_TOLERANCE
 
 
 def test_an_agent_that_is_not_installed_is_named(honest):

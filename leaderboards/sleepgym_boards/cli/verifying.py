@@ -30,6 +30,7 @@ def verify(
         int,
         typer.Option(help="Nights, drawn at random, to execute again with the agent.", min=0),
     ] = 0,
+    workers: Annotated[int, typer.Option(help="Nights executed again side by side.", min=1)] = 1,
     data: Data = None,
     salt: Salt = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the verdicts as JSON.")] = False,
@@ -64,7 +65,9 @@ def verify(
     verdicts: list[Verdict | str] = []
     for path in paths:
         try:
-            verdict = verify_file(path, chosen, data=data, salt=opened, reruns=rerun)
+            verdict = verify_file(
+                path, chosen, data=data, salt=opened, reruns=rerun, workers=workers
+            )
             if problem := find_replay(path, verdict, others):
                 verdict = with_replay(verdict, problem)
             if write:

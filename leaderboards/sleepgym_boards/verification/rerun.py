@@ -8,13 +8,16 @@ what is not in its state, comes out otherwise than its records say.
 
 Where the saved state comes out the same, so must the costs, and all but a hundredth of the answers
 (another processor may round a near tie the other way). Where it does not, because processors or
-libraries differ, the scores and the costs must be alike within the tolerances below.
+libraries differ, costs and scores must be alike within the tolerances below; scores of a short exam
+within two standard errors of the difference of two such scores, where that is more.
 """
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Sequence
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -23,32 +26,50 @@ from sleepgym.core.budget import Meter
 from sleepgym.core.env import ContinualEnv
 from sleepgym.core.errors import AgentError
 from sleepgym.runs.state import KINDS
+from sleepgym.runs.workers import make_pool
 from sleepgym_boards.board import Board
 from sleepgym_boards.submission.schema import Ledger, PhaseRecord, Run, kept_text
 from sleepgym_boards.verification.regrading import rebuild
 from sleepgym_boards.verification.replay_night import Outcome, places, replay_night
 
 SCORE_TOLERANCE = 0.1  # of the mean score of an exam
+STANDARD_ERRORS = 2  # of the difference of two mean scores, where that is more
 COST_TOLERANCE = 0.25  # of tokens, operations, parameters and bytes
 SECONDS_FACTOR = 10
 ANSWER_TOLERANCE = 0.01  # of the answers of an exam, where the state is the same
 
 
 def rerun(
-    runs: Sequence[Run], board: Board, count: int, data: Path | None
+    runs: Sequence[Run], board: Board, count: int, data: Path | None, workers: int = 1
 ) -> tuple[list[str], str]:
-    """Rule ``rerun``: problems of some pairs drawn at random, and which pairs those were."""
+    """Rule ``rerun``: problems of some pairs drawn at random, and which pairs those were.
+
+    Args:
+        runs: Those of a submission.
+        board: Its board.
+        count: How many pairs to draw.
+        data: Folder of original data files.
+        workers: Nights executed side by side.
+    """
     pairs = [(run, night) for run in runs for night in range(1, _nights(run) + 1)]
     chosen = secrets.SystemRandom().sample(pairs, min(count, len(pairs)))
+    if workers == 1:
+        found = [_again(run, night, board, data) for run, night in chosen]
+    else:
+        with make_pool(min(workers, len(chosen))) as pool:
+            found = list(pool.map(_again, *zip(*chosen, strict=True), repeat(board), repeat(data)))
     problems, drawn = [], []
-    for run, night in chosen:
-        try:
-            found, same = compare(run, night, replay_night(run, night, board, data), board, data)
-        except AgentError as error:
-            found, same = [str(error)], False
-        problems += [f"seed {run.seed}, night {night}: {problem}" for problem in found]
+    for (run, night), (wrong, same) in zip(chosen, found, strict=True):
+        problems += [f"seed {run.seed}, night {night}: {problem}" for problem in wrong]
         drawn.append(f"seed {run.seed} night {night}" + (" (same state)" if same else ""))
     return problems, f"{len(chosen)} of {len(pairs)} nights: {', '.join(drawn)}"
+
+
+def _again(run: Run, night: int, board: Board, data: Path | None) -> tuple[list[str], bool]:
+    try:
+        return compare(run, night, replay_night(run, night, board, data), board, data)
+    except AgentError as error:
+        return [str(error)], False
 
 
 def compare(
@@ -102,9 +123,22 @@ def _compare_exam(
         for text, answer in zip(given, phase.answers, strict=True)
     ]
     mean, claimed = float(np.mean(scored)), float(np.mean([a.score for a in phase.answers]))
-    if abs(mean - claimed) <= SCORE_TOLERANCE:
+    if abs(mean - claimed) <= score_tolerance(mean, claimed, len(said)):
         return []
     return [f"the {phase.phase} scores {mean:.2f}, not {claimed:.2f}"]
+
+
+def score_tolerance(mean: float, other: float, questions: int) -> float:
+    """How far two mean scores of an exam may lie apart where the states differ.
+
+    Args:
+        mean: One of them, in [0, 1].
+        other: The other.
+        questions: How many were asked.
+    """
+    share = (mean + other) / 2
+    error = math.sqrt(2 * share * (1 - share) / max(1, questions))
+    return max(SCORE_TOLERANCE, STANDARD_ERRORS * error)
 
 
 def _nights(run: Run) -> int:

@@ -41,6 +41,7 @@ def verify(
     data: Path | None = None,
     salt: str | None = None,
     reruns: int = 0,
+    workers: int = 1,
 ) -> Verdict:
     """The verdict on the bytes of a submission file.
 
@@ -51,6 +52,7 @@ def verify(
         salt: The salt of a sealed board whose file does not tell it yet.
         reruns: How many (seed, night) pairs to live again
             (:mod:`sleepgym_boards.verification.rerun`).
+        workers: How many of them side by side.
 
     Raises:
         SleepGymError: If the board's data or agent are not at hand, or its seeds are still sealed.
@@ -72,7 +74,7 @@ def verify(
             from sleepgym.runs.isolation.sandbox import strictest_isolation
             from sleepgym_boards.verification.rerun import rerun
 
-            found["rerun"], note = rerun(submission.runs, board, reruns, data)
+            found["rerun"], note = rerun(submission.runs, board, reruns, data, workers)
             nights = sum(p.phase == "sleep" for run in submission.runs for p in run.phases)
             reran = Reruns(pairs=min(reruns, nights), of=nights, isolation=strictest_isolation())
     rules = [_verdict(rule, found.get(rule)) for rule in _names(reruns > 0)]
