@@ -6,7 +6,9 @@
 RUNS holds ``.../LABEL/seed-N``, as ``sleepgym suite`` writes them. Each agent that ran on the
 board's environment is described by a method card that is made from its class (a variant by that of
 its agent), packed, verified as anyone would, and written to ``leaderboards/submissions/BOARD/``.
-The others are listed with the reason. Exit code 1 if nothing was submitted, 2 on bad input.
+The others are listed with the reason. A role of the board (on the page of the ablation) that a
+replaced file played goes over to the new one: its hash in the board's file follows. Exit code 1 if
+nothing was submitted, 2 on bad input.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,7 @@ from sleepgym.contract import docstrings
 from sleepgym.core import registry
 from sleepgym.core.errors import BadRun, SleepGymError
 from sleepgym.runs.records import read_meta
-from sleepgym_boards.board import Board, load_board
+from sleepgym_boards.board import Board, board_file, load_board
 from sleepgym_boards.catalogue.entries import SUFFIX, verdict_file
 from sleepgym_boards.packing import NotReady, pack, validate_card
 from sleepgym_boards.submission import files
@@ -52,11 +54,13 @@ class Outcome:
         label: Folder of the runs.
         file: The submission; None where there is none.
         says: One line.
+        replaced: Hash of the submission that was there before; empty where there was none.
     """
 
     label: str
     file: Path | None
     says: str
+    replaced: str = ""
 
 
 def submit_all(
@@ -160,6 +164,7 @@ def _write(submission: Submission, file: Path, board: Board, data: Path | None) 
         broken = [rule.rule for rule in verdict.rules if not rule.ok]
         return Outcome(label, None, f"refused by rule {', '.join(broken)}")
     file.parent.mkdir(parents=True, exist_ok=True)
+    replaced = files.sha256(file.read_bytes()) if file.is_file() else ""
     files.write_whole(content, file)
     text = verdict.to_text()
     files.write_whole(text.encode(), verdict_file(file))
@@ -171,6 +176,7 @@ def _write(submission: Submission, file: Path, board: Board, data: Path | None) 
         f"{len(submission.runs)} runs, {len(content):,} bytes, {board.headline} "
         f"{'-' if mean is None else format(mean, '.3f')}, class {verdict.results.budget_class}"
         + (f", of {commits} commits" if commits > 1 else ""),
+        replaced,
     )
 
 
@@ -184,6 +190,21 @@ def _of_the_day_it_was_made(submission: Submission, file: Path) -> Submission:
         return submission
     same = earlier.model_copy(update={"date": submission.date}) == submission
     return earlier if same else submission
+
+
+def follow_roles(file: Path, board: Board, outcomes: Sequence[Outcome]) -> None:
+    """Let the hashes under ``[roles]`` in a board's file follow the files that were replaced."""
+    made = {files.sha256(o.file.read_bytes()): o for o in outcomes if o.file}
+    new = {outcome.replaced: digest for digest, outcome in made.items() if outcome.replaced}
+    text = file.read_text("utf-8")
+    for role, digest in board.roles.items():
+        follower = new.get(digest, digest)
+        text = text.replace(digest, follower)
+        if follower not in made:
+            print(f"role {role} of board {board.name} is pinned to a file that is none of these")
+        elif follower != digest:
+            print(f"role {role} of board {board.name} goes over to the new {made[follower].label}")
+    files.write_whole(text.encode(), file)
 
 
 def main(words: list[str] | None = None) -> int:
@@ -206,10 +227,7 @@ def main(words: list[str] | None = None) -> int:
     except SleepGymError as error:
         print(f"submit_reference: {error}", file=sys.stderr)
         return 2
-    held = {files.sha256(o.file.read_bytes()): o.label for o in outcomes if o.file}
-    for role, digest in board.roles.items():
-        if digest not in held:
-            print(f"role {role} of board {board.name} is pinned to a file that is none of these")
+    follow_roles(board_file(given.board), board, outcomes)
     submitted = sum(outcome.file is not None for outcome in outcomes)
     print(f"{submitted} of {len(outcomes)} agents on {board.name}")
     return 0 if submitted else 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -49,11 +50,13 @@ class BaseModelRule(_Part):
         name: What it is called.
         spec: The ``--model`` of a run.
         digest: SHA-256 of its files (:mod:`sleepgym.runs.base_model`).
+        parameters: How many it has.
     """
 
     name: str
     spec: str
     digest: str
+    parameters: Annotated[int, Field(ge=1)]
 
 
 class StateLimit(_Part):
@@ -202,6 +205,11 @@ def board_names() -> list[str]:
     return sorted(file.stem for file in FOLDER.glob("*.toml"))
 
 
+def board_file(name: str) -> Path:
+    """The file of a board by name; a name that ends in ``.toml`` is a file of your own."""
+    return Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
+
+
 def load_board(name: str) -> Board:
     """A board by name, or from a TOML file of your own.
 
@@ -209,7 +217,7 @@ def load_board(name: str) -> Board:
         UnknownName: If there is no such board.
         SleepGymError: If the file is malformed; names the field.
     """
-    file = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
+    file = board_file(name)
     if (not name.endswith(".toml") and name not in board_names()) or not file.is_file():
         raise unknown_name("board", name, board_names())
     try:
@@ -228,8 +236,18 @@ def load_board(name: str) -> Board:
     return board
 
 
+def model_parameters(spec: str) -> int | None:
+    """The parameters of a base model by its ``--model``; None where ``models.toml`` has none."""
+    return next((m["parameters"] for m in _models().values() if m["spec"] == spec), None)
+
+
+@cache
+def _models() -> dict[str, dict[str, Any]]:
+    return tomllib.loads(MODELS.read_text("utf-8"))
+
+
 def _base_model(name: str) -> dict[str, Any]:
-    models = tomllib.loads(MODELS.read_text("utf-8"))
+    models = _models()
     if name not in models:
         raise unknown_name("base model", str(name), models)
     return {"name": name, **models[name]}

@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from sleepgym.core.budget import Meter
 from sleepgym.core.env import ContinualEnv
 from sleepgym.core.errors import SleepGymError
 from sleepgym.runs.records import RunRecord
@@ -138,6 +139,7 @@ def pack(
     missing += [f"{folder}: {problem}" for folder, problem in broken.items()]
     records = [record for record in records if record.path not in broken]
     missing += [unfinished(record) for record in records if not record.finished]
+    missing += [line for record in records for line in record.altered]
     runs = []
     finished = [record for record in records if record.finished]
     for record in sorted(finished, key=lambda r: r.meta["spec"]["seed"]):
@@ -232,7 +234,7 @@ def _phases(record: RunRecord, board: Board, data: Path | None) -> list[dict[str
     lines = iter(record.answers)
     nights = iter(record.nights)
     grade = _grader(board, record.meta["spec"]["seed"], data)
-    costs = ("seconds", "read_tokens", "generated_tokens", "train_tokens", "flops")
+    costs = ("seconds", *Meter.FIELDS, "setup_seconds", "processor_seconds", "gpu_seconds")
     phases = []
     for phase in record.phases:
         answers = [_answer(next(lines), grade) for _ in range(phase["questions"])]
@@ -260,6 +262,7 @@ def _grader(board: Board, seed: int, data: Path | None) -> Grade:
 def _ledger(night: dict[str, Any]) -> dict[str, Any]:
     kinds = [f"state_{kind}_bytes" for kind in KINDS]
     names = ("added_parameters", "state_bytes", *kinds, "state_digest", "log")
+    names += ("declared_parameters", "saving_seconds", *(f"setup_{n}" for n in Meter.FIELDS))
     return {name: night[name] for name in names}
 
 

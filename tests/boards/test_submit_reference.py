@@ -18,7 +18,7 @@ from sleepgym.suite.suite import load_suite
 from sleepgym_boards.board import load_board
 from sleepgym_boards.catalogue.entries import load_entries
 from sleepgym_boards.submission.fields import FIRST_DAY
-from sleepgym_boards.submission.files import parse, read_bytes, write
+from sleepgym_boards.submission.files import parse, read_bytes, sha256, write
 from sleepgym_boards.verification.identity import board_settings
 
 BOARDS = ROOT / "leaderboards"
@@ -113,6 +113,22 @@ def test_the_command_says_what_is_wrong_in_one_line(suite, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
     assert main([str(runs / "a"), "--board", board, *out]) == 1
     assert capsys.readouterr().out.startswith("skipped notes: seeds: no run of seed 101")
+
+
+def test_a_role_follows_the_file_that_plays_it(suite, tmp_path, capsys):
+    out = tmp_path / "out"
+    (out / "toy").mkdir(parents=True)
+    old = out / "toy" / "notes.json.gz"
+    old.write_bytes(b"what was there before")
+    board = tmp_path / "toy.toml"
+    roles = f'[roles]\nsleep = "{sha256(old.read_bytes())}"\nseeding = "{"0" * 64}"\n'
+    board.write_text(board_files.BOARD.replace("[environment]", roles + "\n[environment]"))
+    command = [str(suite / "runs"), "--board", str(board), "--out", str(out)]
+    for said in ("role sleep of board toy goes over to the new notes", ""):
+        assert SCRIPT["main"](command) == 0
+        assert said in capsys.readouterr().out
+        roles = load_board(str(board)).roles
+        assert roles == {"sleep": sha256(old.read_bytes()), "seeding": "0" * 64}
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from sleepgym_boards.board import Board, higher_is_better
 from sleepgym_boards.site.methods import Method
 from sleepgym_boards.site.scales import Scale, linear
 
-BOARD = "ablation"
+BOARDS = ("ablation-v1", "ablation")  # the newest first
 WHOLE = "sleep"
 STAGES = ("seeding", "dreaming")
 ROLES = (WHOLE, *STAGES)

@@ -13,7 +13,8 @@ from sleepgym.core.errors import SleepGymError
 from sleepgym.scoring.glossary import GLOSSARY
 from sleepgym_boards.board import Board, load_boards
 from sleepgym_boards.catalogue.entries import SUFFIX, Entry
-from sleepgym_boards.site import ablation, pictures
+from sleepgym_boards.floors import floors
+from sleepgym_boards.site import ablation, exports, pictures
 from sleepgym_boards.site.columns import column_groups, main_metrics
 from sleepgym_boards.site.methods import Method, order_methods
 from sleepgym_boards.site.pages import page
@@ -36,6 +37,11 @@ class Standing:
     def ranked(self) -> list[Method]:
         """The methods with numbers."""
         return [method for method in self.methods if method.results]
+
+    @property
+    def latest(self) -> str:
+        """The day of the newest submission; empty where there is none."""
+        return max((m.header.date for m in self.ranked if m.header), default="")
 
     @property
     def classes(self) -> list[str]:
@@ -85,26 +91,47 @@ def _write(out: Path, standings: list[Standing]) -> None:
     static = resources.files("sleepgym_boards.site") / "static"
     for file in static.iterdir():
         (out / file.name).write_bytes(file.read_bytes())
-    boards = [standing.board for standing in standings]
-    busiest = sorted(standings, key=lambda s: (-len(s.ranked), s.board.title))
-    _page(out / "index.html", "index", standings=busiest)
+    boards = [s.board for s in standings if not s.board.superseded_by]
+    _write_index(out, standings)
     _page(out / "rules.html", "rules", boards=boards, rules=RULES)
     _page(out / "submit.html", "submit", boards=boards)
     results = [m.results for s in standings for m in s.ranked if m.results]
     _page(out / "metrics.html", "metrics", metrics=compared_metrics(list(GLOSSARY), results))
     for standing in standings:
         _write_board(out, standing)
-        if standing.board.name == ablation.BOARD:
-            found = ablation.ablate(standing.board, standing.methods)
-            _page(out / "ablation.html", "ablation", board=standing.board, ablation=found)
+    _write_ablation(out, standings)
     for n in {len(result.seeds) for result in results}:
         (out / f"resamples-{n}.js").write_text(resamples_script(n), encoding="utf-8")
+
+
+def _write_index(out: Path, standings: list[Standing]) -> None:
+    """The front page: busy boards first, then empty ones, then those that were superseded."""
+    busiest = sorted(standings, key=lambda s: (-len(s.ranked), s.board.title))
+    now = [s for s in busiest if not s.board.superseded_by]
+    sections = {
+        "": [s for s in now if s.ranked],
+        "No submission yet": [s for s in now if not s.ranked],
+        "Superseded": [s for s in busiest if s.board.superseded_by],
+    }
+    titles = {s.board.name: s.board.title for s in standings}
+    _page(out / "index.html", "index", sections=sections, titles=titles)
+    rows = [row for s in busiest for row in exports.method_rows(s.board, s.methods)]
+    exports.write_table(out / "boards", rows)
+
+
+def _write_ablation(out: Path, standings: list[Standing]) -> None:
+    """The page of the newest ablation that has submissions."""
+    found = {s.board.name: s for s in standings if s.board.name in ablation.BOARDS}
+    named = [found[name] for name in ablation.BOARDS if name in found]
+    chosen = next((standing for standing in named if standing.ranked), named[0])
+    result = ablation.ablate(chosen.board, chosen.methods)
+    _page(out / "ablation.html", "ablation", board=chosen.board, ablation=result)
 
 
 def _write_board(out: Path, standing: Standing) -> None:
     board, methods, ranked = standing.board, standing.methods, standing.ranked
     folder = out / board.name
-    for name in ("methods", _DOWNLOADS):
+    for name in ("methods", "metrics", "nights", _DOWNLOADS):
         (folder / name).mkdir(parents=True)
     results = [method.results for method in ranked if method.results]
     metrics = compared_metrics(main_metrics(board), results)
@@ -116,10 +143,13 @@ def _write_board(out: Path, standing: Standing) -> None:
         methods=methods,
         ranked=ranked,
         leaders=standing.leaders,
+        floor=floors().get(board.name),
+        is_ablation=board.name in ablation.BOARDS,
         groups=column_groups(board, ranked),
         frontiers=pictures.frontiers(board, ranked),
         retention=pictures.retention(ranked),
     )
+    exports.write_table(folder / "table", exports.method_rows(board, methods))
     if len(ranked) > 1:
         values = {"metrics": metrics, "first": main_metrics(board), "size": len(results[0].matrix)}
         values["seeds"] = len(results[0].seeds)
@@ -137,6 +167,8 @@ def _write_method(folder: Path, board: Board, method: Method, comparable: bool) 
         values |= {"nights": pictures.nights(method), "retention": pictures.retention([method])}
         script = method_script(method)
         file.with_name(file.name + ".js").write_text(script, encoding="utf-8")
+        exports.write_table(folder / "metrics" / method.slug, exports.metric_rows(method))
+        exports.write_table(folder / "nights" / method.slug, exports.night_rows(method))
     _page(file.with_name(file.name + ".html"), "method", depth=2, **values)
 
 

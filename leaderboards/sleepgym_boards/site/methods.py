@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
-from sleepgym_boards.board import Board
+from sleepgym_boards.board import Board, model_parameters
 from sleepgym_boards.catalogue.entries import Entry
 from sleepgym_boards.catalogue.replays import mark_replays
 from sleepgym_boards.site.ranking import Rank, class_order, order, rank_intervals
+from sleepgym_boards.site.upgrading import with_names_of_today
 from sleepgym_boards.verification.verdict import MARKS, Header, Mark, Results
 
 SLOTS = 8
@@ -42,10 +44,28 @@ class Method:
     standing: str
     slot: int | None = None
 
-    @property
+    @cached_property
     def header(self) -> Header | None:
-        """The parts of the submission that pages show."""
-        return self.entry.verdict.header if self.entry.verdict else None
+        """The parts of the submission that pages show, its settings by their names of today."""
+        header = self.entry.verdict.header if self.entry.verdict else None
+        return with_names_of_today(header) if header else None
+
+    @property
+    def group(self) -> str:
+        """The heading it stands under: its mark and its budget class."""
+        if self.results is None:
+            return "no numbers"
+        return f"{_mark(self.entry).name}, class {self.results.budget_class}"
+
+    @property
+    def model(self) -> str | None:
+        """The base model's name."""
+        return self.header.model if self.header else None
+
+    @property
+    def model_parameters(self) -> int | None:
+        """How many parameters the base model has, where the boards know it."""
+        return model_parameters(self.model) if self.model else None
 
     @property
     def mark(self) -> Mark | None:

@@ -15,6 +15,12 @@ from sleepgym_boards.site import formatting
 from sleepgym_boards.site.heat import LEVELS, MOST_DAYS_AS_TABLE, heat_picture, level
 from sleepgym_boards.site.methods import SLOTS
 
+REPOSITORY = "https://github.com/sleepgym/sleepgym"
+LINKS = {
+    "Repository": REPOSITORY,
+    "Documentation": f"{REPOSITORY}/tree/main/docs",
+    "Paper": "https://arxiv.org/abs/2606.03979",
+}
 ROWS = 30  # of a table at first, as in the script and the style
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
@@ -65,6 +71,7 @@ def _environment() -> Environment:
     environment.filters.update(filters)
     environment.globals.update(
         policy=POLICY,
+        links=LINKS,
         slots=SLOTS,
         rows=ROWS,
         letters="ABCDEFGHIJ",

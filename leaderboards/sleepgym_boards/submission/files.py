@@ -111,9 +111,7 @@ class _Reader:
             _validate(Run, re.sub(rb"(,|\]\}\n)$", b"", piece), where)
             raise BadSubmission("canonical", _OTHER_FORM)
         run = _validate(Run, begin + _NO_DIGEST, where)
-        assert self.heading is not None
-        if run.schema_version != self.heading.schema_version:
-            raise BadSubmission("schema", f"{where}: its fields are of schema {run.schema_version}")
+        self._check_schema(run, where)
         self.runs.append(run)
         self.phases, self.open = [], True
         if end:
@@ -124,11 +122,19 @@ class _Reader:
         phase = _validate(PhaseRecord, piece[: end.start() if end else -1], where, self)
         if not end and not piece.endswith(b","):
             raise BadSubmission("schema", f"{where}: its run neither goes on nor ends after it")
+        self._check_schema(phase, where)
         logged = len(phase.ledger.log) if phase.ledger else 0
         self._spend(_PHASE_BYTES + _ANSWER_BYTES * len(phase.answers) + _LOGGED_BYTES * logged)
         self.phases.append(phase)
         if end:
             self._end_run(end)
+
+    def _check_schema(self, part: Run | PhaseRecord, where: str) -> None:
+        assert self.heading is not None
+        if part.schema_version != self.heading.schema_version:
+            raise BadSubmission(
+                "schema", f"{where}: its fields are of schema {part.schema_version}"
+            )
 
     def _end_run(self, end: re.Match[bytes]) -> None:
         update = {"phases": self.phases, "digest": end[1].decode()}

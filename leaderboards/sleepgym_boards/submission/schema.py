@@ -44,8 +44,8 @@ from sleepgym_boards.submission.fields import (
 )
 
 SCHEMA = 2
-# 1: `audit` in the place of `isolation`, no salt. Fields of one schema alone are left out of the
-# files, and so of the digests, of the other.
+# 1: `audit` in the place of `isolation`, no salt, less is measured. Fields of one schema alone are
+# left out of the files, and so of the digests, of the other.
 READABLE = (1, 2)
 MAX_ANSWER_CHARACTERS = 2_000
 MAX_RUNS = 1_000
@@ -168,6 +168,14 @@ class Ledger(Model):
         state_text_bytes: All the others.
         state_digest: SHA-256 over names and bytes of the saved state.
         log: What the agent logged.
+        declared_parameters: What the agent said it added; ``added_parameters`` is this or the
+            floating-point numbers in the state, whichever is more.
+        saving_seconds: Wall-clock seconds of saving.
+        setup_read_tokens: What the night's instance read before and after it slept: being made,
+            loading, being told the day, saving. The three others likewise.
+        setup_generated_tokens: Sampled.
+        setup_train_tokens: Trained on.
+        setup_flops: Estimated operations.
     """
 
     added_parameters: Count
@@ -177,6 +185,12 @@ class Ledger(Model):
     state_text_bytes: Count
     state_digest: Hex64
     log: Annotated[dict[Line, Real | None], Field(max_length=200)]
+    declared_parameters: Count | None = _optional()
+    saving_seconds: Seconds | None = _optional()
+    setup_read_tokens: Count | None = _optional()
+    setup_generated_tokens: Count | None = _optional()
+    setup_train_tokens: Count | None = _optional()
+    setup_flops: Operations | None = _optional()
 
 
 class PhaseRecord(Model):
@@ -193,6 +207,9 @@ class PhaseRecord(Model):
         flops: Estimated operations.
         answers: One a question, in the order asked.
         ledger: Of a night, what was kept; None elsewhere.
+        setup_seconds: Wall-clock seconds of making the instance, loading, and telling it the day.
+        processor_seconds: Measured, of the phase and its setup; None where nobody told.
+        gpu_seconds: The same on GPUs.
     """
 
     phase: Literal["study", "practice", "evening", "sleep", "morning"]
@@ -205,6 +222,20 @@ class PhaseRecord(Model):
     flops: Operations
     answers: Annotated[list[Answer], Field(max_length=1_000_000), FailFast()]
     ledger: Ledger | None = None
+    setup_seconds: Seconds | None = _optional()
+    processor_seconds: Seconds | None = _optional()
+    gpu_seconds: Seconds | None = _optional()
+
+    @model_validator(mode="after")
+    def _is_of_one_schema(self) -> Self:
+        if self.ledger and (self.ledger.declared_parameters is None) != (self.schema_version == 1):
+            raise ValueError("its ledger is of another schema")
+        return self
+
+    @property
+    def schema_version(self) -> int:
+        """The schema whose fields it has."""
+        return 1 if self.setup_seconds is None else 2
 
 
 class Run(Model):

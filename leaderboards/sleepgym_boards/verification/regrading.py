@@ -8,15 +8,18 @@ from collections.abc import Iterator
 from itertools import zip_longest
 from pathlib import Path
 
+from sleepgym.core.budget import Meter
 from sleepgym.core.env import ContinualEnv, make_env
 from sleepgym.core.schedule import Step
 from sleepgym.core.types import question_hash
+from sleepgym.runs.ledger import unpaid
 from sleepgym_boards.board import Board
-from sleepgym_boards.submission.schema import PhaseRecord, Run
+from sleepgym_boards.submission.schema import Ledger, PhaseRecord, Run
 
 Problems = list[str]
 _OPERATIONS_PER_SECOND = 1e16  # more than any machine of today does for one model
 _RESOLUTION_S = 1e-4  # of a record's seconds
+_WIDEST_BYTES, _HEADERS_BYTES = 8, 1 << 16  # of a number; of all headers of a state
 
 
 def rebuild(board: Board, seed: int, data: Path | None) -> ContinualEnv:
@@ -100,11 +103,12 @@ def check_grades(run: Run, env: ContinualEnv) -> Problems:
 
 def check_ledger(run: Run) -> Problems:
     """Rule ``ledger``."""
-    return [
+    problems = [
         f"seed {run.seed}, {phase.phase} of day {phase.day}: {problem}"
         for phase in run.phases
         for problem in _impossible(phase)
     ]
+    return problems or [f"seed {run.seed}, {problem}" for problem in _unpaid(run)]
 
 
 def _impossible(phase: PhaseRecord) -> Iterator[str]:
@@ -120,3 +124,34 @@ def _impossible(phase: PhaseRecord) -> Iterator[str]:
         kinds = (ledger.state_weights_bytes, ledger.state_keys_bytes, ledger.state_text_bytes)
         if sum(kinds) != ledger.state_bytes:
             yield f"its state is {ledger.state_bytes} bytes, by kind {sum(kinds)}"
+        yield from _uncounted(ledger)
+
+
+def _uncounted(ledger: Ledger) -> Iterator[str]:
+    """Parameters in the state that were not added, by schema 2: until then they were declared."""
+    declared, added = ledger.declared_parameters, ledger.added_parameters
+    if declared is None:
+        return
+    if added < declared:
+        yield f"it added {added} parameters and declared {declared}"
+    numbers_bytes = ledger.state_weights_bytes + ledger.state_keys_bytes
+    if numbers_bytes > _WIDEST_BYTES * added + _HEADERS_BYTES:
+        yield f"its state holds {numbers_bytes} bytes of numbers, and it added {added} parameters"
+
+
+def _unpaid(run: Run) -> Iterator[str]:
+    """Numbers that changed for nothing; those in the first state count as changed."""
+    before, told = "", 0.0
+    for phase in run.phases:
+        spent = sum(float(getattr(phase, name)) for name in Meter.FIELDS)
+        if phase.phase in ("study", "practice"):
+            told += spent
+        if phase.ledger is None:
+            continue
+        ledger = phase.ledger
+        spent += sum(float(getattr(ledger, f"setup_{name}") or 0) for name in Meter.FIELDS)
+        numbers_bytes = ledger.state_weights_bytes + ledger.state_keys_bytes
+        problem = unpaid(numbers_bytes, ledger.state_digest != before, told + spent)
+        if problem:
+            yield f"night {phase.day}: {problem}"
+        before, told = ledger.state_digest, 0.0

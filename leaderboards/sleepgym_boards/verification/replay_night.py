@@ -16,6 +16,7 @@ from sleepgym.runs.archive import pack_state
 from sleepgym.runs.day import DayDriver, Raised
 from sleepgym.runs.isolation.process import ProcessInstance
 from sleepgym.runs.isolation.sandbox import strictest_isolation
+from sleepgym.runs.ledger import kept_after
 from sleepgym.runs.spec import RunSpec
 from sleepgym.runs.state import sizes_by_kind
 from sleepgym_boards.board import Board
@@ -31,7 +32,8 @@ class Outcome:
         evening: Answers of the exam before it.
         cost: What it cost, by the names of the meter, and ``seconds``.
         kept: What was kept, by the names of a ledger.
-        kept_before: Sizes by the rule of before 0.2, which counted no names.
+        kept_before: The same by the rules of before: sizes that counted no names, parameters that
+            were declared.
         morning: Answers of the exam after it.
     """
 
@@ -73,10 +75,10 @@ def replay_night(run: Run, night: int, board: Board, data: Path | None = None) -
                     saved, state = (Path(folder) / f"{name}-{index}" for name in ("saved", "state"))
                     saved.mkdir()
                     state.mkdir()
-                    added = day.save(saved)
+                    declared = day.save(saved)
                     digest, _ = pack_state(saved, state)
-                    kept = {"state_digest": digest, "added_parameters": added, **_sizes(state)}
-                    kept_before = _sizes(state, names=False)
+                    kept = {**kept_after(state, declared), "state_digest": digest}
+                    kept_before = {"added_parameters": declared, **_sizes(state)}
                     day.wake(state)
                 else:
                     day.skip(step)
@@ -90,9 +92,9 @@ def replay_night(run: Run, night: int, board: Board, data: Path | None = None) -
     return Outcome(answers.get(evening, ()), cost, kept, kept_before, answers[morning])
 
 
-def _sizes(state: Path, names: bool = True) -> dict[str, int]:
-    """Bytes by kind, by the names of a ledger."""
-    kinds = sizes_by_kind(state, names)
+def _sizes(state: Path) -> dict[str, int]:
+    """Bytes by kind, by the names of a ledger, by the rule of before 0.2."""
+    kinds = sizes_by_kind(state, names=False)
     return {"state_bytes": sum(kinds.values())} | {f"state_{k}_bytes": n for k, n in kinds.items()}
 
 

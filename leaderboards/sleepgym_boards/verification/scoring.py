@@ -99,7 +99,7 @@ def _exceeded(graded: Graded, budget: BudgetClass) -> Iterable[str]:
     nights = graded.nights
     days = len(nights)
     for name, limit in (("seconds", budget.night_seconds), ("flops", budget.night_flops)):
-        worst = max(float(getattr(phase, name)) for phase, _ in nights)
+        worst = max(_of_night(phase, ledger, name) for phase, ledger in nights)
         if limit is not None and worst > limit:
             yield f"a night of {worst:.4g} {name}, at most {limit:.4g}"
     daily = {"added_parameters": budget.added_parameters}
@@ -108,6 +108,15 @@ def _exceeded(graded: Graded, budget: BudgetClass) -> Iterable[str]:
         worst = max(getattr(ledger, name) for _, ledger in nights) / days
         if limit is not None and worst > limit:
             yield f"{name} of {worst:,.0f} a day, at most {limit:,.0f}"
+
+
+def _of_night(phase: PhaseRecord, ledger: Ledger, name: str) -> float:
+    """Seconds or operations of all that the night's instance did: being told, sleeping, saving."""
+    beside = {
+        "seconds": (phase.setup_seconds, ledger.saving_seconds),
+        "flops": (ledger.setup_flops,),
+    }
+    return float(getattr(phase, name)) + sum(part or 0.0 for part in beside[name])
 
 
 def results(runs: Sequence[Graded], budget: BudgetClass) -> Results:

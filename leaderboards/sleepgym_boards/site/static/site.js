@@ -36,7 +36,9 @@ const SleepGym = (() => {
   function startBoard() {
     const table = byId("methods");
     const body = table.tBodies[0];
-    const rows = [...body.rows];
+    const rows = [...body.rows].filter((row) => !row.classList.contains("group"));
+    const groupOf = new Map([...body.rows].filter((row) => row.classList.contains("group"))
+      .map((row) => [row.textContent.trim(), row]));
     const more = byId("more");
     const cellOf = new Map();
     const headings = [...table.querySelectorAll("th button")].map((button) => button.parentElement);
@@ -58,23 +60,36 @@ const SleepGym = (() => {
     };
 
     let order = rows, wanted = rows, limit = ROWS;
+    let sorted = headings.find((heading) => heading.hasAttribute("aria-sort"));
 
     /** The first rows of those wanted, in order; what is hidden is not in the page at all. */
     function show() {
       const kept = new Set(wanted);
-      body.replaceChildren(...order.filter((row) => kept.has(row)).slice(0, limit));
-      const left = wanted.length - body.rows.length;
+      const shown = order.filter((row) => kept.has(row)).slice(0, limit);
+      const headed = new Set();
+      /** A group's heading before its first row, as long as the rows stand in groups. */
+      const withHeading = (row) => {
+        const group = order === rows ? groupOf.get(row.dataset.group) : null;
+        if (!group || headed.has(group)) return [row];
+        headed.add(group);
+        return [group, row];
+      };
+      body.replaceChildren(...shown.flatMap(withHeading));
+      const left = wanted.length - shown.length;
       more.hidden = !left;
       more.textContent = `Show more: ${left} left`;
       byId("shown").textContent = `${wanted.length} of ${rows.length}`;
     }
     more.addEventListener("click", () => { limit += ROWS; show(); });
 
-    function sort(heading) {
-      const button = heading.firstElementChild;
+    function turn(heading) {
       const current = heading.getAttribute("aria-sort");
       const opposite = current === "ascending" ? "descending" : "ascending";
-      const direction = current ? opposite : button.dataset.first;
+      sort(heading, current ? opposite : heading.firstElementChild.dataset.first);
+      remember();
+    }
+    function sort(heading, direction) {
+      const button = heading.firstElementChild;
       for (const other of headings) other.removeAttribute("aria-sort");
       heading.setAttribute("aria-sort", direction);
       const read = readers[button.dataset.kind];
@@ -85,11 +100,12 @@ const SleepGym = (() => {
         if (unknown(a) || unknown(b)) return unknown(a) - unknown(b);
         return sign * (typeof a === "string" ? collator.compare(a, b) : a - b);
       });
-      order = keyed.map(([, row]) => row);
+      sorted = heading;
+      order = heading === headings[0] && direction === "ascending" ? rows : keyed.map(([, row]) => row);
       limit = ROWS;
       show();
     }
-    for (const heading of headings) heading.addEventListener("click", () => sort(heading));
+    for (const heading of headings) heading.addEventListener("click", () => turn(heading));
 
     const find = byId("find"), budget = byId("class"), verified = byId("verified");
     const classColumn = 3;
@@ -102,7 +118,37 @@ const SleepGym = (() => {
       limit = ROWS;
       show();
     }
-    for (const control of [find, budget, verified]) if (control) control.addEventListener("input", filter);
+    for (const control of [find, budget, verified]) {
+      if (control) control.addEventListener("input", () => { filter(); remember(); });
+    }
+
+    /** What is shown goes into the address, what the address says is shown. */
+    function remember() {
+      const direction = sorted.getAttribute("aria-sort");
+      const usual = sorted === headings[0] && direction === "ascending";
+      const told = {
+        find: find.value.trim(), class: budget?.value, verified: verified.checked ? "1" : "",
+        sort: usual ? "" : sorted.firstElementChild.dataset.key, order: usual ? "" : direction,
+      };
+      const address = new URLSearchParams(Object.entries(told).filter(([, value]) => value));
+      history.replaceState(null, "", `${address.size ? "#" : location.pathname}${address}`);
+    }
+    function recall() {
+      const told = new URLSearchParams(location.hash.slice(1));
+      const heading = headings.find((one) => one.firstElementChild.dataset.key === told.get("sort"));
+      const direction = ["ascending", "descending"].find((one) => one === told.get("order"));
+      find.value = told.get("find") || "";
+      verified.checked = told.get("verified") === "1";
+      if (budget) {
+        const known = [...budget.options].some((option) => option.value === told.get("class"));
+        budget.value = known ? told.get("class") : "";
+      }
+      filter();
+      if (heading) sort(heading, direction || heading.firstElementChild.dataset.first);
+      else sort(headings[0], "ascending");
+    }
+    if (location.hash.includes("=")) recall();
+    addEventListener("hashchange", recall);
 
     const chips = [...document.querySelectorAll(".chosen li")];
     const slots = chips.map(() => null);
