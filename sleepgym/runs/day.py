@@ -27,6 +27,7 @@ from sleepgym.core.errors import AgentError
 from sleepgym.core.schedule import Step
 from sleepgym.core.types import AnswerKey, Phase, Question, plain_text
 from sleepgym.core.wake import Experience, experience_of, tell
+from sleepgym.runs.clocks import gpu_s, processor_s
 
 MAX_ANSWER_CHARACTERS = 100_000
 
@@ -47,6 +48,11 @@ class Instance(ABC):
     @abstractmethod
     def counts(self) -> Meter:
         """What it has counted since it was made."""
+
+    @property
+    @abstractmethod
+    def processor_s(self) -> float | None:
+        """Processor seconds since it was made, its children's too; None where nobody tells."""
 
     @abstractmethod
     def tell(self, experiences: Sequence[Experience]) -> None:
@@ -76,14 +82,20 @@ class LocalInstance(Instance):
     """An instance in this process."""
 
     def __init__(self, make: Callable[[], Agent], state: Path | None) -> None:
+        self._made_s, self._processor_s = time.perf_counter(), processor_s()
         self.agent = make()
         if state is not None:
             self.agent.load(state)
 
     @property
     def counts(self) -> Meter:
-        """A copy of the agent's meter."""
-        return self.agent.meter.copy()
+        """What the agent's meter says, whatever class it is of."""
+        return Meter(*(getattr(self.agent.meter, name) for name in Meter.FIELDS))
+
+    @property
+    def processor_s(self) -> float:
+        """That of this process."""
+        return processor_s() - self._processor_s
 
     def tell(self, experiences: Sequence[Experience]) -> None:
         """See :func:`sleepgym.core.wake.tell`."""
@@ -94,8 +106,9 @@ class LocalInstance(Instance):
         return tuple(self.agent.answer(questions))
 
     def sleep(self, number: int, budget: Budget) -> Mapping[str, Any]:
-        """See :meth:`sleepgym.Agent.sleep`."""
+        """See :meth:`sleepgym.Agent.sleep`. The budget covers all that it did since it was made."""
         night = Night(number, budget, self.agent.seed, self.agent.meter)
+        night.started, night.started_s = Meter(), self._made_s
         return dict(self.agent.sleep(night) or {})
 
     def save(self, folder: Path) -> int:
@@ -118,12 +131,55 @@ class Outcome:
     Attributes:
         answers: One a question.
         log: What ``sleep`` returned.
-        cost: ``seconds`` and the counters of the meter.
+        cost: ``seconds`` and the counters of the meter, of the phase itself; ``setup_seconds``, of
+            making the instance, loading and telling it the day so far, 0 where it was there;
+            ``processor_seconds`` and ``gpu_seconds``, of both. Seconds are measured, rounded to
+            1e-4; those of the processor and of GPUs are None where nobody tells.
+        setup: The counters of the meter before the phase, of an instance that was made for it.
     """
 
     answers: tuple[str, ...] = ()
     log: Mapping[str, Any] = field(default_factory=dict)
     cost: Mapping[str, Any] = field(default_factory=dict)
+    setup: Mapping[str, Any] = field(default_factory=dict)
+
+
+class _Watch:
+    """What happens from now on: wall-clock, processor and GPU time, and the meter's counts."""
+
+    def __init__(self, instance: Instance | None) -> None:
+        self.counts = instance.counts if instance else Meter()
+        self._processor_s = instance.processor_s if instance else 0.0
+        self._gpu_s = gpu_s()
+        self._started_s = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock seconds so far."""
+        return round(time.perf_counter() - self._started_s, 4)
+
+    def counted(self, now: Meter) -> dict[str, Any]:
+        """What the meter counted until now.
+
+        Raises:
+            AgentError: If it ran backwards.
+        """
+        counts = now.since(self.counts)
+        for name, count in counts.items():
+            if count < 0:
+                raise AgentError(f"its meter counted {count:g} {name}: counters only grow")
+        return counts
+
+    def measured(self, instance: Instance) -> dict[str, float | None]:
+        """Processor and GPU seconds so far."""
+        busy = {
+            "processor_seconds": (instance.processor_s, self._processor_s),
+            "gpu_seconds": (gpu_s(), self._gpu_s),
+        }
+        return {
+            name: None if now is None or start is None else round(max(0.0, now - start), 4)
+            for name, (now, start) in busy.items()
+        }
 
 
 class DayDriver:
@@ -131,6 +187,8 @@ class DayDriver:
 
     Attributes:
         told: What this day has taught so far.
+        saving: What the last :meth:`save` cost: ``seconds``, ``processor_seconds``,
+            ``gpu_seconds`` and the counters of the meter.
     """
 
     def __init__(self, make: Make, key: AnswerKey, budget: Budget, state: Path | None) -> None:
@@ -143,6 +201,7 @@ class DayDriver:
             state: What the agent remembers; None at birth.
         """
         self.told: list[Experience] = []
+        self.saving: Mapping[str, Any] = {}
         self._make = make
         self._key = key
         self._budget = budget
@@ -158,8 +217,9 @@ class DayDriver:
         """
         if step.phase is Phase.SLEEP and self._has_answered:
             self.close()
+        whole = _Watch(self._instance)
         instance = self._instance or self._begin()
-        start, started_s = instance.counts, time.perf_counter()
+        watch, setup_s = _Watch(instance), whole.seconds
         answers: tuple[str, ...] = ()
         log: Mapping[str, Any] = {}
         if step.phase is Phase.SLEEP:
@@ -170,11 +230,11 @@ class DayDriver:
         if step.phase in (Phase.STUDY, Phase.PRACTICE):
             instance.tell([experience_of(step, self._key)])
             self.skip(step)
-        seconds = round(time.perf_counter() - started_s, 4)
-        cost = {"seconds": seconds, **instance.counts.since(start)}
+        cost = {"seconds": watch.seconds, **watch.counted(instance.counts)}
+        cost |= {"setup_seconds": setup_s, **whole.measured(instance)}
         if step.phase is Phase.EXAM:
             self.close()
-        return Outcome(answers, log, cost)
+        return Outcome(answers, log, cost, whole.counted(watch.counts))
 
     def skip(self, step: Step) -> None:
         """Take a phase as lived: what it taught will be told to the next instance."""
@@ -184,7 +244,10 @@ class DayDriver:
     def save(self, folder: Path) -> int:
         """Save the instance that slept, and drop it; the parameters that it says it added."""
         assert self._instance is not None
+        watch = _Watch(self._instance)
         added = self._instance.save(folder)
+        counted = watch.counted(self._instance.counts)
+        self.saving = {"seconds": watch.seconds, **counted, **watch.measured(self._instance)}
         self.close()
         return added
 
@@ -222,8 +285,10 @@ def checked_answers(answers: Sequence[Any], step: Step) -> tuple[str, ...]:
         )
     longest = max(map(len, answers), default=0)
     if longest > MAX_ANSWER_CHARACTERS:
-        raise AgentError(
-            f"it gave an answer of {longest} characters in {step.where}: "
-            f"{MAX_ANSWER_CHARACTERS} is the most"
-        )
+        raise AgentError(too_long(longest))
     return tuple(map(plain_text, answers))
+
+
+def too_long(characters: int) -> str:
+    """What to say of an answer that nobody would read."""
+    return f"it gave an answer of {characters} characters: {MAX_ANSWER_CHARACTERS} is the most"

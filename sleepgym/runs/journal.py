@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from sleepgym.core.errors import BadRun
-from sleepgym.runs.records import read_lines, read_meta, state_folder
+from sleepgym.runs.lines import chained, last_link, plain, read_lines
+from sleepgym.runs.records import CHAINED, FILES, altered_in_words, read_meta, state_folder
 
 _OWN = {".lock", "run.json.tmp"}
 # What a run consists of, beside `state`. `run.json` goes last: a directory without it and with the
@@ -29,6 +30,7 @@ class Journal:
     Attributes:
         path: The run directory.
         phases: Committed phases.
+        state_digest: What the state after the last committed night must be; empty before it.
     """
 
     def __init__(self, path: Path, meta: dict[str, Any]) -> None:
@@ -43,6 +45,9 @@ class Journal:
         self._cut("phases.jsonl", len(self.phases))
         self._cut("answers.jsonl", sum(line["questions"] for line in self.phases))
         self._cut("nights.jsonl", self.nights)
+        self._links = self._check_chains()
+        nights = read_lines(path / "nights.jsonl")
+        self.state_digest: str = nights[-1]["state_digest"] if nights else ""
         self._sweep_states()
 
     @property
@@ -54,11 +59,6 @@ class Journal:
     def state(self) -> Path:
         """Where the state after the last committed night is."""
         return state_folder(self.path, self.nights)
-
-    @property
-    def state_digest(self) -> str:
-        """What the state after the last committed night must be."""
-        return read_lines(self.path / "nights.jsonl")[self.nights - 1]["state_digest"]
 
     def commit(self, phase: dict[str, Any], answers: Iterable[dict[str, Any]] = ()) -> None:
         """Append a finished phase and its answers."""
@@ -77,6 +77,7 @@ class Journal:
         os.replace(state, state_folder(self.path, self.nights + 1))
         self._append("nights.jsonl", [night])
         self.commit(phase)
+        self.state_digest = night["state_digest"]
         shutil.rmtree(previous, ignore_errors=True)
 
     def discard(self) -> None:
@@ -121,10 +122,25 @@ class Journal:
         _sync(draft)
         os.replace(draft, self.path / "run.json")
 
+    def _check_chains(self) -> dict[str, str]:
+        """The last ``chain`` of every file; none where this run's lines are not chained.
+
+        Raises:
+            BadRun: If a committed line is not as it was written.
+        """
+        if read_meta(self.path)["schema"] < CHAINED:
+            return {}
+        for problem in altered_in_words(self.path):
+            raise BadRun(f"{problem}: this run cannot go on")
+        return {name: last_link(self.path / name) for name in FILES}
+
     def _append(self, name: str, rows: list[dict[str, Any]]) -> None:
-        text = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
+        if self._links:
+            content, self._links[name] = chained(rows, self._links[name])
+        else:
+            content = plain(rows)
         with open(self.path / name, "ab") as file:
-            file.write(text.encode("ascii"))
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
 

@@ -9,13 +9,14 @@ A run directory holds
 - ``phases.jsonl``: the journal: a line a finished phase. A phase without a line did not happen;
 - ``state/night-NNNNN/``: what the agent remembered after its last night.
 
-Everything that is reported is computed from the first four files.
+Everything that is reported is computed from the first four files. Their lines are chained
+(:mod:`sleepgym.runs.lines`).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,13 +26,17 @@ from sleepgym.core.errors import BadRun, UnknownName
 from sleepgym.core.schedule import Step
 from sleepgym.core.settings import upgrade_settings
 from sleepgym.core.types import question_hash
+from sleepgym.runs.lines import altered_lines, read_lines
 
-SCHEMA = 3
+SCHEMA = 4
 # 1: settings may have names of before 0.2; 1 and 2: `audit` in the place of `isolation`, no salt,
-# names in a state do not count.
-READABLE = (1, 2, 3)
+# names in a state do not count; 1 to 3: lines are not chained, only `seconds` is measured.
+READABLE = (1, 2, 3, 4)
+FILES = ("phases.jsonl", "answers.jsonl", "nights.jsonl")
+CHAINED = 4  # the first schema whose lines are chained
 _AUDITS = {"instance": "in-process", "process": "process"}
-TIMES = ("seconds",)  # the fields that may differ between two runs of the same specification
+TIMES = ("seconds", "setup_seconds", "saving_seconds", "processor_seconds", "gpu_seconds")
+"""The fields that may differ between two runs of the same specification."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +48,14 @@ class RunRecord:
         meta: ``run.json``.
         answers: Lines of ``answers.jsonl``: step, phase (practice, evening, morning), day and
             night on which it was asked, id, item_day, kind, prompt (hash), answer, score.
-        nights: Lines of ``nights.jsonl``: night, seconds, read_tokens, generated_tokens,
-            train_tokens, flops, added_parameters, state_bytes and what it is made of
-            (state_weights_bytes, state_keys_bytes, state_text_bytes), state_digest, exceeded, log.
+        nights: Lines of ``nights.jsonl``: :func:`sleepgym.runs.ledger.night_line` says what they
+            hold.
         phases: Lines of ``phases.jsonl``: step, phase, day, night, questions, missing, score,
-            seconds, read_tokens, generated_tokens, train_tokens, flops, answers_bytes.
+            seconds, setup_seconds, processor_seconds, gpu_seconds
+            (:class:`sleepgym.runs.day.Outcome`), read_tokens, generated_tokens, train_tokens,
+            flops.
+        altered: Which lines are not as they were written, in words; nothing is known of records
+            of before schema 4.
     """
 
     path: Path
@@ -55,6 +63,7 @@ class RunRecord:
     answers: list[dict[str, Any]]
     nights: list[dict[str, Any]]
     phases: list[dict[str, Any]]
+    altered: tuple[str, ...] = ()
 
     @property
     def state(self) -> Path:
@@ -128,32 +137,27 @@ def read_run(path: str | Path) -> RunRecord:
     """
     path = Path(path)
     meta = read_meta(path)
-    phases = read_lines(path / "phases.jsonl")
-    answers = read_lines(path / "answers.jsonl")
-    nights = read_lines(path / "nights.jsonl")
+    phases, answers, nights = (read_lines(path / name) for name in FILES)
     asked = sum(line["questions"] for line in phases)
+    slept = sum(line["phase"] == "sleep" for line in phases)
     if len(answers) < asked:
         raise BadRun(f"{path / 'answers.jsonl'} holds {len(answers)} answers of {asked}")
-    slept = sum(line["phase"] == "sleep" for line in phases)
-    return RunRecord(path, meta, answers[:asked], nights[:slept], phases)
+    if len(nights) < slept:
+        raise BadRun(f"{path / 'nights.jsonl'} holds {len(nights)} nights of {slept}")
+    altered = tuple(altered_in_words(path)) if meta["schema"] >= CHAINED else ()
+    return RunRecord(path, meta, answers[:asked], nights[:slept], phases, altered)
 
 
-def read_lines(file: Path) -> list[dict[str, Any]]:
-    """The objects of a JSON-lines file; a torn last line (a crash) is left out; no file, no lines.
-
-    Raises:
-        BadRun: If another line is malformed.
-    """
-    if not file.exists():
-        return []
-    lines = file.read_bytes().split(b"\n")
-    rows = []
-    for number, line in enumerate(lines[:-1], start=1):
-        try:
-            rows.append(json.loads(line))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise BadRun(f"{file}, line {number}: {error}") from error
-    return rows
+def altered_in_words(path: Path) -> Iterator[str]:
+    """The lines of a run of schema 4 or later that are not as they were written."""
+    for name in FILES:
+        numbers = altered_lines(path / name)
+        if numbers:
+            more = f" (and {len(numbers) - 1} more lines)" if len(numbers) > 1 else ""
+            yield (
+                f"{path / name}, line {numbers[0]}{more}: it was edited, or a line before it was "
+                "removed or moved"
+            )
 
 
 def answer_lines(index: int, step: Step, info: Mapping[str, Any]) -> list[dict[str, Any]]:

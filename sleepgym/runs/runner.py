@@ -13,7 +13,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from sleepgym.core.budget import Meter
 from sleepgym.core.env import ContinualEnv
 from sleepgym.core.errors import (
     AgentError,
@@ -28,9 +27,18 @@ from sleepgym.core.types import Phase
 from sleepgym.runs.archive import pack_state, unpacked
 from sleepgym.runs.day import DayDriver, Instance, LocalInstance, Outcome, Raised
 from sleepgym.runs.journal import Journal
+from sleepgym.runs.ledger import (
+    Line,
+    kept_after,
+    night_line,
+    spent_on,
+    total,
+    unpaid,
+    whole_night,
+)
 from sleepgym.runs.records import RunRecord, answer_lines, read_meta, read_run
 from sleepgym.runs.spec import RunSpec, describe
-from sleepgym.runs.state import sizes_by_kind
+from sleepgym.runs.state import numbers_digest
 
 Progress = Callable[[int, int, str, float | None], None]
 
@@ -146,42 +154,44 @@ class _Loop:
         log = _checked_log(self.spec, night, lived.log)
         with self.journal.scratch() as folder, TemporaryDirectory(prefix="sleepgym-") as saved:
             with _blame(self.spec, self.journal, f"while saving after night {night}"):
-                added = self.day.save(Path(saved))
+                declared = self.day.save(Path(saved))
                 digest, _ = pack_state(Path(saved), folder)
-            kinds = sizes_by_kind(folder)
-            self._check_cost(night, kinds, digest, lived)
-            kept = {"added_parameters": added, "state_bytes": sum(kinds.values())}
-            spent = {**{f"night_{name}": value for name, value in lived.cost.items()}, **kept}
-            ledger = {
-                "night": night,
-                **lived.cost,
-                **kept,
-                **{f"state_{kind}_bytes": size for kind, size in kinds.items()},
-                "state_digest": digest,
-                "exceeded": self.env.budget.exceeded_by(spent),
-                "log": log,
-            }
-            self.journal.commit_night(phase, ledger, folder)
+            cost = whole_night(lived.cost, lived.setup, self.day.saving)
+            kept = {**kept_after(folder, declared), "state_digest": digest}
+            self._check_paid(night, cost, kept, folder)
+            ledger = night_line(night, cost, kept, self.env.budget, log)
+            measured = {name: cost[name] for name in phase if name in cost}
+            self.journal.commit_night({**phase, **measured}, ledger, folder)
         self.day.wake(self.journal.state)
 
-    def _check_cost(self, night: int, kinds: dict[str, int], digest: str, lived: Outcome) -> None:
-        """Numbers that changed since the last night were not free: the meter must have counted.
+    def _check_paid(self, night: int, cost: Line, kept: Line, state: Path) -> None:
+        """Numbers that changed in a night were not free.
 
         Raises:
-            AgentError: If it counted nothing while this day was told and slept through.
+            AgentError: If the meter counted nothing while this day was told and slept through.
         """
-        if not self.journal.nights or digest == self.journal.state_digest:
+        numbers_bytes = kept["state_weights_bytes"] + kept["state_keys_bytes"]
+        spent = spent_on(night, self.journal.phases) + total(cost)
+        if not unpaid(numbers_bytes, True, spent):
             return
-        told = [line for line in self.journal.phases if line["day"] == night]
-        told = [line for line in told if line["phase"] in ("study", "practice")]
-        spent = sum(line[name] for line in [*told, lived.cost] for name in Meter.FIELDS)
-        numbers_bytes = kinds["weights"] + kinds["keys"]
-        if numbers_bytes and not spent:
-            raise AgentError(
-                f"agent {self.spec.agent!r} saved {numbers_bytes} bytes of numbers that changed in "
-                f"night {night}, and its meter counted nothing: charge what was read, sampled "
-                "and trained"
-            )
+        problem = unpaid(numbers_bytes, numbers_digest(state) != self._numbers_before(), spent)
+        if problem:
+            raise AgentError(f"agent {self.spec.agent!r}, night {night}: {problem}")
+
+    def _numbers_before(self) -> str:
+        """Digest of the numbers in the state before this night: at birth, of a newborn's state."""
+        if self.journal.nights:
+            return numbers_digest(self.journal.state)
+        with (
+            TemporaryDirectory(prefix="sleepgym-") as folder,
+            _blame(self.spec, self.journal, "while saving at birth"),
+        ):
+            newborn = self._make(None)
+            try:
+                newborn.save(Path(folder))
+            finally:
+                newborn.close()
+            return numbers_digest(Path(folder))
 
 
 def _mean(info: Mapping[str, Any]) -> float | None:

@@ -15,9 +15,11 @@ Names are counted as a file could hold them: by their bytes, or compressed where
 from __future__ import annotations
 
 import bz2
+import hashlib
 import json
 import math
 import re
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -61,6 +63,42 @@ def sizes_by_kind(folder: Path, names: bool = True) -> dict[str, int]:
     return sizes
 
 
+def float_parameters(folder: Path) -> int:
+    """How many floating-point numbers the safetensors files of a saved state hold.
+
+    Every other file counts as text, by its bytes, and so holds none.
+    """
+    return sum(math.prod(shape) for _, shape, _ in _float_tensors(folder))
+
+
+def numbers_digest(folder: Path) -> str:
+    """SHA-256 (hex) over the floating-point tensors of a saved state: their names and bytes."""
+    digest = hashlib.sha256()
+    for name, _, content in _float_tensors(folder):
+        digest.update(f"{name}\0{content.size}\0".encode("utf-8", "surrogatepass"))
+        for start in range(0, content.size, _CHUNK_BYTES):
+            digest.update(content[start : start + _CHUNK_BYTES].tobytes())
+    return digest.hexdigest()
+
+
+def _float_tensors(folder: Path) -> Iterator[tuple[str, list[int], NDArray[np.uint8]]]:
+    """Name (with the file's), shape and bytes of each, in the order of the names."""
+    for file in sorted(folder.rglob("*.safetensors")):
+        if not file.is_file() or not file.stat().st_size:
+            continue
+        content = np.memmap(file, dtype=np.uint8, mode="r")
+        length, tensors = _header(content) or (0, {})
+        for name, entry in sorted(tensors.items()):
+            if _is_float(entry):
+                begin, end = (8 + length + offset for offset in entry["data_offsets"])
+                place = file.relative_to(folder).as_posix()
+                yield f"{place}\0{name}", entry["shape"], content[begin:end]
+
+
+def _is_float(entry: dict[str, Any]) -> bool:
+    return entry["dtype"].startswith(("F", "BF"))
+
+
 def _numbers_bytes(content: NDArray[np.uint8]) -> tuple[int, int]:
     """Bytes of a safetensors file that are floating-point numbers or name them; the latter."""
     header = _header(content)
@@ -73,7 +111,7 @@ def _numbers_bytes(content: NDArray[np.uint8]) -> tuple[int, int]:
     naming = json.dumps([[name, e["dtype"], e["shape"]] for name, e in tensors.items()])
     for entry in tensors.values():
         begin, end = (8 + length + offset for offset in entry["data_offsets"])
-        if entry["dtype"].startswith(("F", "BF")):
+        if _is_float(entry):
             numbers += end - begin - _printable_bytes(content[begin:end])
     return numbers, _text_bytes(naming) if named else 0
 

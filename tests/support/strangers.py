@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -13,8 +14,10 @@ from pathlib import Path
 
 from board_agents import Honest
 from sleepgym import derive_seed
+from sleepgym.core.budget import Meter
 
 RUN_FOLDER = "run-of-a-stranger"  # the tests run in a folder of this name
+SLEEPER = "import time; time.sleep(987)"
 
 
 class Seeker(Honest):
@@ -123,9 +126,8 @@ class Parent(Honest):
     """Starts processes that leave its group, and ends the others of it."""
 
     def sleep(self, night):
-        code = "import time; time.sleep(987)"
         for _ in range(3):
-            subprocess.Popen([sys.executable, "-S", "-c", code], start_new_session=True)
+            subprocess.Popen([sys.executable, "-S", "-c", SLEEPER], start_new_session=True)
         return super().sleep(night)
 
 
@@ -143,3 +145,101 @@ class Raiser(Honest):
         if night.number == 2:
             raise ValueError("nightmare\nwith a second line")
         return super().sleep(night)
+
+
+class Shouter(Honest):
+    """Writes to its run past everything that would stop it, without an end."""
+
+    def answer(self, questions):
+        for handle in Path("/proc/self/fd").iterdir():
+            with contextlib.suppress(OSError):
+                if handle.readlink().name.startswith("socket:"):
+                    os.set_blocking(int(handle.name), True)
+                    while True:
+                        os.write(int(handle.name), b"x" * 1_000_000)
+        return super().answer(questions)
+
+
+class Parricide(Honest):
+    """Ends its parent's other children and its parent, in its second night."""
+
+    def sleep(self, night):
+        if night.number == 2:
+            parent = str(os.getppid())
+            for folder in Path("/proc").glob("[0-9]*"):
+                with contextlib.suppress(OSError):
+                    is_sibling = (folder / "stat").read_text().rpartition(")")[2].split()[1]
+                    if is_sibling == parent and folder.name != str(os.getpid()):
+                        os.kill(int(folder.name), signal.SIGKILL)
+            os.kill(int(parent), signal.SIGKILL)
+            time.sleep(0.2)
+        return super().sleep(night)
+
+
+class Forker(Honest):
+    """Forks many children that leave its group, and answers before they have ended."""
+
+    def sleep(self, night):
+        for _ in range(40):
+            if os.fork() == 0:
+                os.setsid()
+                os.fork()
+                os.execv(sys.executable, [sys.executable, "-S", "-c", SLEEPER])
+        return super().sleep(night)
+
+
+class Rewinder(Honest):
+    """Sets its meter back at night."""
+
+    def sleep(self, night):
+        self.meter.train_tokens = self.meter.generated_tokens = 0
+        self.meter.flops = 1.0 if night.number == 2 else 2.0
+        return {}
+
+    def study(self, documents):
+        super().study(documents)
+        self.meter.train_tokens += 5
+
+
+class Burner(Honest):
+    """Works hard where it sleeps not: while it reads, while it loads, and while it saves."""
+
+    BURNT_S = 0.15
+
+    def study(self, documents):
+        super().study(documents)
+        self.burn()
+
+    def save(self, path):
+        super().save(path)
+        if os.fork() == 0:  # a child that it waits for
+            self.burn()
+            os._exit(0)
+        os.wait()
+
+    def load(self, path):
+        super().load(path)
+        self.burn()
+
+    def burn(self):
+        until = time.process_time() + self.BURNT_S
+        while time.process_time() < until:
+            pass
+
+
+class BackwardClock(Meter):
+    """A meter that says how long a phase took."""
+
+    def since(self, start):
+        return {**super().since(start), "seconds": 0.0, "processor_seconds": 0.0}
+
+    def copy(self):
+        return BackwardClock(**vars(self))
+
+
+class Clockmaker(Burner):
+    """Measures itself."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.meter = BackwardClock()

@@ -16,13 +16,15 @@ import socket
 import sys
 import tempfile
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from sleepgym.core.budget import Budget, Meter
+from sleepgym.core.errors import AgentError
 from sleepgym.core.registry import load_object
 from sleepgym.core.settings import build_config, plain, upgrade_settings
-from sleepgym.runs.day import LocalInstance
+from sleepgym.runs.day import MAX_ANSWER_CHARACTERS, LocalInstance, too_long
 from sleepgym.runs.isolation.messages import Line, read_experiences, read_questions
 
 _DIE_WITH_PARENT, _BECOME_SUBREAPER = 1, 36  # prctl(2); a reaper's orphans can be found and ended
@@ -38,11 +40,10 @@ class Host:
         """Carry out one request."""
         if verb == "describe":
             cls = load_object(told["agent"])
-            return {
-                "settings": plain(_config(cls, told)),
-                "uses_model": bool(cls.uses_model),
-                "modules": sorted(name for name in sys.modules if name.isascii()),
-            }
+            settings = plain(_config(cls, told))
+            return {"settings": settings, "uses_model": bool(cls.uses_model), "modules": _modules()}
+        if verb == "modules":
+            return _modules()
         if verb == "make":
             self.instance = LocalInstance(lambda: _make(told), _path(told["state"]))
             return None
@@ -50,7 +51,11 @@ class Host:
         if verb == "tell":
             return self.instance.tell(read_experiences(told))
         if verb == "answer":
-            return [_text(answer) for answer in self.instance.answer(read_questions(told))]
+            answers = self.instance.answer(read_questions(told))
+            longest = max((len(answer) for answer in answers if isinstance(answer, str)), default=0)
+            if longest > MAX_ANSWER_CHARACTERS:
+                raise AgentError(too_long(longest))
+            return [_text(answer) for answer in answers]
         if verb == "sleep":
             log = self.instance.sleep(told["number"], Budget(**told["budget"]))
             return {str(name): _number(value) for name, value in log.items()}
@@ -79,7 +84,7 @@ def serve(connection: socket.socket) -> None:
 def nursery(control: socket.socket) -> None:
     """Fork an instance for every connection that comes over ``control``; import what it names."""
     _prctl(_BECOME_SUBREAPER, 1)
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, _reap)
     while True:
         message, handles, _, _ = socket.recv_fds(control, 1 << 20, 1)
         if not message:
@@ -99,6 +104,13 @@ def nursery(control: socket.socket) -> None:
             _serve_alone(socket.socket(fileno=handles[0]))
         os.close(handles[0])
         control.sendall(f"{child}\n".encode())
+
+
+def _reap(*_: Any) -> None:
+    """Wait for whatever has ended: its processor time is added to this process's children's."""
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
 
 
 def preload(modules: list[str]) -> None:
@@ -138,6 +150,10 @@ def _prctl(option: int, value: int) -> None:
     """Linux alone has it; elsewhere what it does is missing, and nothing else."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
+
+
+def _modules() -> list[str]:
+    return sorted(name for name in sys.modules if name.isascii())
 
 
 def _make(told: dict[str, Any]) -> Any:

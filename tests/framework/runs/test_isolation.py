@@ -84,7 +84,9 @@ def sleepers():
     [
         ("Crasher", "in night 2: its process ended without an answer", 1),
         ("Hanger", "in night 2: its process did not answer within 8 s", 1),
-        ("Flooder", "in evening of day 1: its process answered with more than", 0),
+        ("Flooder", "in evening of day 1: it gave an answer of 48000000 characters", 0),
+        ("Shouter", "its process answered with more than 67108864 bytes", 0),
+        ("Rewinder", "in night 1: its meter counted -5 train_tokens: counters only grow", 0),
         ("Talker", "gave the answer", 0),
         ("Raiser", "raised ValueError in night 2: nightmare", 1),
     ],
@@ -102,9 +104,42 @@ def test_what_breaks_down_is_one_line_and_resumable(tmp_path, level, agent, says
 
 
 @pytest.mark.parametrize("level", LEVELS)
-def test_what_it_started_ends_with_it(tmp_path, level):
-    assert run(stranger("Parent", level), tmp_path / "run").finished
+@pytest.mark.parametrize("agent", ["Parent", "Forker"])
+def test_what_it_started_ends_with_it(tmp_path, level, agent):
+    assert run(stranger(agent, level), tmp_path / "run", nights=2).nights
     assert sleepers() == []
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_who_ends_its_parent_ends_nothing_else(tmp_path, level):
+    if level == "process":
+        with pytest.raises(AgentError, match="night 2: its process ended without an answer"):
+            run(stranger("Parricide", level), tmp_path / "run")
+        assert len(read_run(tmp_path / "run").nights) == 1
+    else:  # nothing of the outside is in its reach, its parent included
+        assert run(stranger("Parricide", level), tmp_path / "run").finished
+    assert run(stranger("Parent", level), tmp_path / "next").finished
+    assert sleepers() == []
+
+
+def test_work_is_measured_wherever_it_is_done(tmp_path):
+    from strangers import Burner
+
+    burnt = Burner.BURNT_S
+    for level in ("in-process", "process"):
+        for agent in ("Burner", "Clockmaker"):
+            spec = stranger(agent, level, env_settings={"days": 2, "night_seconds": 2 * burnt})
+            record = run(spec, tmp_path / f"{agent}-{level}")
+            first, second = record.nights
+            assert first["setup_seconds"] >= burnt  # told the day
+            assert second["setup_seconds"] >= 2 * burnt  # loaded too
+            assert second["saving_seconds"] >= burnt
+            assert first["processor_seconds"] > 1.8 * burnt
+            assert second["processor_seconds"] > 2.8 * burnt
+            assert second["exceeded"] == ["night_seconds"]
+            assert second["seconds"] < burnt
+            study = [line for line in record.phases if line["phase"] == "study"]
+            assert all(line["processor_seconds"] > 0.8 * burnt for line in study)
 
 
 def test_a_salt_is_drawn_kept_and_checked(tmp_path):
@@ -138,7 +173,7 @@ def test_a_refused_run_leaves_nothing(tmp_path, level):
 def test_a_missing_sandbox_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.which", lambda name: None)
     sandbox.require_sandbox.cache_clear()
-    monkeypatch.setattr("sleepgym.runs.isolation.process._starters", {})
+    monkeypatch.setattr("sleepgym.runs.isolation.starters._starters", {})
     with pytest.raises(MissingData, match="needs bubblewrap, which is not installed"):
         run(stranger("Crasher", "sandbox"), tmp_path / "run")
     sandbox.require_sandbox.cache_clear()
@@ -158,5 +193,7 @@ def test_an_audit_of_before_is_read_as_a_level(tmp_path):
     meta["spec"]["audit"] = "process"  # and it goes on, with the seed that it had
     Path(out / "run.json").write_text(json.dumps(meta))
     run(RunSpec("toy:Toy", "toy:Notes", seed=3, isolation="process"), out)
+    assert read_run(out).altered == ()  # its lines are not chained, and stay so
     run(RunSpec("toy:Toy", "toy:Notes", seed=3), tmp_path / "reference")
-    assert record(out) == record(tmp_path / "reference")
+    assert record(out)[1] == record(tmp_path / "reference")[1]
+    assert read_run(out).answers == read_run(tmp_path / "reference").answers

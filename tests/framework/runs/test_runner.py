@@ -3,9 +3,11 @@ import shutil
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from sleepgym.core.errors import AgentError, BadRun, BadSetting, SleepGymError
 from sleepgym.runs import journal as journal_module
+from sleepgym.runs.ledger import unpaid, unpaid_nights
 from sleepgym.runs.records import TIMES, read_run
 from sleepgym.runs.runner import run
 from sleepgym.runs.spec import RunSpec
@@ -120,29 +122,43 @@ def test_feedback_teaches(tmp_path):
     assert drills == ["cold", "warm", "warm"]
 
 
-def test_numbers_that_change_for_nothing_are_refused(tmp_path, monkeypatch):
-    from safetensors.numpy import save_file
-
+@pytest.mark.parametrize("first", [1, 2])
+def test_numbers_that_change_for_nothing_are_refused(tmp_path, monkeypatch, first):
     class Free(Notes):
-        """Trains in a loop of its own, and tells the meter nothing."""
+        """Trains in a loop of its own, from some night on, and tells the meter nothing."""
 
         charged, number = 0, 0
 
         def sleep(self, night):
             self.meter.train_tokens += self.charged
-            self.number = night.number
+            self.number = max(0, night.number + 1 - first)
             return {}
 
         def save(self, path):
             super().save(path)
-            save_file({"w": np.full(64, self.number + 0.1)}, path / "weights.safetensors")
+            numbers = np.full(64, self.number + 0.1, dtype=np.float32)
+            save_file({"w": numbers}, path / "weights.safetensors")
 
     monkeypatch.setattr("toy.Free", Free, raising=False)
-    with pytest.raises(AgentError, match="changed in night 2, and its meter counted nothing"):
-        run(spec("Free"), tmp_path / "run")
-    assert len(read_run(tmp_path / "run").nights) == 1
+    out = tmp_path / "run"
+    with pytest.raises(
+        AgentError, match=f"night {first}: .* bytes of numbers in the state changed"
+    ):
+        run(spec("Free"), out)
+    assert len(read_run(out).nights) == first - 1
     monkeypatch.setattr(Free, "charged", 1)
-    assert run(spec("Free"), tmp_path / "run").finished
+    record = run(spec("Free"), out)
+    assert [line["added_parameters"] for line in record.nights] == [64] * 3
+    assert {line["declared_parameters"] for line in record.nights} == {0}
+    paid = [line["train_tokens"] for line in record.nights]
+    assert paid == [0] * (first - 1) + [1] * (4 - first)  # numbers as they were at birth are free
+    assert unpaid_nights(record.phases, record.nights) == (
+        [] if first == 1 else [f"night 1: {unpaid(bytes_of_numbers(record), True, 0)}"]
+    )
+
+
+def bytes_of_numbers(record):
+    return record.nights[0]["state_weights_bytes"]
 
 
 def test_a_wrong_number_of_answers_is_refused(tmp_path):

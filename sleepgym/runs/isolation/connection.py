@@ -1,0 +1,108 @@
+"""A started process as a run sees it: a connection, two folders, and its end."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import tempfile
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from sleepgym.core import errors
+from sleepgym.core.errors import AgentError, SleepGymError
+from sleepgym.runs.day import Raised
+from sleepgym.runs.isolation.call import AgentCall
+from sleepgym.runs.isolation.messages import MAX_LINE_BYTES, Line, Silence
+from sleepgym.runs.isolation.process_tree import seconds
+from sleepgym.runs.isolation.sandbox import MODEL, SAVED, STATE
+
+START_LIMIT_S = 600.0
+STDERR_LINES = 20
+
+
+class AgentProcess:
+    """A started process, its connection, and the folder through which states go."""
+
+    def __init__(self, call: AgentCall, exchange: Path, connection: socket.socket) -> None:
+        self.call = call
+        self.exchange = exchange
+        self.line = Line(connection)
+        folder = call.model_folder()
+        self.model = call.model if folder is None else MODEL if call.sandbox else str(folder)
+        self.tail: deque[str] = deque(maxlen=STDERR_LINES)
+        self.kill: Callable[[], None] | None = None
+        self.ticks: Callable[[], int | None] = lambda: None
+        self._start_ticks: int | None = None
+
+    def inside(self, name: str) -> str:
+        """Where the process finds ``state`` or ``saved``."""
+        if self.call.sandbox:
+            return {"state": STATE, "saved": SAVED}[name]
+        return str(self.exchange / name)
+
+    def begin(self, call: AgentCall) -> AgentProcess:
+        """Take it for a call: what it costs is counted from now on."""
+        self.call, self._start_ticks = call, self.ticks()
+        return self
+
+    @property
+    def processor_s(self) -> float | None:
+        """User and system seconds since it began, of all that it started too."""
+        now = self.ticks()
+        if now is None or self._start_ticks is None:
+            return None
+        return seconds(max(0, now - self._start_ticks))
+
+    def ask(self, verb: str, told: Any, limit_s: float | None = None) -> dict[str, Any]:
+        """Send a request; the reply, within the limit of its phase where no other is given.
+
+        Raises:
+            AgentError: If the process ends, is too slow, says too much, or the agent raised.
+            SleepGymError: If the agent raised one of ours.
+        """
+        limit_s = limit_s or self.call.limit_s
+        try:
+            with suppress(OSError):  # it is gone: there will be no answer
+                self.line.send(json.dumps([verb, told]))
+            reply = self.line.receive(limit_s, MAX_LINE_BYTES)
+        except Silence as error:
+            self.end()
+            last = f": {self.tail[-1]:.200}" if self.tail else ""
+            raise AgentError(f"its process {error}{last}") from error
+        if not isinstance(reply, dict):
+            raise AgentError("its process answered with what is no reply")
+        if "error" in reply:
+            raise raised(reply["error"])
+        return reply
+
+    def end(self) -> None:
+        """Kill it and everything that it started; remove its folder."""
+        if self.kill is not None:
+            self.kill()
+            self.kill = None
+        self.line.connection.close()
+        shutil.rmtree(self.exchange, ignore_errors=True)
+
+
+def open_exchange(call: AgentCall) -> tuple[AgentProcess, socket.socket]:
+    """The folder and connection of a process that is still to be started; its end of the latter."""
+    folder = Path(tempfile.mkdtemp(prefix="sleepgym-"))
+    for name in ("state", "saved", "scratch"):
+        (folder / name).mkdir()
+    ours, theirs = socket.socketpair()
+    return AgentProcess(call, folder, ours), theirs
+
+
+def raised(told: Any) -> Exception:
+    """What an agent raised, as told by its process: one of our errors, or :class:`Raised`."""
+    if not (isinstance(told, list) and len(told) == 3 and all(isinstance(t, str) for t in told)):
+        return AgentError("its process answered with what is no reply")
+    kind, message, trace = told
+    known = getattr(errors, kind, None)
+    if isinstance(known, type) and issubclass(known, SleepGymError):
+        return known(message)
+    return Raised(kind[:100], message, trace)
