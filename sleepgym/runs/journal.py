@@ -11,6 +11,7 @@ import os
 import shutil
 from collections.abc import Iterable
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ class Journal:
     Attributes:
         path: The run directory.
         phases: Committed phases.
+        nights: Committed nights.
+        state_digest: What the state after the last committed night must be.
     """
 
     def __init__(self, path: Path, meta: dict[str, Any]) -> None:
@@ -40,25 +43,18 @@ class Journal:
         self.path = path
         self._create_or_check(meta)
         self.phases = read_lines(path / "phases.jsonl")
+        self.nights = sum(line["phase"] == "sleep" for line in self.phases)
         self._cut("phases.jsonl", len(self.phases))
         self._cut("answers.jsonl", sum(line["questions"] for line in self.phases))
         self._cut("nights.jsonl", self.nights)
         self._sweep_states()
-
-    @property
-    def nights(self) -> int:
-        """Committed nights."""
-        return sum(line["phase"] == "sleep" for line in self.phases)
+        slept = read_lines(path / "nights.jsonl")
+        self.state_digest: str = slept[-1]["state_digest"] if slept else ""
 
     @property
     def state(self) -> Path:
         """Where the state after the last committed night is."""
         return state_folder(self.path, self.nights)
-
-    @property
-    def state_digest(self) -> str:
-        """What the state after the last committed night must be."""
-        return read_lines(self.path / "nights.jsonl")[self.nights - 1]["state_digest"]
 
     def commit(self, phase: dict[str, Any], answers: Iterable[dict[str, Any]] = ()) -> None:
         """Append a finished phase and its answers."""
@@ -77,6 +73,8 @@ class Journal:
         os.replace(state, state_folder(self.path, self.nights + 1))
         self._append("nights.jsonl", [night])
         self.commit(phase)
+        self.nights += 1
+        self.state_digest = night["state_digest"]
         shutil.rmtree(previous, ignore_errors=True)
 
     def discard(self) -> None:
@@ -133,11 +131,12 @@ class Journal:
         file = self.path / name
         if not file.exists():
             return
-        lines = file.read_bytes().split(b"\n")[:-1]
-        if len(lines) < count:
-            raise BadRun(f"{file} holds {len(lines)} lines where the journal says {count}")
         with open(file, "r+b") as handle:
-            handle.truncate(sum(len(line) + 1 for line in lines[:count]))
+            whole = (len(line) for line in handle if line.endswith(b"\n"))
+            sizes = list(islice(whole, count))
+            if len(sizes) < count:
+                raise BadRun(f"{file} holds {len(sizes)} lines where the journal says {count}")
+            handle.truncate(sum(sizes))
 
     def _sweep_states(self) -> None:
         folder = self.path / "state"
