@@ -47,6 +47,7 @@ bench: $(STAMP)  ## Ratios, measured side by side in one run
 	$(BIN)/python benchmarks/verifying.py
 	$(BIN)/python benchmarks/site.py
 	$(BIN)/python benchmarks/exam_floor.py
+	$(BIN)/python benchmarks/horizon.py
 
 bench-gpu:  ## Decoding and nights of random models of real shapes on one GPU, with the Python that is there
 	PYTHONPATH=.:agents:tasks:leaderboards $(PYTHON) benchmarks/gpu_generation.py

@@ -37,7 +37,7 @@ class ContinualEnv(gymnasium.Env[Observation, tuple[str, ...]]):
 
     Attributes:
         family: The task family.
-        exams: ``"full"`` or ``"spaced"`` (:func:`sleepgym.core.schedule.schedule`).
+        exams: ``"full"``, ``"spaced"`` or ``"sampled"`` (:class:`sleepgym.core.schedule.Schedule`).
         budget: Limits of each night.
         stream: The stream of the last ``reset``.
         steps: Its phases.
@@ -54,7 +54,7 @@ class ContinualEnv(gymnasium.Env[Observation, tuple[str, ...]]):
         self.observation_space = observation_space()
         self.action_space = action_space()
         self.stream: Stream | None = None
-        self.steps: tuple[Step, ...] = ()
+        self.steps: Sequence[Step] = ()
         self._position = 0
 
     def reset(
@@ -70,7 +70,7 @@ class ContinualEnv(gymnasium.Env[Observation, tuple[str, ...]]):
         stream_seed = seed if seed is not None else int(self.np_random.integers(2**31))
         if self.stream is None or self.stream.seed != stream_seed:
             self.stream = self.family.stream(stream_seed)
-            self.steps = tuple(schedule(self.stream, self.exams))
+            self.steps = schedule(self.stream, self.exams)
         self._position = (options or {}).get("start_step", 0)
         return self._observe(), {"stream_hash": self.stream.content_hash}
 
@@ -116,7 +116,10 @@ class ContinualEnv(gymnasium.Env[Observation, tuple[str, ...]]):
         missing = len(step.items) - len(given)
         given += [""] * missing
         scores = [
-            max(self.family.score(answer, target) for target in self.stream.key[item.id])
+            max(
+                self.family.score_item(item.id, answer, target)
+                for target in self.stream.key[item.id]
+            )
             for answer, item in zip(given, step.items, strict=True)
         ]
         if missing:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import IntEnum
 from functools import cached_property
@@ -66,7 +66,8 @@ class Day:
 
     Attributes:
         number: From 1.
-        documents: Read in STUDY; no STUDY phase where empty.
+        documents: Read in STUDY; no STUDY phase where empty. Long ones are made on demand
+            (:class:`sleepgym.core.lazy.sequences.LazySequence`).
         practice: Rounds of questions; each round is one PRACTICE phase followed by its answers.
         exam: Questions about this day, asked in its evening and on mornings from then on.
         labels: Answer labels that this day introduces (class-incremental streams). An item without
@@ -74,9 +75,26 @@ class Day:
     """
 
     number: int
-    documents: tuple[Document, ...] = ()
+    documents: Sequence[Document] = ()
     practice: tuple[tuple[Item, ...], ...] = ()
     exam: tuple[Item, ...] = ()
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """The phases of a day, known before its contents are.
+
+    Attributes:
+        reads: Whether it has documents.
+        rounds: Rounds of practice.
+        asks: Whether it has an evening exam.
+        labels: Answer labels that it introduces.
+    """
+
+    reads: bool
+    rounds: int
+    asks: bool
     labels: tuple[str, ...] = ()
 
 
@@ -118,19 +136,62 @@ class Stream:
     family: str
     config: Mapping[str, Any]
     seed: int
-    days: tuple[Day, ...]
+    days: Sequence[Day]
     base: tuple[Item, ...] = ()
     key: AnswerKey = field(default_factory=lambda: AnswerKey({}), repr=False)
 
     @cached_property
+    def outlines(self) -> tuple[Outline, ...]:
+        """The phases of every day."""
+        return tuple(
+            Outline(bool(day.documents), len(day.practice), bool(day.exam), day.labels)
+            for day in self.days
+        )
+
+    @cached_property
     def content_hash(self) -> str:
         """SHA-256 (hex) over every document, question and answer, in order."""
-        content = [
-            [asdict(day) for day in self.days],
-            [asdict(item) for item in self.base],
-            sorted(self.key.items()),
-        ]
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        return self.full_hash()
+
+    def full_hash(self) -> str:
+        """SHA-256 (hex) over every document, question and answer, read one after another."""
+        digest = hashlib.sha256()
+        for part in self._content():
+            digest.update(part.encode())
+        return digest.hexdigest()
+
+    def _content(self) -> Iterator[str]:
+        """What is hashed, in parts: the JSON of days, base items and sorted answers."""
+        key = ([json.dumps(entry)] for entry in sorted(self.key.items()))
+        base = ([_json(item)] for item in self.base)
+        return _array([_array(map(day_content, self.days)), _array(base), _array(key)])
+
+
+def day_content(day: Day) -> Iterator[str]:
+    """A day as JSON with sorted names, in parts: no document is held beside another."""
+    yield '{"documents": '
+    yield from _array([_json(document)] for document in day.documents)
+    rest = {
+        "exam": [asdict(item) for item in day.exam],
+        "labels": day.labels,
+        "number": day.number,
+        "practice": [[asdict(item) for item in items] for items in day.practice],
+    }
+    yield f", {json.dumps(rest, sort_keys=True)[1:]}"
+
+
+def _array(elements: Iterable[Iterable[str]]) -> Iterator[str]:
+    """A JSON array in parts, of elements in parts."""
+    yield "["
+    for place, parts in enumerate(elements):
+        if place:
+            yield ", "
+        yield from parts
+    yield "]"
+
+
+def _json(value: Any) -> str:
+    return json.dumps(asdict(value), sort_keys=True)
 
 
 def question_hash(question: Question) -> str:

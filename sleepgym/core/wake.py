@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from sleepgym.core.agent import Agent
@@ -20,7 +20,7 @@ class Experience:
         answers: The right answers to ``questions``, one each.
     """
 
-    documents: tuple[Document, ...] = ()
+    documents: Sequence[Document] = ()
     questions: tuple[Question, ...] = ()
     answers: tuple[str, ...] = ()
 

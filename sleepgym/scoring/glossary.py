@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 GLOSSARY = {
     "average_accuracy": "Accuracy after the last night, mean over all days taught.",
+    "average_accuracy_margin": "Half the width of a 95% interval for it, where the last morning "
+    "asked about a sample of the days (exams=sampled).",
     "anytime_accuracy": "Accuracy over the days taught so far that were asked, mean over nights.",
     "learning_accuracy": "Accuracy on each day in its own next morning, mean over days.",
     "backward_transfer": "Accuracy on a day on the last morning minus on its own morning, mean "

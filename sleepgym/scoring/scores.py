@@ -26,7 +26,7 @@ def accuracy_matrix(record: RunRecord) -> metrics.Matrix:
 
     Rows are mornings; column 0 is base knowledge. Only questions of the last morning count, in
     every row: a fact that was updated on the way is not asked any more, and rows of different
-    questions could not be compared.
+    questions could not be compared. So a column that sampled exams left out at the end is NaN.
     """
     size = record.meta["days"] + 1
     total, count = np.zeros((size, size)), np.zeros((size, size))
@@ -116,8 +116,10 @@ def _learning(record: RunRecord, stateless: RunRecord | None) -> Scores:
     a = accuracy_matrix(record)
     evening, morning = _before_and_after_the_night(record)
     practice = [line["score"] for line in record.answers if line["phase"] == "practice"]
+    sampled = record.meta.get("spec", {}).get("exams") == "sampled"
     return {
         "average_accuracy": metrics.average_accuracy(a),
+        "average_accuracy_margin": metrics.average_accuracy_margin(a) if sampled else None,
         "anytime_accuracy": metrics.anytime_accuracy(a),
         "learning_accuracy": metrics.learning_accuracy(a),
         "backward_transfer": metrics.backward_transfer(a),

@@ -6,14 +6,16 @@ strewn, in order, over a text that has nothing to do with it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Interval
 
 from sleepgym import Day, Document, Settings, Stream, TaskFamily
 from sleepgym.core.errors import BadSetting
+from sleepgym.core.lazy.sequences import LazySequence
 from sleepgym.core.settings import plain
 from sleepgym_tasks.data.grades import GRADES
 from sleepgym_tasks.data.items import ItemFactory, shuffled
@@ -21,6 +23,7 @@ from sleepgym_tasks.datasets import babi
 from sleepgym_tasks.datasets.background import (
     CHARACTERS_PER_TOKEN,
     MOBY_DICK,
+    Book,
     chunked,
     hide,
     noise,
@@ -30,6 +33,7 @@ from sleepgym_tasks.worlds.language.names import Register
 from sleepgym_tasks.worlds.language.seeds import derive
 from sleepgym_tasks.worlds.stories import Sample, invent
 
+_Story = tuple[str, Sample, int]  # its title, what it says, its place in the stream
 Task = Literal["qa1", "qa2", "qa3", "qa4", "qa5"]
 LENGTHS = {
     "0k": 0,
@@ -117,9 +121,13 @@ class BABILong(TaskFamily):
         config, items = self.config, ItemFactory()
         names = Register(derive(seed, "babilong", "names"))
         samples = {task: self._samples(task, seed) for task in config.tasks}
+        book = None
+        if config.background == "text" and config.tokens:
+            book = open_book(config.text, self.data, config.tokens, config.repeat_text)
         days = []
         for number in range(1, config.days + 1):
-            documents, exam = [], []
+            stories: list[_Story] = []
+            exam = []
             for place in range(config.stories_per_day):
                 index = (number - 1) * config.stories_per_day + place
                 task = config.tasks[index % len(config.tasks)]
@@ -130,8 +138,7 @@ class BABILong(TaskFamily):
                         f" BABILong: {task} has no story left on day {number}"
                     )
                 title = f"Story {names.fresh('river')}"
-                texts = self._texts(sample, seed, index)
-                documents += [Document(text, title) for text in texts]
+                stories.append((title, sample, index))
                 exam.append(
                     items.make(
                         f"d{number}/{task}/{place}",
@@ -141,7 +148,8 @@ class BABILong(TaskFamily):
                         number,
                     )
                 )
-            days.append(Day(number, tuple(documents), exam=tuple(exam)))
+            documents = LazySequence(partial(self._documents, stories, seed, book))
+            days.append(Day(number, documents, exam=tuple(exam)))
         return Stream("BABILong", plain(config), seed, tuple(days), key=items.key())
 
     def score(self, answer: str, target: str) -> float:
@@ -155,16 +163,22 @@ class BABILong(TaskFamily):
         rng = derive(seed, "babilong", "stories", task)
         return iter(lambda: invent(rng, task), None)
 
-    def _texts(self, sample: Sample, seed: int, index: int) -> Iterator[str]:
+    def _documents(
+        self, stories: Iterable[_Story], seed: int, book: Book | None
+    ) -> Iterator[Document]:
+        for title, sample, index in stories:
+            for text in self._texts(sample, seed, index, book):
+                yield Document(text, title)
+
+    def _texts(self, sample: Sample, seed: int, index: int, book: Book | None) -> Iterator[str]:
         """The documents of a story: its statements, in order, among the background."""
         config = self.config
         rng = derive(seed, "babilong", "background", index)
         characters = config.tokens * CHARACTERS_PER_TOKEN - sum(map(len, sample.facts))
         characters = max(0, characters)
-        if config.background == "noise" or not characters:
+        if book is None or not characters:
             background = noise(rng)
         else:
-            book = open_book(config.text, self.data, config.tokens, config.repeat_text)
             background = book.sentences(rng.random(), 1 + characters // book.characters)
         places = sorted(rng.random() for _ in sample.facts)
         return chunked(hide(sample.facts, places, background, characters), config.chunk_tokens)

@@ -12,12 +12,14 @@ import random
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Interval
 
 from sleepgym import Day, Document, Settings, Stream, TaskFamily
 from sleepgym.core.errors import BadSetting
+from sleepgym.core.lazy.sequences import LazySequence
 from sleepgym.core.settings import plain
 from sleepgym_tasks.data.grades import GRADES
 from sleepgym_tasks.data.items import ItemFactory
@@ -26,6 +28,7 @@ from sleepgym_tasks.data.sources import locate
 from sleepgym_tasks.datasets.background import (
     CHARACTERS_PER_TOKEN,
     MOBY_DICK,
+    Book,
     chunked,
     hide,
     noise,
@@ -122,8 +125,12 @@ class Haystack(TaskFamily):
         config, items = self.config, ItemFactory()
         words = self._words()
         keys = _uuids(seed) if config.keys == "uuids" else _pairs(seed, *words)
+        book = None
+        if config.haystack == "text":
+            book = open_book(config.text, self.data, config.tokens, config.repeat_text)
         days = tuple(
-            self._day(number, seed, keys, words, items) for number in range(1, config.days + 1)
+            self._day(number, seed, keys, words, items, book)
+            for number in range(1, config.days + 1)
         )
         return Stream("Haystack", plain(config), seed, days, key=items.key())
 
@@ -132,7 +139,13 @@ class Haystack(TaskFamily):
         return GRADES[self.config.metric](answer, target)
 
     def _day(
-        self, number: int, seed: int, keys: Iterator[str], words: WordLists, items: ItemFactory
+        self,
+        number: int,
+        seed: int,
+        keys: Iterator[str],
+        words: WordLists,
+        items: ItemFactory,
+        book: Book | None,
     ) -> Day:
         config = self.config
         rng = derive(seed, "haystack", number)
@@ -151,17 +164,23 @@ class Haystack(TaskFamily):
         characters = max(0, config.tokens * CHARACTERS_PER_TOKEN - sum(map(len, needles)))
         places = _depths(rng, len(needles))
         match config.haystack:
-            case "needles":
+            case "needles":  # made now: it takes keys that no later day may take
                 background = (self._needle(*pair) for pair in zip(keys, values, strict=False))
                 places = sorted(rng.random() for _ in needles)
+                sentences = hide(needles, places, background, characters)
+                texts = chunked(sentences, config.chunk_tokens)
+                return Day(number, tuple(map(Document, texts)), exam=exam)
             case "text":
-                book = open_book(config.text, self.data, config.tokens, config.repeat_text)
-                background = book.sentences(rng.random(), 1 + characters // book.characters)
+                assert book is not None
+                begin = partial(book.sentences, rng.random(), 1 + characters // book.characters)
             case "noise":
-                background = noise(rng)
-        sentences = hide(needles, places, background, characters)
-        documents = tuple(Document(text) for text in chunked(sentences, config.chunk_tokens))
-        return Day(number, documents, exam=exam)
+                begin = partial(_noise, rng.getstate())
+
+        def documents() -> Iterator[Document]:
+            sentences = hide(needles, places, begin(), characters)
+            return map(Document, chunked(sentences, config.chunk_tokens))
+
+        return Day(number, LazySequence(documents), exam=exam)
 
     def _needle(self, key: str, value: str) -> str:
         return _NEEDLE.format(what=self.config.values, key=key, value=value)
@@ -202,6 +221,13 @@ def _pairs(seed: int, firsts: tuple[str, ...], seconds: tuple[str, ...]) -> Iter
     for _ in range(total):
         place = (place + stride) % total
         yield f"{firsts[place // len(seconds)]}-{seconds[place % len(seconds)]}"
+
+
+def _noise(state: tuple[Any, ...]) -> Iterator[str]:
+    """Noise from a state of a generator: the same whenever it is begun."""
+    rng = random.Random()
+    rng.setstate(state)
+    return noise(rng)
 
 
 def _uuids(seed: int) -> Iterator[str]:
