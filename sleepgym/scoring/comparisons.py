@@ -79,7 +79,9 @@ def read_runs(*paths: str | Path) -> tuple[list[RunRecord], dict[Path, str]]:
         BadRun: If a path is no folder, or no run directory lies under it.
     """
     records, unreadable = [], {}
-    for folder in dict.fromkeys(found for path in paths for found in _directories(Path(path))):
+    for folder in dict.fromkeys(
+        found for path in paths for found in find_run_directories(Path(path))
+    ):
         try:
             records.append(read_run(folder))
         except (BadRun, OSError) as error:
@@ -229,7 +231,12 @@ def _key(part: dict[str, Any]) -> str:
     return json.dumps(part, sort_keys=True)
 
 
-def _directories(path: Path) -> list[Path]:
+def find_run_directories(path: Path) -> list[Path]:
+    """The run directories under a folder, itself included, in order of their paths.
+
+    Raises:
+        BadRun: If it is no folder, or there are none.
+    """
     if not path.is_dir():
         raise BadRun(f"{path} is not a folder: give run directories, or folders that hold some")
     found = _search(path, _DEPTH)
