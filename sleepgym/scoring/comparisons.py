@@ -12,6 +12,7 @@ from typing import Any
 
 from sleepgym.core import registry
 from sleepgym.core.errors import BadRun, UnknownName
+from sleepgym.core.html import html_table
 from sleepgym.runs.records import RunRecord, read_run
 
 _ENVIRONMENT = ("env", "env_settings", "exams", "budget")
@@ -64,6 +65,20 @@ class Comparison:
     def records(self) -> list[RunRecord]:
         """Every run."""
         return [record for c in self.configurations for record in c.records]
+
+    def _repr_html_(self) -> str:
+        """A row an agent, the best average accuracy first, in a notebook."""
+        from sleepgym.scoring.scores import aggregate, score_run  # which stands on this module
+
+        names = ("average_accuracy", "evening_accuracy", "morning_accuracy", "base_retention")
+        rows = []
+        for c in self.configurations:
+            mean = aggregate([score_run(r, find_stateless(r, self.records)) for r in c.records])
+            seeds = seed_ranges(r.meta["spec"]["seed"] for r in c.records)
+            rows.append((c.label, seeds, *(mean["mean"].get(name) for name in names)))
+        rows.sort(key=lambda row: -(row[2] or 0.0))
+        caption = f"{self.environment['env']} {self.changed}".strip()
+        return html_table(caption, ("agent", "seeds", *(n.replace("_", " ") for n in names)), rows)
 
 
 def read_runs(*paths: str | Path) -> tuple[list[RunRecord], dict[Path, str]]:

@@ -7,8 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sleepgym.core.errors import BadRun, unknown_name
+from sleepgym.core.html import html_table
 from sleepgym.runs.records import RunRecord
-from sleepgym.scoring.comparisons import compare, find_stateless, read_finished, stream_name
+from sleepgym.scoring.comparisons import (
+    compare,
+    find_stateless,
+    read_finished,
+    seed_ranges,
+    stream_name,
+)
+from sleepgym.scoring.glossary import clip_difference, heading
 from sleepgym.scoring.scores import score_run
 from sleepgym.scoring.statistics import Difference, paired_difference
 
@@ -29,6 +37,19 @@ class Pair:
     second: str
     seeds: list[int]
     rows: dict[str, tuple[float, float, Difference]]
+
+    def _repr_html_(self) -> str:
+        """A row a metric, in a notebook."""
+        rows = []
+        for metric, (a, b, found) in self.rows.items():
+            ends = found.interval and clip_difference(
+                metric, (found.interval.low, found.interval.high)
+            )
+            shown = f"[{ends[0]:.3f}, {ends[1]:.3f}]" if ends else None
+            rows.append((heading(metric), a, b, found.mean, shown, found.n))
+        caption = f"A = {self.first}, B = {self.second}, seeds {seed_ranges(self.seeds)}"
+        names = ("metric", "A", "B", "A - B", "95% interval", "seeds")
+        return html_table(caption, names, rows)
 
 
 def compare_pair(first: str | Path, second: str | Path) -> Pair:
