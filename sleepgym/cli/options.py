@@ -63,6 +63,14 @@ Verbose = Annotated[
 Paths = Annotated[
     list[Path], typer.Argument(help="Run directories, or folders that hold some.", metavar="DIR...")
 ]
+Samples = Annotated[
+    bool,
+    typer.Option(
+        "--samples/--no-samples",
+        help="Write questions and right answers beside the record, for [bold]sleepgym look[/bold].",
+        envvar="SLEEPGYM_SAMPLES",
+    ),
+]
 Board = Annotated[
     str | None,
     typer.Option(

@@ -17,6 +17,7 @@ from sleepgym.cli.options import (
     Device,
     Dtype,
     IsolationLevel,
+    Samples,
     Verbose,
     choose_hardware,
     example,
@@ -90,6 +91,7 @@ def run(
     device: Device = "auto",
     dtype: Dtype = "auto",
     attention: Attention = "auto",
+    samples: Samples = True,
 ) -> None:
     """Run one agent through one stream, or one a seed, and print its scores."""
     from sleepgym.cli.boards import board_env_settings, board_model, board_seeds, load_board
@@ -97,11 +99,13 @@ def run(
     from sleepgym.core.errors import BadSetting
     from sleepgym.core.settings import parse_pairs
     from sleepgym.runs.records import isolation_of
+    from sleepgym.runs.samples import keep_samples
     from sleepgym.runs.spec import RunSpec
     from sleepgym.suite.suite import parse_seeds
     from sleepgym.suite.tuned import in_words, with_tuned
 
     choose_hardware(device, dtype, attention)
+    keep_samples(samples)
     if seed is not None and seeds is not None:
         raise BadSetting(f"seed={seed} and seeds={seeds}: give one of --seed and --seeds")
     if (env is None) == (board is None):
@@ -141,11 +145,14 @@ def resume(
     path: Annotated[Path, typer.Argument(help="Run directory.", metavar="DIR")],
     data: Data = None,
     verbose: Verbose = False,
+    samples: Samples = True,
 ) -> None:
     """Go on with a run that was interrupted, from its last finished phase."""
     from sleepgym.runs.records import read_meta
+    from sleepgym.runs.samples import keep_samples
     from sleepgym.runs.spec import spec_from_meta
 
+    keep_samples(samples)
     _run_and_show([(spec_from_meta(read_meta(path), data), path)], path, verbose)
 
 
@@ -185,15 +192,18 @@ def suite(
     device: Device = "auto",
     dtype: Dtype = "auto",
     attention: Attention = "auto",
+    samples: Samples = True,
 ) -> None:
     """Compare agents on the same streams; prints a table and writes a report."""
     from sleepgym.cli.console import console
     from sleepgym.cli.progress import progress
     from sleepgym.cli.tables import show_scores
     from sleepgym.core.errors import BadSetting
+    from sleepgym.runs.samples import keep_samples
     from sleepgym.suite.suite import load_suite, parse_seeds, run_suite
 
     choose_hardware(device, dtype, attention)
+    keep_samples(samples)
     if name is None and board is None:
         raise BadSetting("give a suite (sleepgym list suites), or --board NAME")
     chosen = load_suite(name or "baselines")

@@ -22,7 +22,15 @@ from sleepgym.runs.records import CHAINED, FILES, altered_in_words, read_meta, s
 _OWN = {".lock", "run.json.tmp"}
 # What a run consists of, beside `state`. `run.json` goes last: a directory without it and with the
 # others would be refused as no run's.
-_FILES = ("error.log", "answers.jsonl", "nights.jsonl", "phases.jsonl", "run.json", ".lock")
+_FILES = (
+    "error.log",
+    "samples.jsonl",
+    "answers.jsonl",
+    "nights.jsonl",
+    "phases.jsonl",
+    "run.json",
+    ".lock",
+)
 
 
 class Journal:

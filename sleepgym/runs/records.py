@@ -23,6 +23,7 @@ from typing import Any
 
 from sleepgym.core import registry
 from sleepgym.core.errors import BadRun, UnknownName
+from sleepgym.core.html import html_table
 from sleepgym.core.schedule import Step
 from sleepgym.core.settings import upgrade_settings
 from sleepgym.core.types import question_hash
@@ -74,6 +75,19 @@ class RunRecord:
     def finished(self) -> bool:
         """Whether every phase of the stream has happened."""
         return len(self.phases) == self.meta["steps"]
+
+    def _repr_html_(self) -> str:
+        """A row an exam, in a notebook."""
+        spec = self.meta["spec"]
+        label = self.meta.get("label") or spec["agent"]
+        rows = [
+            (line["phase"], line["day"], line["night"], line["questions"], line["score"])
+            for line in self.phases
+            if line["phase"] in ("evening", "morning")
+        ]
+        done = f"{len(self.phases)} of {self.meta['steps']} phases"
+        caption = f"{label} on {spec['env']}, seed {spec['seed']} ({done})"
+        return html_table(caption, ("exam", "day", "nights", "questions", "mean score"), rows)
 
 
 def state_folder(path: Path, night: int) -> Path:

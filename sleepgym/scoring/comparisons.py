@@ -12,6 +12,7 @@ from typing import Any
 
 from sleepgym.core import registry
 from sleepgym.core.errors import BadRun, UnknownName
+from sleepgym.core.html import html_table
 from sleepgym.runs.records import RunRecord, read_run
 
 _ENVIRONMENT = ("env", "env_settings", "exams", "budget")
@@ -65,6 +66,20 @@ class Comparison:
         """Every run."""
         return [record for c in self.configurations for record in c.records]
 
+    def _repr_html_(self) -> str:
+        """A row an agent, the best average accuracy first, in a notebook."""
+        from sleepgym.scoring.scores import aggregate, score_run  # which stands on this module
+
+        names = ("average_accuracy", "evening_accuracy", "morning_accuracy", "base_retention")
+        rows = []
+        for c in self.configurations:
+            mean = aggregate([score_run(r, find_stateless(r, self.records)) for r in c.records])
+            seeds = seed_ranges(r.meta["spec"]["seed"] for r in c.records)
+            rows.append((c.label, seeds, *(mean["mean"].get(name) for name in names)))
+        rows.sort(key=lambda row: -(row[2] or 0.0))
+        caption = f"{self.environment['env']} {self.changed}".strip()
+        return html_table(caption, ("agent", "seeds", *(n.replace("_", " ") for n in names)), rows)
+
 
 def read_runs(*paths: str | Path) -> tuple[list[RunRecord], dict[Path, str]]:
     """The runs under some folders, in order of their paths, finished or not.
@@ -79,7 +94,9 @@ def read_runs(*paths: str | Path) -> tuple[list[RunRecord], dict[Path, str]]:
         BadRun: If a path is no folder, or no run directory lies under it.
     """
     records, unreadable = [], {}
-    for folder in dict.fromkeys(found for path in paths for found in _directories(Path(path))):
+    for folder in dict.fromkeys(
+        found for path in paths for found in find_run_directories(Path(path))
+    ):
         try:
             records.append(read_run(folder))
         except (BadRun, OSError) as error:
@@ -229,7 +246,12 @@ def _key(part: dict[str, Any]) -> str:
     return json.dumps(part, sort_keys=True)
 
 
-def _directories(path: Path) -> list[Path]:
+def find_run_directories(path: Path) -> list[Path]:
+    """The run directories under a folder, itself included, in order of their paths.
+
+    Raises:
+        BadRun: If it is no folder, or there are none.
+    """
     if not path.is_dir():
         raise BadRun(f"{path} is not a folder: give run directories, or folders that hold some")
     found = _search(path, _DEPTH)
