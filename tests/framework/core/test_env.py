@@ -129,8 +129,8 @@ def test_what_is_shown_is_text_without_the_answers():
 
 
 def test_gymnasium_accepts_the_environment_that_is_shown():
-    check_env(make_env("toy:Toy", render_mode="ansi"))
     env = gymnasium.make("sleepgym/Almanac-v1", render_mode="ansi", days=1)
+    check_env(env.unwrapped)
     env.reset(seed=0)
     assert "morning after night 0" in str(env.render())
 
