@@ -80,6 +80,14 @@ Board = Annotated[
     ),
 ]
 
+Track = Annotated[
+    str | None,
+    typer.Option(
+        help="Tell an experiment tracker of every night too ([bold]docs/trackers.md[/bold]).",
+        metavar="tensorboard|wandb|trackio|mlflow",
+    ),
+]
+
 
 def example(*lines: str) -> str:
     """The end of a command's ``--help``: command lines to copy."""

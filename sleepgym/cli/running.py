@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,13 +19,16 @@ from sleepgym.cli.options import (
     Dtype,
     IsolationLevel,
     Samples,
+    Track,
     Verbose,
     choose_hardware,
     example,
 )
 
 if TYPE_CHECKING:
+    from sleepgym.runs.runner import Progress
     from sleepgym.runs.spec import RunSpec
+    from sleepgym.suite.launchers import Launcher
     from sleepgym.suite.suite import Suite
 
 
@@ -87,6 +91,7 @@ def run(
         str, typer.Option(help="Salt of the agent's seed, from run.json: repeats that run.")
     ] = "",
     audit: Annotated[str, typer.Option(hidden=True, help="Of before 0.2.")] = "",
+    track: Track = None,
     verbose: Verbose = False,
     device: Device = "auto",
     dtype: Dtype = "auto",
@@ -138,7 +143,7 @@ def run(
         runs = [(replace(spec, seed=seed or 0), out)]
     else:
         runs = [(replace(spec, seed=n), out / f"seed-{n}") for n in wanted or ()]
-    _run_and_show(runs, out, verbose)
+    _run_and_show(runs, out, verbose, track)
 
 
 def resume(
@@ -182,6 +187,22 @@ def suite(
     data: Data = None,
     isolation: IsolationLevel = "in-process",
     workers: Annotated[int, typer.Option(help="Processes side by side.", min=1)] = 1,
+    launcher: Annotated[
+        str,
+        typer.Option(
+            help="Where runs are executed: in processes here, or as tasks of a Ray cluster "
+            "([bold]docs/clusters.md[/bold]).",
+            metavar="local|ray",
+        ),
+    ] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(help="Of a Ray cluster: HOST:PORT or auto.", show_default="one started here"),
+    ] = None,
+    gpus_per_run: Annotated[
+        float, typer.Option(help="GPUs of each run on the cluster; .5 puts two on one.", min=0)
+    ] = 0.0,
+    track: Track = None,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -200,7 +221,8 @@ def suite(
     from sleepgym.cli.tables import show_scores
     from sleepgym.core.errors import BadSetting
     from sleepgym.runs.samples import keep_samples
-    from sleepgym.suite.suite import load_suite, parse_seeds, run_suite
+    from sleepgym.suite.launchers import run_suite
+    from sleepgym.suite.suite import load_suite, parse_seeds
 
     choose_hardware(device, dtype, attention)
     keep_samples(samples)
@@ -226,17 +248,44 @@ def suite(
 
         show_plan(chosen, runs)
         return
+    where = _launcher(launcher, workers, address, gpus_per_run)
+    follow = _follow(track)
     with progress() as report:
-        run_suite(
-            runs,
-            workers,
-            lambda done, total, spec: report(done, total, f"{spec.label}, seed {spec.seed}"),
-        )
+        run_suite(runs, where, report, follow, lambda line: console.print(line, soft_wrap=True))
     from sleepgym.reports.report import write_report
 
     show_scores([out], verbose)
     page = write_report([out], out / "report", reference=chosen.agents[0].label)
     console.print(f"Report: {page}", soft_wrap=True, highlight=False)
+
+
+def _launcher(name: str, workers: int, address: str | None, gpus_per_run: float) -> Launcher:
+    from sleepgym.core.errors import BadSetting, unknown_name
+    from sleepgym.suite.launchers import LocalLauncher
+
+    if name == "ray":
+        from sleepgym.suite.cluster import RayLauncher
+
+        return RayLauncher(address, gpus_per_run, workers)
+    if name != "local":
+        raise unknown_name("launcher", name, ("local", "ray"))
+    if address or gpus_per_run:
+        option = f"address={address}" if address else f"gpus-per-run={gpus_per_run}"
+        raise BadSetting(f"{option}: of --launcher ray alone")
+    return LocalLauncher(workers)
+
+
+def _follow(track: str | None) -> Callable[[Path], AbstractContextManager[Progress]] | None:
+    """What lets a tracker follow a run, checked; None without one."""
+    if track is None:
+        return None
+    from functools import partial
+
+    from sleepgym.trackers.backends import check_tracker
+    from sleepgym.trackers.following import followed
+
+    check_tracker(track)
+    return partial(followed, track)
 
 
 def _on_board(suite: Suite, name: str, own_seeds: bool, model: str | None) -> Suite:
@@ -265,7 +314,11 @@ def _on_board(suite: Suite, name: str, own_seeds: bool, model: str | None) -> Su
     )
 
 
-def _run_and_show(runs: Sequence[tuple[RunSpec, Path]], out: Path, verbose: bool) -> None:
+def _run_and_show(
+    runs: Sequence[tuple[RunSpec, Path]], out: Path, verbose: bool, track: str | None = None
+) -> None:
+    from contextlib import nullcontext
+
     from sleepgym.cli.console import console
     from sleepgym.cli.progress import progress
     from sleepgym.cli.tables import show_scores
@@ -273,17 +326,22 @@ def _run_and_show(runs: Sequence[tuple[RunSpec, Path]], out: Path, verbose: bool
     from sleepgym.scoring.hints import hints
 
     records = []
+    follow = _follow(track)
     with progress() as report:
         for spec, path in runs:
             prefix = f"seed {spec.seed}: " if len(runs) > 1 else ""
 
-            def tell(
-                done: int, total: int, where: str, score: float | None, prefix: str = prefix
-            ) -> None:
-                grade = "" if score is None else f" {score:.2f}"
-                report(done, total, prefix + where + grade)
+            with follow(path) if follow else nullcontext() as also:
 
-            records.append(run_stream(spec, path, progress=tell))
+                def tell(
+                    done: int, total: int, where: str, score: float | None, prefix: str = prefix
+                ) -> None:
+                    grade = "" if score is None else f" {score:.2f}"
+                    report(done, total, prefix + where + grade)
+                    if also:
+                        also(done, total, where, score)
+
+                records.append(run_stream(spec, path, progress=tell))
     show_scores([path for _, path in runs], verbose)
     for hint in dict.fromkeys(hint for record in records for hint in hints(record)):
         console.print(f"Note: {hint}.", soft_wrap=True, markup=False, highlight=False)

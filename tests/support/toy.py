@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
+import os
+import signal
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -243,3 +246,22 @@ class Pupil(Notes):
         if question.choices:
             return self.notes.get(question.text, question.choices[1])
         return super()._answer(question)
+
+
+class Mortal(Notes):
+    """Its process is killed in the second night, as often as the file beside its notes allows."""
+
+    def sleep(self, night):
+        left = Path(os.environ["TOY_DEATHS"])
+        if night.number == 2 and (deaths := int(left.read_text())):
+            left.write_text(str(deaths - 1))
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().sleep(night)
+
+
+class Stuck(Notes):
+    """Sleeps in a library that lets no other thread of its process run."""
+
+    def sleep(self, night):
+        ctypes.PyDLL(None).sleep(60)
+        return super().sleep(night)
