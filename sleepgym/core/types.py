@@ -168,6 +168,23 @@ class Stream:
         base = ([_json(item)] for item in self.base)
         return _array([_array(map(day_content, self.days)), _array(base), _array(key)])
 
+    def _repr_html_(self) -> str:
+        """A row a day, in a notebook; the answer key is not shown."""
+        rows = [
+            (
+                day.number,
+                len(day.documents),
+                sum(map(len, day.practice)),
+                len(day.exam),
+                f"{day.documents[0].text:.100}" if day.documents else None,
+                day.exam[0].question.text if day.exam else None,
+            )
+            for day in self.days
+        ]
+        caption = f"Stream of {self.family}, seed {self.seed}, hash {self.content_hash[:12]}"
+        names = ("day", "documents", "practised", "in its exam", "first document", "first question")
+        return html_table(caption, names, rows)
+
 
 def day_content(day: Day) -> Iterator[str]:
     """A day as JSON with sorted names, in parts: no document is held beside another."""
@@ -194,23 +211,6 @@ def _array(elements: Iterable[Iterable[str]]) -> Iterator[str]:
 
 def _json(value: Any) -> str:
     return json.dumps(asdict(value), sort_keys=True)
-
-    def _repr_html_(self) -> str:
-        """A row a day, in a notebook; the answer key is not shown."""
-        rows = [
-            (
-                day.number,
-                len(day.documents),
-                sum(map(len, day.practice)),
-                len(day.exam),
-                f"{day.documents[0].text:.100}" if day.documents else None,
-                day.exam[0].question.text if day.exam else None,
-            )
-            for day in self.days
-        ]
-        caption = f"Stream of {self.family}, seed {self.seed}, hash {self.content_hash[:12]}"
-        names = ("day", "documents", "practised", "in its exam", "first document", "first question")
-        return html_table(caption, names, rows)
 
 
 def question_hash(question: Question) -> str:
