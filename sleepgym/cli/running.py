@@ -17,6 +17,7 @@ from sleepgym.cli.options import (
     Device,
     Dtype,
     IsolationLevel,
+    Prompt,
     Verbose,
     choose_hardware,
     example,
@@ -90,12 +91,14 @@ def run(
     device: Device = "auto",
     dtype: Dtype = "auto",
     attention: Attention = "auto",
+    prompt: Prompt = "",
 ) -> None:
     """Run one agent through one stream, or one a seed, and print its scores."""
     from sleepgym.cli.boards import board_env_settings, board_model, board_seeds, load_board
     from sleepgym.cli.console import console
     from sleepgym.core.errors import BadSetting
     from sleepgym.core.settings import parse_pairs
+    from sleepgym.runs.prompt import read_prompt
     from sleepgym.runs.records import isolation_of
     from sleepgym.runs.spec import RunSpec
     from sleepgym.suite.suite import parse_seeds
@@ -129,6 +132,7 @@ def run(
         data=data,
         isolation=isolation_of(audit) if audit else isolation,  # pyright: ignore[reportArgumentType]  (checked by RunSpec)
         salt=salt,
+        prompt=read_prompt(prompt),
     )
     if board is None and seeds is None:
         runs = [(replace(spec, seed=seed or 0), out)]
@@ -185,12 +189,14 @@ def suite(
     device: Device = "auto",
     dtype: Dtype = "auto",
     attention: Attention = "auto",
+    prompt: Prompt = "",
 ) -> None:
     """Compare agents on the same streams; prints a table and writes a report."""
     from sleepgym.cli.console import console
     from sleepgym.cli.progress import progress
     from sleepgym.cli.tables import show_scores
     from sleepgym.core.errors import BadSetting
+    from sleepgym.runs.prompt import read_prompt
     from sleepgym.suite.suite import load_suite, parse_seeds, run_suite
 
     choose_hardware(device, dtype, attention)
@@ -205,7 +211,7 @@ def suite(
         chosen = replace(chosen, model=model, parameters=None, downloads=())
     if board:
         chosen = _on_board(chosen, board, seeds is not None, model)
-    chosen, left_out = chosen.at_hand(data)
+    chosen, left_out = replace(chosen, prompt=read_prompt(prompt)).at_hand(data)
     out = out or Path("runs") / chosen.name
     runs = chosen.runs(out, data, isolation)  # pyright: ignore[reportArgumentType]
     console.print(f"[bold]{chosen.name}[/bold]: {chosen.summary} ({len(runs)} runs in {out})")

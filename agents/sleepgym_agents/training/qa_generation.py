@@ -62,6 +62,12 @@ def parse_qa(prompter: Prompter, ids: Sequence[int]) -> list[Pair]:
     return [(question.strip(), answer.strip()) for question, answer in pairs if answer.strip()]
 
 
+def answers_in(pairs: Sequence[Pair], texts: Sequence[str]) -> int:
+    """How many of the answers occur in one of the texts, upper and lower case alike."""
+    read = [text.casefold() for text in texts]
+    return sum(any(answer.casefold() in text for text in read) for _, answer in pairs)
+
+
 def _once(template: str, *names: str) -> str:
     """A pattern of a template, a group for each of its placeholders, in their order."""
     pattern = ""

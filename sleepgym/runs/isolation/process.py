@@ -74,6 +74,7 @@ class AgentCall:
         sandbox: Whether the process is put into one.
         limit_s: The longest that one request may take.
         upgrade: Whether settings may have names of earlier versions.
+        prompt: As for a run.
     """
 
     name: str
@@ -84,6 +85,7 @@ class AgentCall:
     sandbox: bool
     limit_s: float
     upgrade: bool = False
+    prompt: str = ""
 
 
 class ProcessInstance(Instance):
@@ -154,6 +156,7 @@ class ProcessInstance(Instance):
             **_named(self.call),
             "seed": self.call.seed,
             "model": self._process.model,
+            "prompt": self.call.prompt,
             "state": self._process.inside("state") if loads else None,
         }
         self._ask("make", told)

@@ -29,6 +29,7 @@ from sleepgym.runs.isolation.messages import (
     read_introduction,
     read_questions,
 )
+from sleepgym.runs.prompt import use_prompt
 
 _DIE_WITH_PARENT, _BECOME_SUBREAPER = 1, 36  # prctl(2); a reaper's orphans can be found and ended
 
@@ -148,6 +149,7 @@ def _prctl(option: int, value: int) -> None:
 
 
 def _make(told: dict[str, Any]) -> Any:
+    use_prompt(told["prompt"])
     cls = load_object(told["agent"])
     return cls(_config(cls, told), seed=told["seed"], model=told["model"])
 
