@@ -18,6 +18,7 @@ from sleepgym.cli.options import (
     Device,
     Dtype,
     IsolationLevel,
+    Prompt,
     Samples,
     Track,
     Verbose,
@@ -96,6 +97,7 @@ def run(
     device: Device = "auto",
     dtype: Dtype = "auto",
     attention: Attention = "auto",
+    prompt: Prompt = "",
     samples: Samples = True,
 ) -> None:
     """Run one agent through one stream, or one a seed, and print its scores."""
@@ -103,6 +105,7 @@ def run(
     from sleepgym.cli.console import console
     from sleepgym.core.errors import BadSetting
     from sleepgym.core.settings import parse_pairs
+    from sleepgym.runs.prompt import read_prompt
     from sleepgym.runs.records import isolation_of
     from sleepgym.runs.samples import keep_samples
     from sleepgym.runs.spec import RunSpec
@@ -138,6 +141,7 @@ def run(
         data=data,
         isolation=isolation_of(audit) if audit else isolation,  # pyright: ignore[reportArgumentType]  (checked by RunSpec)
         salt=salt,
+        prompt=read_prompt(prompt),
     )
     if board is None and seeds is None:
         runs = [(replace(spec, seed=seed or 0), out)]
@@ -213,6 +217,7 @@ def suite(
     device: Device = "auto",
     dtype: Dtype = "auto",
     attention: Attention = "auto",
+    prompt: Prompt = "",
     samples: Samples = True,
 ) -> None:
     """Compare agents on the same streams; prints a table and writes a report."""
@@ -220,6 +225,7 @@ def suite(
     from sleepgym.cli.progress import progress
     from sleepgym.cli.tables import show_scores
     from sleepgym.core.errors import BadSetting
+    from sleepgym.runs.prompt import read_prompt
     from sleepgym.runs.samples import keep_samples
     from sleepgym.suite.launchers import run_suite
     from sleepgym.suite.suite import load_suite, parse_seeds
@@ -237,7 +243,7 @@ def suite(
         chosen = replace(chosen, model=model, parameters=None, downloads=())
     if board:
         chosen = _on_board(chosen, board, seeds is not None, model)
-    chosen, left_out = chosen.at_hand(data)
+    chosen, left_out = replace(chosen, prompt=read_prompt(prompt)).at_hand(data)
     out = out or Path("runs") / chosen.name
     runs = chosen.runs(out, data, isolation)  # pyright: ignore[reportArgumentType]
     console.print(f"[bold]{chosen.name}[/bold]: {chosen.summary} ({len(runs)} runs in {out})")

@@ -25,7 +25,7 @@ from sleepgym.core import registry
 from sleepgym.core.errors import BadRun, UnknownName
 from sleepgym.core.html import html_table
 from sleepgym.core.schedule import Step
-from sleepgym.core.settings import upgrade_settings
+from sleepgym.core.settings import completed_settings, upgrade_settings
 from sleepgym.core.types import question_hash
 from sleepgym.runs.lines import altered_lines, read_lines
 
@@ -138,7 +138,7 @@ def upgrade_spec(saved: Mapping[str, Any]) -> dict[str, Any]:
         return dict(saved)
     return {
         **saved,
-        "env_settings": upgrade_settings(family, saved["env_settings"]),
+        "env_settings": completed_settings(family, saved["env_settings"]),
         "agent_settings": upgrade_settings(agent, saved["agent_settings"]),
     }
 

@@ -110,7 +110,7 @@ class _Loop:
         assert env.stream is not None
         self.key = env.stream.key
         state = journal.state if journal.nights else None
-        self.day = DayDriver(self._make, env.stream.key, env.budget, state)
+        self.day = DayDriver(self._make, env.stream.key, env.budget, state, env.stream.introduction)
 
     def go(self, nights: int | None) -> None:
         slept = [i for i, line in enumerate(self.journal.phases) if line["phase"] == "sleep"]

@@ -94,6 +94,7 @@ class LazyStream(Stream):
         It costs one day, however long the stream; :meth:`full_hash` reads all of it.
         """
         made_from = [self.family, dict(self.config), self.seed, [asdict(o) for o in self.plan]]
+        made_from += [asdict(self.introduction)] if self.introduction else []
         base = [[asdict(item), self.key[item.id]] for item in self.base]
         first = self.days[0]
         asked = [item.id for items in (*first.practice, first.exam) for item in items]

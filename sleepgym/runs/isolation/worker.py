@@ -25,7 +25,13 @@ from sleepgym.core.errors import AgentError
 from sleepgym.core.registry import load_object
 from sleepgym.core.settings import build_config, plain, upgrade_settings
 from sleepgym.runs.day import MAX_ANSWER_CHARACTERS, LocalInstance, too_long
-from sleepgym.runs.isolation.messages import Line, read_experiences, read_questions
+from sleepgym.runs.isolation.messages import (
+    Line,
+    read_experiences,
+    read_introduction,
+    read_questions,
+)
+from sleepgym.runs.prompt import use_prompt
 
 _DIE_WITH_PARENT, _BECOME_SUBREAPER = 1, 36  # prctl(2); a reaper's orphans can be found and ended
 
@@ -48,6 +54,8 @@ class Host:
             self.instance = LocalInstance(lambda: _make(told), _path(told["state"]))
             return None
         assert self.instance is not None
+        if verb == "introduce":
+            return self.instance.introduce(read_introduction(told))
         if verb == "tell":
             return self.instance.tell(read_experiences(told))
         if verb == "answer":
@@ -157,6 +165,7 @@ def _modules() -> list[str]:
 
 
 def _make(told: dict[str, Any]) -> Any:
+    use_prompt(told["prompt"])
     cls = load_object(told["agent"])
     return cls(_config(cls, told), seed=told["seed"], model=told["model"])
 
