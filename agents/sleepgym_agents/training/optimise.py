@@ -17,8 +17,14 @@ from transformers import get_linear_schedule_with_warmup
 from sleepgym import Settings
 from sleepgym.core.budget import Night
 from sleepgym_agents.lm.model import LanguageModel
+from sleepgym_agents.training.selected_logits import (
+    is_large,
+    logits_at,
+    token_log_likelihoods,
+)
 
 PADDED_TOKENS = 64
+PADDED_PLACES = 256
 
 
 @dataclass(frozen=True)
@@ -100,11 +106,13 @@ class Batch:
         ids: Token ids, (sequences, length).
         weights: Weight of predicting each token, (sequences, length); 0 on padding.
         tokens: Real tokens.
+        places: Where a token that counts is predicted: indices into the flattened ``ids``.
     """
 
     ids: Tensor
     weights: Tensor
     tokens: int
+    places: Tensor
 
 
 def pack_sequences(
@@ -168,25 +176,41 @@ def padded_length(length: int, device: torch.device | str) -> int:
     return -(-length // PADDED_TOKENS) * PADDED_TOKENS if on_gpu else length
 
 
+def padded_places(count: int, device: torch.device | str) -> int:
+    """How many places without weight to add to so many; none but on a GPU, for the same reason."""
+    return -count % PADDED_PLACES if torch.device(device).type == "cuda" else 0
+
+
 def collate(examples: Sequence[Example], device: torch.device | str) -> Batch:
     """Pad examples on the right to the longest."""
     length = padded_length(max(len(e.ids) for e in examples), device)
     ids = torch.tensor([[*e.ids, *[0] * (length - len(e.ids))] for e in examples])
     weights = torch.tensor([[*e.weights, *[0.0] * (length - len(e.ids))] for e in examples])
-    return Batch(ids.to(device), weights.to(device), sum(len(e.ids) for e in examples))
+    places = torch.nn.functional.pad(weights[:, 1:], (0, 1)).flatten().nonzero()[:, 0]
+    spare = padded_places(len(places), device)  # at the last token, which predicts none
+    places = torch.cat([places, torch.full((spare,), length - 1)])
+    tokens = sum(len(e.ids) for e in examples)
+    return Batch(ids.to(device), weights.to(device), tokens, places.to(device))
 
 
 def cross_entropy(model: torch.nn.Module, batch: Batch) -> Tensor:
     """Weighted mean of the negative log-likelihood of each token.
 
     Padding stands on the right of causal sequences, so that no real token sees it: no mask needed.
+    Of a large vocabulary logits are computed only where a token counts.
     """
-    logits = model(input_ids=batch.ids, use_cache=False).logits[:, :-1].float()
     weights = batch.weights[:, 1:]
-    losses = torch.nn.functional.cross_entropy(
-        logits.transpose(1, 2), batch.ids[:, 1:], reduction="none"
-    )
-    return (losses * weights).sum() / weights.sum().clamp(min=1e-8)
+    if not is_large(model):
+        logits = model(input_ids=batch.ids, use_cache=False).logits[:, :-1].float()
+        losses = torch.nn.functional.cross_entropy(
+            logits.transpose(1, 2), batch.ids[:, 1:], reduction="none"
+        )
+        return (losses * weights).sum() / weights.sum().clamp(min=1e-8)
+    logits = logits_at(model, batch.ids, batch.places)
+    wanted = torch.nn.functional.pad(batch.ids[:, 1:], (0, 1)).flatten()[batch.places]
+    counted = torch.nn.functional.pad(weights, (0, 1)).flatten()[batch.places]
+    losses = -token_log_likelihoods(logits, wanted)
+    return (losses * counted).sum() / weights.sum().clamp(min=1e-8)
 
 
 @contextmanager
