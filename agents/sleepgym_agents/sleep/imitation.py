@@ -88,21 +88,30 @@ class Imitation:
         self.rewards: list[float] = []
         self._steps = 0
 
-    def add_to(self, loss: Tensor, examples: Sequence[DistillationExample]) -> Tensor:
-        """The loss of a step together with the term, where it is due and the budget allows it.
+    def term(self, examples: Sequence[DistillationExample]) -> Callable[[Tensor], Tensor] | None:
+        """What to do to the loss of the next step; None where nothing is due or affordable.
 
         Args:
-            loss: Divergence from the teacher on the step's examples.
-            examples: These examples.
+            examples: Those of the step.
         """
-        context, config, rng = self.context, self.context.config, self.rng
+        context, config = self.context, self.context.config
         self._steps += 1
         if self._steps % config.on_policy_every:
-            return loss
+            return None
         short = [example for example in examples if len(example.ids) <= IMITATED_TOKENS]
         longest = max((len(example.ids) for example in short), default=0)
         if not short or not context.affords(config.groups * config.group_size * longest):
-            return loss
+            return None
+        return lambda loss: self.add_to(loss, short)
+
+    def add_to(self, loss: Tensor, short: Sequence[DistillationExample]) -> Tensor:
+        """The loss together with the term.
+
+        Args:
+            loss: Divergence from the teacher on the step's examples.
+            short: Those of them that may be imitated.
+        """
+        context, config, rng = self.context, self.context.config, self.rng
         rollouts = roll_out(
             context.lm,
             [short[i] for i in rng.permutation(len(short))[: config.groups]],

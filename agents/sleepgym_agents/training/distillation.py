@@ -13,7 +13,7 @@ from sleepgym_agents.lm.attention import Segment
 from sleepgym_agents.lm.generation import shared_batches
 from sleepgym_agents.lm.model import LanguageModel
 from sleepgym_agents.training.divergence import Divergence, divergence
-from sleepgym_agents.training.optimise import padded_length, padded_places
+from sleepgym_agents.training.optimise import padded_length, padded_places, send
 from sleepgym_agents.training.qa_generation import Pair
 from sleepgym_agents.training.selected_logits import (
     logits_at,
@@ -236,7 +236,7 @@ def make_collator(
                 ids.extend(example.ids)
             rows.append(ids)
         length = padded_length(max(map(len, rows)), device)
-        padded = torch.tensor([ids + [0] * (length - len(ids)) for ids in rows], device=device)
+        padded = torch.tensor([ids + [0] * (length - len(ids)) for ids in rows])
         spare = padded_places(len(positions), device)
         flat = [row * length + at for row, at in positions] + [0] * spare
         examples = tuple(example for pack_sequences in packed for example in pack_sequences)
@@ -244,12 +244,12 @@ def make_collator(
         hard = [example.hard for example in examples for _ in example.ids[1:]]
         return DistillationBatch(
             examples,
-            padded,
-            torch.tensor(flat, device=device),
+            send(padded, device),
+            send(torch.tensor(flat), device),
             torch.cat([targets, targets.new_zeros(spare, targets.shape[1])]),
-            torch.tensor(weights + [0.0] * spare, device=device),
+            send(torch.tensor(weights + [0.0] * spare), device),
             sum(map(len, rows)),
-            torch.tensor(hard + [False] * spare, device=device),
+            send(torch.tensor(hard + [False] * spare), device),
             examples[0].head,
         )
 

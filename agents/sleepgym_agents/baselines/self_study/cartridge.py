@@ -234,7 +234,7 @@ class Cartridge(SelfStudy):
 
         collate = make_collator(lm, config.question_weight)
         steps = plan_distillation(lm, examples, config, night)
-        log = optimise(lm, steps, config, night, loss, collate)
+        log = optimise(lm, steps, config, night, loss, collate, capture=True)
         newest.requires_grad_(False)
         if not learned(log):
             lm.drop(-1)
