@@ -222,7 +222,7 @@ class Joint(Finetuning):
         steps = plan(bare, self._examples(bare), self.config, rng)
         mixed = mix(steps, rehearsal, self.config.rehearsed_batch, rng)
         loss = rehearsing(self.config.rehearsal_weight)
-        return optimise(bare, mixed, self.config, night, loss, collate_mixed)
+        return optimise(bare, mixed, self.config, night, loss, collate_mixed, capture=True)
 
     def _examples(self, bare: LanguageModel) -> list[Example]:
         """Q&A by majority, practised questions, and the text of documents without Q&A."""
