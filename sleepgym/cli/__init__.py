@@ -88,12 +88,13 @@ def _complete() -> None:
 
 
 def _report_models() -> None:
-    """Say on stderr which model was loaded, and on what it computes."""
+    """Say on stderr which model was loaded, on what it computes, and what was not graded again."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("sleepgym: %(message)s"))
-    logger = logging.getLogger("sleepgym_agents")
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
+    for name in ("sleepgym", "sleepgym_agents"):
+        logger = logging.getLogger(name)
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
 
 
 def _fail(message: str, code: int) -> int:

@@ -36,6 +36,14 @@ READABLE = (1, 2, 3, 4)
 FILES = ("phases.jsonl", "answers.jsonl", "nights.jsonl")
 CHAINED = 4  # the first schema whose lines are chained
 _AUDITS = {"instance": "in-process", "process": "process"}
+_TEXT, _OBJECT, _COUNT = (str, "text"), (dict, "an object"), (int, "a whole number, 0 or more")
+_META = {"spec": _OBJECT, "stream_hash": _TEXT, "days": _COUNT, "steps": _COUNT}
+_SPEC: dict[str, tuple[Any, str]] = {
+    **dict.fromkeys(("env", "exams", "agent"), _TEXT),
+    **dict.fromkeys(("env_settings", "budget", "agent_settings"), _OBJECT),
+    "seed": _COUNT,
+    "model": (str | None, "text or null"),
+}
 TIMES = ("seconds", "setup_seconds", "saving_seconds", "processor_seconds", "gpu_seconds")
 """The fields that may differ between two runs of the same specification."""
 
@@ -105,12 +113,12 @@ def read_meta(path: Path) -> dict[str, Any]:
     if not file.is_file():
         raise BadRun(f"{path} is not a run directory: it holds no run.json")
     try:
-        meta = json.loads(file.read_text())
+        meta = json.loads(file.read_text(encoding="utf-8"))
         schema = meta["schema"]
-        if not isinstance(meta["spec"], dict) and schema in READABLE:
-            raise TypeError("spec is no object")
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise BadRun(f"{file} cannot be read: {error!r}") from error
+        if schema in READABLE:
+            _check_meta(meta)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise BadRun(f"{file} cannot be read: {error!r:.300}") from error
     if schema not in READABLE:
         known = ", ".join(map(str, READABLE))
         raise BadRun(f"{file} has schema {schema!r:.20}; this version reads schemas {known}")
@@ -119,6 +127,22 @@ def read_meta(path: Path) -> dict[str, Any]:
     if schema == 1:
         meta["spec"] = upgrade_spec(meta["spec"])
     return meta
+
+
+def _check_meta(meta: dict[str, Any]) -> None:
+    """Refuse a ``run.json`` whose fields are missing or of another type.
+
+    Raises:
+        ValueError: In words.
+    """
+    for prefix, fields in (("", _META), ("spec.", _SPEC)):
+        found = meta["spec"] if prefix else meta
+        for name, (kind, rule) in fields.items():
+            if name not in found:
+                raise ValueError(f"{prefix or 'its '}fields lack {name!r}")
+            value = found[name]
+            if not isinstance(value, kind) or (isinstance(value, int) and value < 0):
+                raise ValueError(f"{prefix}{name}={value!r:.60}: must be {rule}")
 
 
 def isolation_of(audit: str) -> str:

@@ -14,6 +14,7 @@ from sleepgym.core import registry
 from sleepgym.core.errors import BadRun, UnknownName
 from sleepgym.core.html import html_table
 from sleepgym.runs.records import RunRecord, read_run
+from sleepgym.scoring.regrading import regraded
 
 _ENVIRONMENT = ("env", "env_settings", "exams", "budget")
 STATELESS = "frozen"
@@ -108,7 +109,7 @@ def read_runs(*paths: str | Path) -> tuple[list[RunRecord], dict[Path, str]]:
 
 
 def read_finished(*paths: str | Path) -> list[RunRecord]:
-    """The finished runs under some folders; each other one is left out with a warning.
+    """The finished runs under some folders, graded again; each other is left out with a warning.
 
     Raises:
         BadRun: As :func:`read_runs`, and if no run has finished.
@@ -120,7 +121,7 @@ def read_finished(*paths: str | Path) -> list[RunRecord]:
         raise BadRun("; ".join(reasons.values()))
     for folder, reason in reasons.items():
         warnings.warn(f"left out {folder}: {reason}", stacklevel=2)
-    return finished
+    return regraded(finished)
 
 
 def unfinished(record: RunRecord) -> str:

@@ -19,6 +19,7 @@ Scores = dict[str, float | None]
 Line = dict[str, Any]
 
 _COUNTS = ("seconds", *Meter.FIELDS)
+_MEASURED = ("processor_seconds", "gpu_seconds", "setup_seconds")  # since schema 4
 
 
 def accuracy_matrix(record: RunRecord) -> metrics.Matrix:
@@ -200,10 +201,23 @@ def _cost(record: RunRecord) -> Scores:
         "within_budget": float(not any(night["exceeded"] for night in nights)),
         **{f"night_{n}": float(np.mean([night[n] for night in nights])) for n in _COUNTS},
         **{f"awake_{n}": float(sum(line[n] for line in awake)) for n in _COUNTS},
+        **_measured(nights, awake),
         "added_parameters": float(nights[-1]["added_parameters"]),
         "state_bytes": float(nights[-1]["state_bytes"]),
         **{f"state_{kind}_bytes": _known(nights[-1].get(f"state_{kind}_bytes")) for kind in KINDS},
     }
+
+
+def _measured(nights: list[Line], awake: list[Line]) -> Scores:
+    """What was measured from outside; nothing where a record is older, or nobody could tell."""
+    scores: Scores = {}
+    for name in _MEASURED:
+        asleep = [night.get(name) for night in nights]
+        waking = [line.get(name) for line in awake]
+        if None not in asleep and None not in waking:
+            scores[f"night_{name}"] = float(np.mean(asleep))
+            scores[f"awake_{name}"] = float(sum(waking))
+    return scores
 
 
 def _known(value: float | None) -> float | None:

@@ -288,7 +288,7 @@ def have_no_spec(run):
         (score_nan, "finite number"),
         (have_no_spec, "spec|field"),
         (have_no_model, "lack 'model'"),
-        (answer_nothing, "are damaged"),
+        (answer_nothing, "answer=None: must be text"),
     ],
 )
 def test_a_damaged_record_is_one_line(place, capsys, tmp_path, change, says):

@@ -11,7 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 from annotated_types import Ge
+from safetensors.numpy import save_file
 
 from sleepgym import Agent, AnswerKey, Day, Document, Item, Question, Stream, TaskFamily
 from sleepgym.core.grading import exact_match
@@ -265,3 +267,15 @@ class Stuck(Notes):
     def sleep(self, night):
         ctypes.PyDLL(None).sleep(60)
         return super().sleep(night)
+
+
+class Free(Notes):
+    """Changes numbers in its state, and its meter counts nothing."""
+
+    def sleep(self, night):
+        return {}
+
+    def save(self, path: Path):
+        super().save(path)
+        numbers = np.full(64, len(self.notes) + 0.1, dtype=np.float32)
+        save_file({"w": numbers}, path / "weights.safetensors")

@@ -25,7 +25,8 @@ __all__ = ["AgentCall", "ProcessInstance", "describe_agent"]
 
 _WATCHED = 5  # of the first instances is asked what they imported: one of every kind of phase
 _LAST_WORDS_S = 10.0
-_LIBRARIES = {"torch", "transformers", "peft", "numpy", "safetensors", "tokenizers", "bm25s"}
+_LIBRARIES = {"torch", "transformers", "peft", "trl", "accelerate", "datasets", "tokenizers"}
+_LIBRARIES |= {"numpy", "safetensors", "pydantic", "jinja2", "bm25s"}
 
 
 class ProcessInstance(Instance):
