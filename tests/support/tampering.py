@@ -109,6 +109,9 @@ def space_the_exams(plain):
         run["environment"]["exams"] = "spaced"
 
 
+MEASURED = ("setup_", "processor_", "gpu_", "saving_", "declared_")
+
+
 def be_old(plain):
     """The form of before 0.3: an audit, no level, no salt."""
     plain["schema_version"] = 1
@@ -116,6 +119,10 @@ def be_old(plain):
         del run["method"]["isolation"]
         run.pop("salt", None)
         run["method"]["audit"] = "instance"
+        for phase in run["phases"]:
+            for part in (phase, phase["ledger"] or {}):
+                for name in [name for name in part if name.startswith(MEASURED)]:
+                    del part[name]
 
 
 def keep_the_context(plain):
