@@ -106,15 +106,17 @@ def find_axe(folder: Path) -> str | None:
     return (folder / "package" / "axe.min.js").read_text("utf-8")
 
 
-def find_violations(page, axe: str) -> list[tuple[str, str, str]]:
-    """What axe finds on a page: rule, element and advice; minor findings are left out."""
+def find_violations(
+    page, axe: str, impacts: tuple[str, ...] = ("moderate", "serious", "critical")
+) -> list[tuple[str, str, str]]:
+    """What axe finds on a page: rule, element and advice."""
     page.evaluate(axe)
     found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
     assert found["passes"]
     return [
         (rule["id"], node["html"], node["failureSummary"])
         for rule in found["violations"]
-        if rule["impact"] != "minor"
+        if rule["impact"] in impacts
         for node in rule["nodes"]
     ]
 
