@@ -1,11 +1,13 @@
 """The contract of a state that outlives the episode, and sessions that keep it."""
 
 import json
+import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from sleepgym.cli import run_command
 from sleepgym.core.env import make_env
 from sleepgym.interop.contract import BadRequest
 from sleepgym.interop.playing import Learner
@@ -157,3 +159,11 @@ def test_replies_are_read_leniently():
     assert parse_answers("1. Paris", 1) == ("Paris",)
     assert parse_answers("", 2) == ("", "")
     assert "500 characters" in night_prompt(500)
+
+
+def test_a_server_without_openenv_is_one_line(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "openenv", None)
+    monkeypatch.delitem(sys.modules, "sleepgym.interop.openenv_server", raising=False)
+    assert run_command(["serve-env", "--env", "toy:Toy"]) == 2
+    line = "sleepgym: openenv is not installed: pip install 'sleepgym[openenv]'\n"
+    assert capsys.readouterr().err == line
