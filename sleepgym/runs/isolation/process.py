@@ -33,6 +33,7 @@ from sleepgym.core.settings import plain
 from sleepgym.core.types import Question
 from sleepgym.core.wake import Experience
 from sleepgym.runs.archive import unpack_state
+from sleepgym.runs.base_model import KEYS, is_served
 from sleepgym.runs.day import Instance, Raised
 from sleepgym.runs.isolation.messages import (
     MAX_LINE_BYTES,
@@ -56,6 +57,8 @@ from sleepgym.runs.isolation.view import copy_view, import_view
 _LIBRARIES = {"torch", "transformers", "peft", "numpy", "safetensors", "tokenizers", "bm25s"}
 _KEPT = ("PATH", "LANG", "LC_ALL", "TZ", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "LD_LIBRARY_PATH")
 _KEPT += ("CUDA_VISIBLE_DEVICES", "HF_HOME", "HF_HUB_OFFLINE", "HF_ENDPOINT", "HF_TOKEN")
+_SERVER = (*KEYS, "SLEEPGYM_CONNECTIONS", "SLEEPGYM_TIMEOUT_S", "SSL_CERT_FILE", "SSL_CERT_DIR")
+_SERVER += ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
 _STDERR_LINES = 20
 START_LIMIT_S = 600.0
 
@@ -167,20 +170,25 @@ class ProcessInstance(Instance):
 
 
 def describe_agent(call: AgentCall) -> dict[str, Any]:
-    """Every setting of an agent (``settings``) and whether it uses a model (``uses_model``).
+    """An agent's ``settings``, whether it ``uses_model``, and what it says of a ``served`` one.
 
     The agent is imported in a process of its own.
     """
     process = _claim(call)
     try:
-        found = process.ask("describe", _named(call)).get("result")
+        told = {**_named(call), "model": process.model}
+        found = process.ask("describe", told).get("result")
     finally:
         process.end()
     if not isinstance(found, dict) or not isinstance(found.get("settings"), dict):
         raise AgentError("it did not describe its settings")
     names = [name for name in found.get("modules", ()) if isinstance(name, str)]
     _starter(call).expect([name for name in names if name.split(".")[0] in _LIBRARIES])
-    return {"settings": found["settings"], "uses_model": bool(found.get("uses_model"))}
+    return {
+        "settings": found["settings"],
+        "uses_model": bool(found.get("uses_model")),
+        "served": found.get("served"),
+    }
 
 
 class _Process:
@@ -304,7 +312,7 @@ class _Nursery(_Starter):
         super().__init__(call)
         copy_view(self.view, self.folder, self.own)
         self.process, self.control, self.tail = self.launch(
-            [], "nursery", str(self.folder), _environment()
+            [], "nursery", str(self.folder), _environment(call.model)
         )
 
     def expect(self, modules: list[str]) -> None:
@@ -412,7 +420,8 @@ _starters: dict[Any, _Starter] = {}
 
 def _starter(call: AgentCall) -> _Starter:
     package = registry.agent_package(call.name)
-    key = (call.sandbox, package, registry.env_package(call.env), call.sandbox and call.model)
+    own_model = call.model if call.sandbox or is_served(call.model) else None
+    key = (call.sandbox, package, registry.env_package(call.env), own_model)
     if key not in _starters:
         _starters[key] = (_Sandboxes if call.sandbox else _Nursery)(call)
     return _starters[key]
@@ -430,9 +439,13 @@ def _exchange(call: AgentCall) -> tuple[_Process, socket.socket]:
     return _Process(call, folder, ours), theirs
 
 
-def _environment() -> dict[str, str]:
-    """The variables an agent's process starts with: nothing that names the run or its data."""
-    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+def _environment(model: str = "") -> dict[str, str]:
+    """The variables an agent's process starts with: nothing that names the run or its data.
+
+    A server's key is among them where the run's model is a server's.
+    """
+    names = (*_KEPT, *_SERVER) if is_served(model) else _KEPT
+    kept = {name: os.environ[name] for name in names if name in os.environ}
     cache = str(Path("~/.cache/huggingface").expanduser())
     return {"PYTORCH_NVML_BASED_CUDA_CHECK": "1", "HF_HOME": cache, **kept}
 

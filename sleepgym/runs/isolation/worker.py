@@ -41,6 +41,7 @@ class Host:
             return {
                 "settings": plain(_config(cls, told)),
                 "uses_model": bool(cls.uses_model),
+                "served": cls.served_model(told["model"]),
                 "modules": sorted(name for name in sys.modules if name.isascii()),
             }
         if verb == "make":
