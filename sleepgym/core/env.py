@@ -17,7 +17,7 @@ from sleepgym.core.family import TaskFamily
 from sleepgym.core.schedule import Exams, Step, schedule
 from sleepgym.core.settings import build_config
 from sleepgym.core.spaces import action_space, observation_space
-from sleepgym.core.types import Phase, Stream, plain_text
+from sleepgym.core.types import Introduction, Phase, Stream, plain_text
 from sleepgym.core.wake import experience_of
 
 Observation = dict[str, Any]
@@ -29,7 +29,9 @@ class ContinualEnv(gymnasium.Env[Observation, tuple[str, ...]]):
     The observation is a dictionary (:func:`sleepgym.core.spaces.observation_space`): ``phase`` (0
     STUDY, 1 PRACTICE, 2 EXAM, 3 SLEEP), ``day``, ``closed_book``, ``documents`` and ``titles`` to
     read, ``questions`` with their ``choices``, ``feedback`` (the right answers to the round of
-    practice just answered) and ``budget``. The action is one answer a question, else empty.
+    practice just answered), ``budget``, and at first ``instruction`` and ``exemplars`` of what
+    answers look like (:class:`sleepgym.core.types.Introduction`). The action is one answer a
+    question, else empty.
 
     The reward of an EXAM step is the mean score in [0, 1]; other phases give 0. ``info`` of a step
     that asked questions holds ``ids``, ``kinds``, ``days``, ``answers``, ``scores`` (float64, one a
@@ -72,7 +74,8 @@ class ContinualEnv(gymnasium.Env[Observation, tuple[str, ...]]):
             self.stream = self.family.stream(stream_seed)
             self.steps = tuple(schedule(self.stream, self.exams))
         self._position = (options or {}).get("start_step", 0)
-        return self._observe(), {"stream_hash": self.stream.content_hash}
+        introduction = introduction_texts(self.stream.introduction)
+        return self._observe() | introduction, {"stream_hash": self.stream.content_hash}
 
     def step(self, action: Sequence[str]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Grade the answers to the current observation and move to the next phase.
@@ -136,6 +139,7 @@ class ContinualEnv(gymnasium.Env[Observation, tuple[str, ...]]):
         step = Step(Phase.EXAM, 0, 0) if ended else self.steps[self._position]
         limits = [-1.0 if limit is None else float(limit) for limit in astuple(self.budget)]
         return {
+            **introduction_texts(Introduction()),
             "phase": np.int64(step.phase),
             "day": np.int64(step.day),
             "closed_book": np.int64(step.closed_book),
@@ -146,6 +150,22 @@ class ContinualEnv(gymnasium.Env[Observation, tuple[str, ...]]):
             "feedback": feedback,
             "budget": np.asarray(limits),
         }
+
+
+def introduction_texts(introduction: Introduction) -> dict[str, Any]:
+    """An introduction as the two entries of an observation."""
+    return {
+        "instruction": introduction.instruction,
+        "exemplars": tuple(
+            {
+                "documents": tuple(document.text for document in shown.documents),
+                "titles": tuple(document.title for document in shown.documents),
+                "questions": tuple(question.text for question in shown.questions),
+                "answers": shown.answers,
+            }
+            for shown in introduction.exemplars
+        ),
+    }
 
 
 def make_env(

@@ -42,6 +42,39 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
+class Experience:
+    """One waking phase as an agent receives it: documents read, or practice with its feedback.
+
+    Attributes:
+        documents: What was read; empty for practice.
+        questions: What was practised.
+        answers: The right answers to ``questions``, one each.
+    """
+
+    documents: tuple[Document, ...] = ()
+    questions: tuple[Question, ...] = ()
+    answers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Introduction:
+    """What every agent is told before anything else, at every exam and every night alike.
+
+    It holds nothing that an exam asks: it shows what documents, questions and answers look like.
+
+    Attributes:
+        instruction: What an answer should look like; a chat model's system line. May be empty.
+        exemplars: Documents from outside the stream, each with questions and their answers.
+    """
+
+    instruction: str = ""
+    exemplars: tuple[Experience, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.instruction or self.exemplars)
+
+
+@dataclass(frozen=True, slots=True)
 class Item:
     """A question as the environment keeps it.
 
@@ -113,6 +146,7 @@ class Stream:
         days: Days 1..T in order.
         base: Questions about what the model knew at birth (day 0).
         key: The accepted answers; never part of an observation.
+        introduction: Instruction and exemplars that every agent gets.
     """
 
     family: str
@@ -121,14 +155,19 @@ class Stream:
     days: tuple[Day, ...]
     base: tuple[Item, ...] = ()
     key: AnswerKey = field(default_factory=lambda: AnswerKey({}), repr=False)
+    introduction: Introduction = Introduction()
 
     @cached_property
     def content_hash(self) -> str:
-        """SHA-256 (hex) over every document, question and answer, in order."""
+        """SHA-256 (hex) over every document, question and answer, in order, and the introduction.
+
+        A stream without an introduction has the hash of its days alone.
+        """
         content = [
             [asdict(day) for day in self.days],
             [asdict(item) for item in self.base],
             sorted(self.key.items()),
+            *([asdict(self.introduction)] if self.introduction else []),
         ]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

@@ -25,10 +25,12 @@ from sleepgym.core.agent import Agent
 from sleepgym.core.budget import Budget, Meter, Night
 from sleepgym.core.errors import AgentError
 from sleepgym.core.schedule import Step
-from sleepgym.core.types import AnswerKey, Phase, Question, plain_text
+from sleepgym.core.types import AnswerKey, Introduction, Phase, Question, plain_text
 from sleepgym.core.wake import Experience, experience_of, tell
+from sleepgym.runs.base_model import is_served
 
 MAX_ANSWER_CHARACTERS = 100_000
+NOTHING = Introduction()
 
 
 class Raised(Exception):
@@ -47,6 +49,10 @@ class Instance(ABC):
     @abstractmethod
     def counts(self) -> Meter:
         """What it has counted since it was made."""
+
+    @abstractmethod
+    def introduce(self, introduction: Introduction) -> None:
+        """Tell it what the task says before anything else."""
 
     @abstractmethod
     def tell(self, experiences: Sequence[Experience]) -> None:
@@ -85,6 +91,10 @@ class LocalInstance(Instance):
         """A copy of the agent's meter."""
         return self.agent.meter.copy()
 
+    def introduce(self, introduction: Introduction) -> None:
+        """See :meth:`sleepgym.Agent.introduce`."""
+        self.agent.introduce(introduction)
+
     def tell(self, experiences: Sequence[Experience]) -> None:
         """See :func:`sleepgym.core.wake.tell`."""
         tell(self.agent, experiences)
@@ -105,7 +115,8 @@ class LocalInstance(Instance):
 
     def close(self) -> None:
         """Free what it held: the memory of a model at once, as it may stand in a circle."""
-        holds_model = self.agent.uses_model and self.agent.model != "scratch"
+        small = self.agent.model == "scratch" or is_served(self.agent.model)
+        holds_model = self.agent.uses_model and not small
         del self.agent
         if holds_model:
             gc.collect()
@@ -133,7 +144,14 @@ class DayDriver:
         told: What this day has taught so far.
     """
 
-    def __init__(self, make: Make, key: AnswerKey, budget: Budget, state: Path | None) -> None:
+    def __init__(
+        self,
+        make: Make,
+        key: AnswerKey,
+        budget: Budget,
+        state: Path | None,
+        introduction: Introduction = NOTHING,
+    ) -> None:
         """Begin a day.
 
         Args:
@@ -141,11 +159,13 @@ class DayDriver:
             key: Holds the feedback of practice.
             budget: Of each night.
             state: What the agent remembers; None at birth.
+            introduction: What every instance is told first.
         """
         self.told: list[Experience] = []
         self._make = make
         self._key = key
         self._budget = budget
+        self._introduction = introduction
         self._state = state
         self._instance: Instance | None = None
         self._has_answered = False
@@ -202,6 +222,8 @@ class DayDriver:
 
     def _begin(self) -> Instance:
         self._instance = self._make(self._state)
+        if self._introduction:
+            self._instance.introduce(self._introduction)
         self._instance.tell(self.told)
         return self._instance
 

@@ -99,7 +99,7 @@ class _Loop:
         self.progress = progress
         assert env.stream is not None
         state = journal.state if journal.nights else None
-        self.day = DayDriver(self._make, env.stream.key, env.budget, state)
+        self.day = DayDriver(self._make, env.stream.key, env.budget, state, env.stream.introduction)
 
     def go(self, nights: int | None) -> None:
         slept = [i for i, line in enumerate(self.journal.phases) if line["phase"] == "sleep"]

@@ -31,6 +31,7 @@ class Server:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            wbufsize = -1  # head and body in one packet: the other side may wait between two
 
             def do_GET(self):
                 known = isinstance(server.listed, dict)

@@ -40,8 +40,8 @@ class Abilities:
         scores: That in which choices are scored by likelihood; None where neither tells it.
     """
 
-    speaks: type[Protocol]
-    scores: type[Protocol] | None
+    speaks: Protocol
+    scores: Protocol | None
 
 
 _found: dict[Address, Abilities] = {}
@@ -85,8 +85,7 @@ class Endpoint:
         if self.address not in _found:
             _found[self.address] = find_out(self._client)
         found = _found[self.address]
-        self._speaker = found.speaks(self.prompter)
-        self._scorer = found.scores(self.prompter) if found.scores else None
+        self._speaker, self._scorer = found.speaks, found.scores
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -99,11 +98,6 @@ class Endpoint:
             "prompts": self._speaker.name,
             "choices": self._scorer.name if self._scorer else TEXT,
         }
-
-    def introduce(self, introduction: Any) -> None:
-        """Put the instruction first, as the system line, and the exemplars next, as turns."""
-        self.prompter.instruction = introduction.instruction
-        self.prompter.exemplars = tuple(introduction.exemplars)
 
     def affords(self, night: Night, *, read: int = 0, generated: int = 0) -> bool:
         """Whether the night's budget allows to sample so many more tokens."""
@@ -136,10 +130,10 @@ class Endpoint:
             tokens: Longest reply.
             seed: Of the sampling; a sample's own is derived from it and its place.
         """
-        body = self._speaker.noting(Prompt(tuple(parts), ""), tokens)
+        body = self._speaker.dreaming(self.prompter.dream_prompt(parts), tokens)
         seeds = [derive_seed(seed, place) % SEEDS for place in range(samples)]
         bodies = [{**body, "temperature": 1.0, "seed": own} for own in seeds]
-        written = self._charged(bodies, self._speaker.route, self._speaker.notes)
+        written = self._charged(bodies, self._speaker.route, self._speaker.dream)
         return [_QA.findall(text) for text in written]
 
     def _answers(self, bodies: Sequence[Body]) -> list[str]:
@@ -171,8 +165,7 @@ def find_out(client: Client) -> Abilities:
         EndpointError: If it can do nothing, or cannot be reached.
         UnknownName: If it has no such model.
     """
-    prompter = TurnPrompter()
-    chat, plain, hello = Chat(prompter), Plain(prompter), prompter.prompt(HELLO)
+    hello = Prompt(HELLO, instruction=HELLO)
     refusals: list[Refused] = []
 
     def works(protocol: Protocol, body: Body, read: Callable[[Any], bool]) -> bool:
@@ -183,19 +176,18 @@ def find_out(client: Client) -> Abilities:
             refusals.append(refusal)
             return False
 
+    def answers(protocol: Protocol) -> bool:
+        body, read = protocol.asking(hello, 1), protocol.answer
+        return works(protocol, body, lambda reply: read(reply) is not None)
+
     def scores(protocol: Protocol) -> bool:
         return works(protocol, protocol.scoring(hello, "yes"), partial(_tells_scores, protocol))
 
-    def answers(protocol: Protocol) -> bool:
-        read = protocol.answer
-        return works(protocol, protocol.asking(hello, 1), lambda reply: read(reply) is not None)
-
-    scorer = Chat if scores(chat) else None
-    speaker = Chat if scorer or answers(chat) else Plain
-    if scorer is None and scores(plain):
-        scorer = Plain
-    if speaker is Plain and scorer is None and not answers(plain):
-        raise client.refusal(refusals[1])  # of an ordinary question
+    speaker = next(filter(answers, (Chat(), Chat(system=False))), None)
+    scorer = next(filter(scores, (speaker, Plain()) if speaker else (Plain(),)), None)
+    if speaker is None and scorer is None and not answers(Plain()):
+        raise client.refusal(refusals[0])
+    speaker = speaker or Plain()
     log.info(
         "model %s of %s: prompts by %s, choices by %s",
         client.address.name,

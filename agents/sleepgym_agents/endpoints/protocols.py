@@ -12,15 +12,19 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
-from sleepgym_agents.endpoints.turns import PLAIN, Prompt, TurnPrompter
+from sleepgym_agents.endpoints.turns import (
+    PLAIN,
+    Prompt,
+    dream_messages,
+    messages,
+    plain,
+    plain_answer,
+    plain_dream,
+)
 
 Body = dict[str, Any]
 Scores = list[tuple[str, float]]  # of each token of a prompt: which, and its log-probability
 NEVER = -1e4  # log-probability of what a server calls minus infinity, or nothing
-NOTES = (
-    "Write questions about everything that the text above tells, each with its short answer, "
-    "in this form:\nQuestion: ...\nAnswer: ..."
-)
 _THOUGHT = re.compile(r"<think>.*?(</think>|\Z)", re.DOTALL)
 
 
@@ -35,9 +39,6 @@ class Protocol(ABC):
     name: str
     route: str
 
-    def __init__(self, prompter: TurnPrompter) -> None:
-        self.prompter = prompter
-
     @abstractmethod
     def asking(self, prompt: Prompt, most: int, choices: Sequence[str] = ()) -> Body:
         """A request for an answer of at most so many tokens, one of ``choices`` if there are."""
@@ -47,11 +48,11 @@ class Protocol(ABC):
         """The answer in a reply; whatever this raises makes the reply garbage."""
 
     @abstractmethod
-    def noting(self, prompt: Prompt, most: int) -> Body:
-        """A request for questions with answers about what stands in a prompt without question."""
+    def dreaming(self, prompt: Prompt, most: int) -> Body:
+        """A request for questions with answers about what stands in a prompt."""
 
     @abstractmethod
-    def notes(self, reply: Any) -> str:
+    def dream(self, reply: Any) -> str:
         """The text with questions and answers in a reply."""
 
     @abstractmethod
@@ -64,24 +65,31 @@ class Protocol(ABC):
 
 
 class Chat(Protocol):
-    """Turns, put into the model's own template by the server."""
+    """Turns, put into the model's own template by the server.
+
+    Attributes:
+        system: Whether the server takes system lines; some templates refuse them.
+    """
 
     name, route = "chat", "/chat/completions"
 
+    def __init__(self, system: bool = True) -> None:
+        self.system = system
+
     def asking(self, prompt: Prompt, most: int, choices: Sequence[str] = ()) -> Body:
         """See :class:`Protocol`."""
-        return {"messages": self.prompter.messages(prompt, choices), "max_tokens": most}
+        return {"messages": messages(prompt, choices, self.system), "max_tokens": most}
 
     def answer(self, reply: Any) -> str:
         """See :class:`Protocol`; thoughts are no part of an answer."""
         text = reply["choices"][0]["message"].get("content") or ""
         return _THOUGHT.sub("", text).strip()
 
-    def noting(self, prompt: Prompt, most: int) -> Body:
+    def dreaming(self, prompt: Prompt, most: int) -> Body:
         """See :class:`Protocol`."""
-        return self.asking(Prompt(prompt.parts, NOTES), most)
+        return {"messages": dream_messages(prompt, self.system), "max_tokens": most}
 
-    def notes(self, reply: Any) -> str:
+    def dream(self, reply: Any) -> str:
         """See :class:`Protocol`."""
         return self.answer(reply)
 
@@ -89,7 +97,7 @@ class Chat(Protocol):
         """See :class:`Protocol`."""
         said = {"role": "assistant", "content": answer}
         return {
-            "messages": [*self.prompter.messages(prompt), said],
+            "messages": [*messages(prompt, system=self.system), said],
             "max_tokens": 1,
             "prompt_logprobs": 0,
             "add_generation_prompt": False,
@@ -112,7 +120,7 @@ class Plain(Protocol):
     def asking(self, prompt: Prompt, most: int, choices: Sequence[str] = ()) -> Body:
         """See :class:`Protocol`."""
         return {
-            "prompt": self.prompter.plain(prompt, choices),
+            "prompt": plain(prompt, choices),
             "max_tokens": most,
             "stop": [PLAIN.stop],
         }
@@ -122,18 +130,17 @@ class Plain(Protocol):
         text = reply["choices"][0]["text"]
         return text.partition(PLAIN.stop)[0].strip()
 
-    def noting(self, prompt: Prompt, most: int) -> Body:
-        """See :class:`Protocol`; the model goes on as a list of questions would."""
-        text = self.prompter.plain(prompt).removesuffix(PLAIN.question.format(text=prompt.question))
-        return {"prompt": text + PLAIN.dream, "max_tokens": most}
+    def dreaming(self, prompt: Prompt, most: int) -> Body:
+        """See :class:`Protocol`."""
+        return {"prompt": plain_dream(prompt), "max_tokens": most}
 
-    def notes(self, reply: Any) -> str:
+    def dream(self, reply: Any) -> str:
         """See :class:`Protocol`."""
         return PLAIN.dream + reply["choices"][0]["text"]
 
     def scoring(self, prompt: Prompt, answer: str) -> Body:
         """See :class:`Protocol`."""
-        text = self.prompter.plain(prompt) + self.prompter.plain_answer(answer)
+        text = plain(prompt) + plain_answer(answer)
         return {"prompt": text, "max_tokens": 1, "echo": True, "logprobs": 1}
 
     def scores(self, reply: Any) -> Scores:

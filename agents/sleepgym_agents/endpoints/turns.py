@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Sequence
+from copy import copy
+from dataclasses import dataclass, replace
 
-from sleepgym.core.types import Document
-from sleepgym_agents.lm.prompts import PromptFormat
+from sleepgym.core.errors import BadSetting
+from sleepgym.core.types import Document, Experience, Introduction
+from sleepgym_agents.lm.prompt_format import ASKED_TO_DREAM, READ, PromptFormat
 
 CHARACTERS = 4.0  # of a token; only the server knows its tokenizer
 MARKERS = 4  # tokens around a part
 PLAIN = PromptFormat()
+UNDERSTOOD = "Understood."  # to an instruction, where a server refuses system lines
 ONE_OF = "\n\nAnswer with exactly one of these, and nothing else:\n"
+ITEM = "Question: {question}\nAnswer: {answer}"
+DREAM = f"{ASKED_TO_DREAM} Write each in this form:\n{ITEM.format(question='...', answer='...')}"
 
 Message = dict[str, str]
 
@@ -35,31 +39,57 @@ class Part:
 
 @dataclass(frozen=True)
 class Prompt:
-    """What stands before a question, and the question."""
+    """All that the model is shown.
 
-    parts: tuple[Part, ...]
+    Attributes:
+        question: What it is asked.
+        parts: Documents and demonstrations before.
+        exemplars: What the task shows before them.
+        instruction: What the task says first.
+    """
+
     question: str
+    parts: tuple[Part, ...] = ()
+    exemplars: tuple[Experience, ...] = ()
+    instruction: str = ""
 
 
 class TurnPrompter:
     """Stands in for :class:`~sleepgym_agents.lm.prompts.Prompter` where texts stay texts.
 
     Attributes:
-        start: Of a prompt: nothing, the server adds its own.
-        instruction: The system line; empty for none.
-        exemplars: Documents with questions and answers that stand before everything.
+        introduction: Instruction and exemplars that stand before everything.
     """
 
-    start: Sequence[Part] = ()
-
     def __init__(self) -> None:
-        self.instruction = ""
-        self.exemplars: tuple[Any, ...] = ()
+        self.introduction = Introduction()
+
+    def introduced(self, introduction: Introduction, most: int) -> TurnPrompter:
+        """A prompter whose prompts begin with what a task says; see ``Prompter.introduced``.
+
+        Raises:
+            BadSetting: If it takes more than ``most`` tokens, about.
+        """
+        told = copy(self)
+        told.introduction = introduction
+        size = len(told.opening)
+        if size > most:
+            raise BadSetting(
+                f"shots={len(introduction.exemplars)}: instruction and exemplars take about {size} "
+                f"tokens, and the model's window has room for {most}: set fewer shots"
+            )
+        return told
+
+    @property
+    def opening(self) -> range:
+        """What opens every prompt; its length is an estimate in tokens."""
+        told = self.introduction
+        shown = [part for exemplar in told.exemplars for part in _parts(exemplar)]
+        return range(sum(map(len, [*shown, Part(told.instruction)])))
 
     def document(self, document: Document) -> Part:
         """A document."""
-        text = PLAIN.document.format(title=document.title, text=document.text)
-        return Part(text.strip("\n"))
+        return Part(f"{document.title}\n{document.text}" if document.title else document.text)
 
     def demonstration(self, text: str, answer: str) -> Part:
         """A question with its answer."""
@@ -72,51 +102,87 @@ class TurnPrompter:
     def prompt(self, text: str, parts: Sequence[Part] = (), most: int | None = None) -> Prompt:
         """A question after ``parts``; of more than ``most`` tokens, about, the oldest go."""
         kept = list(parts)
-        size = len(Part(text)) + sum(map(len, kept)) + sum(map(len, self._shown()))
+        size = len(Part(text)) + sum(map(len, kept)) + len(self.opening)
         while most is not None and kept and size > most:
             size -= len(kept.pop(0))
-        return Prompt(tuple(kept), text)
+        told = self.introduction
+        return Prompt(text, tuple(kept), told.exemplars, told.instruction)
 
-    def messages(self, prompt: Prompt, choices: Sequence[str] = ()) -> list[Message]:
-        """A prompt as turns: exemplars and demonstrations are earlier ones.
+    def dream_prompt(self, parts: Sequence[Part]) -> Prompt:
+        """What makes the model write questions and answers about ``parts``."""
+        return self.prompt(DREAM, parts)
 
-        Args:
-            prompt: The prompt.
-            choices: What the answer must be one of; listed behind the question.
-        """
-        turns = [_turn("system", self.instruction)] if self.instruction else []
-        texts: list[str] = []
-        for part in (*self._shown(), *prompt.parts):
-            texts.append(part.text)
-            if part.answer is not None:
-                turns += [_turn("user", "\n\n".join(texts)), _turn("assistant", part.answer)]
-                texts = []
-        asked = prompt.question + _listed(choices)
-        return [*turns, _turn("user", "\n\n".join([*texts, asked]))]
 
-    def plain(self, prompt: Prompt, choices: Sequence[str] = ()) -> str:
-        """A prompt as the text that a base model continues."""
-        before = [f"{self.instruction}\n\n"] if self.instruction else []
-        for part in (*self._shown(), *prompt.parts):
-            if part.answer is None:
-                before.append(f"{part.text}\n\n")
-            else:
-                before += [PLAIN.question.format(text=part.text), self.plain_answer(part.answer)]
-        asked = prompt.question + _listed(choices)
-        return "".join([*before, PLAIN.question.format(text=asked)])
+def messages(prompt: Prompt, choices: Sequence[str] = (), system: bool = True) -> list[Message]:
+    """A prompt as turns: documents were read, demonstrations answered.
 
-    def plain_answer(self, answer: str) -> str:
-        """An answer with its stop marker, as it stands behind a plain question."""
-        return PLAIN.answer.format(answer=answer) + PLAIN.stop
+    Args:
+        prompt: The prompt.
+        choices: What the answer must be one of; listed behind the question.
+        system: Whether the instruction is a system line; else the first turn.
+    """
+    shown = [part for exemplar in prompt.exemplars for part in _parts(exemplar)]
+    return [*_messages(prompt, shown, system), _turn("user", prompt.question + _listed(choices))]
 
-    def _shown(self) -> list[Part]:
-        """The exemplars as parts."""
-        shown: list[Part] = []
-        for exemplar in self.exemplars:
-            shown += map(self.document, exemplar.documents)
-            pairs = zip(exemplar.questions, exemplar.answers, strict=True)
-            shown += [self.demonstration(question.text, answer) for question, answer in pairs]
-        return shown
+
+def dream_messages(prompt: Prompt, system: bool = True) -> list[Message]:
+    """The same for questions about what stands in the prompt: exemplars show some."""
+    shown: list[Part] = []
+    for exemplar in prompt.exemplars:
+        pairs = zip(exemplar.questions, exemplar.answers, strict=True)
+        items = [ITEM.format(question=question.text, answer=answer) for question, answer in pairs]
+        shown += [*_parts(replace(exemplar, questions=(), answers=()))]
+        shown.append(Part(DREAM, "\n".join(items)))
+    return [*_messages(prompt, shown, system), _turn("user", prompt.question)]
+
+
+def plain(prompt: Prompt, choices: Sequence[str] = ()) -> str:
+    """A prompt as the text that a base model continues with an answer."""
+    return _read(prompt) + PLAIN.question.format(text=prompt.question + _listed(choices))
+
+
+def plain_answer(answer: str) -> str:
+    """An answer with its stop marker, as it stands behind a plain question."""
+    return PLAIN.answer.format(answer=answer) + PLAIN.stop
+
+
+def plain_dream(prompt: Prompt) -> str:
+    """The text that a base model continues with questions and answers."""
+    return _read(prompt) + PLAIN.dream
+
+
+def _parts(exemplar: Experience) -> list[Part]:
+    prompter = TurnPrompter()
+    pairs = zip(exemplar.questions, exemplar.answers, strict=True)
+    asked = [prompter.demonstration(question.text, answer) for question, answer in pairs]
+    return [*map(prompter.document, exemplar.documents), *asked]
+
+
+def _messages(prompt: Prompt, shown: Iterable[Part], system: bool) -> list[Message]:
+    """The turns before the question."""
+    turns: list[Message] = []
+    if prompt.instruction and system:
+        turns.append(_turn("system", prompt.instruction))
+    elif prompt.instruction:
+        turns += [_turn("user", prompt.instruction), _turn("assistant", UNDERSTOOD)]
+    for part in (*shown, *prompt.parts):
+        turns += [
+            _turn("user", part.text),
+            _turn("assistant", READ if part.answer is None else part.answer),
+        ]
+    return turns
+
+
+def _read(prompt: Prompt) -> str:
+    """The plain text before the question."""
+    text = f"{prompt.instruction}\n\n" if prompt.instruction else ""
+    shown = [part for exemplar in prompt.exemplars for part in _parts(exemplar)]
+    for part in (*shown, *prompt.parts):
+        if part.answer is None:
+            text += f"{part.text}\n\n"
+        else:
+            text += PLAIN.question.format(text=part.text) + plain_answer(part.answer)
+    return text
 
 
 def _listed(choices: Sequence[str]) -> str:

@@ -40,7 +40,8 @@ def generate(
         top_p: Sample from the fewest tokens whose probabilities reach this sum.
         seed: Of the sampling. A continuation depends on its prompt and its place in ``prompts``,
             not on how they are batched.
-        stop_at_answer: Whether the stop marker ends a continuation; else only a new start does.
+        stop_at_answer: Whether the stop marker ends a continuation; else what
+            :meth:`sleepgym_agents.lm.prompts.Prompter.begins_anew` says.
 
     Returns:
         The continuations' token ids, including what stopped them.
@@ -51,7 +52,7 @@ def generate(
         shape = (len(prompts), max_new_tokens)
         draws = torch.rand(shape, generator=generator, dtype=torch.float64)
     results: list[list[int]] = [[] for _ in prompts]
-    ends = lm.prompter.stopped if stop_at_answer else partial(_starts_anew, lm)
+    ends = lm.prompter.stopped if stop_at_answer else lm.prompter.begins_anew
     for batch, segments, start in shared_batches(lm, prompts, max_new_tokens):
         decode = _decode_captured if lm.captures(max_new_tokens) else _decode
         taken = None if draws is None else draws[batch].to(lm.device)
@@ -63,10 +64,6 @@ def generate(
         lm.meter.generated_tokens += sum(map(len, written))
         lm.meter.flops += 2 * lm.parameters * sum(len(ids) - 1 for ids in written)
     return results
-
-
-def _starts_anew(lm: LanguageModel, ids: Sequence[int]) -> bool:
-    return list(ids[-1:]) == lm.prompter.start
 
 
 def _decode(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
@@ -13,13 +14,14 @@ from transformers import DynamicCache, PreTrainedModel
 from sleepgym.core.budget import Meter, Night
 from sleepgym_agents.lm.attention import Segment, hidden_value, segment_attention
 from sleepgym_agents.lm.loading import load_model
+from sleepgym_agents.lm.prompt_format import CHOSEN
 from sleepgym_agents.lm.prompts import Prompter
 from sleepgym_agents.lm.reading_check import check_reading
 
 CACHED_PARAMETERS = 300_000_000
 CAPTURED_STEPS = 4  # fewer tokens are decoded without capturing a step
 _trusted = {"embedded", "scratch"}  # read as they should be: by our tests, or when first loaded
-_pristine: dict[tuple[str, int], tuple[PreTrainedModel, Prompter]] = {}
+_pristine: dict[tuple[str, int, str], tuple[PreTrainedModel, Prompter]] = {}
 
 torch.set_flush_denormal(True)
 torch.backends.cuda.enable_cudnn_sdp(False)  # it plans anew, for long, for every shape of a batch
@@ -65,7 +67,7 @@ class LanguageModel:
             MissingData: If the model cannot be loaded whole, or is of a family that cannot be
                 read as this suite reads.
         """
-        key = (name, seed if name == "scratch" else 0)
+        key = (name, seed if name == "scratch" else 0, os.environ.get(CHOSEN, ""))
         if key not in _pristine:
             loaded = load_model(name, seed)
             if name not in _trusted:

@@ -67,7 +67,7 @@ def score_with_teacher(
         [*asked, *prompter.answer(answer)]
         for asked, (_, answer) in zip(questions, pairs, strict=True)
     ]
-    before = [*prompter.start, *context]
+    before = [*prompter.opening, *context]
     found: dict[int, DistillationExample] = {}
     order = sorted(range(len(items)), key=lambda i: -len(items[i]))
     longest = max(map(len, items), default=1)

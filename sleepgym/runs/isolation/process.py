@@ -30,7 +30,7 @@ from sleepgym.core import errors, registry
 from sleepgym.core.budget import Budget, Meter
 from sleepgym.core.errors import AgentError, SleepGymError
 from sleepgym.core.settings import plain
-from sleepgym.core.types import Question
+from sleepgym.core.types import Introduction, Question
 from sleepgym.core.wake import Experience
 from sleepgym.runs.archive import unpack_state
 from sleepgym.runs.base_model import KEYS, is_served
@@ -40,6 +40,7 @@ from sleepgym.runs.isolation.messages import (
     Line,
     Silence,
     plain_experiences,
+    plain_introduction,
     plain_questions,
 )
 from sleepgym.runs.isolation.sandbox import (
@@ -114,6 +115,10 @@ class ProcessInstance(Instance):
     def counts(self) -> Meter:
         """What its last reply said."""
         return self._counts.copy()
+
+    def introduce(self, introduction: Introduction) -> None:
+        """Send what the task says first."""
+        self._ask("introduce", plain_introduction(introduction))
 
     def tell(self, experiences: Sequence[Experience]) -> None:
         """Send what was read and practised."""

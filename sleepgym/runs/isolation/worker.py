@@ -23,7 +23,12 @@ from sleepgym.core.budget import Budget, Meter
 from sleepgym.core.registry import load_object
 from sleepgym.core.settings import build_config, plain, upgrade_settings
 from sleepgym.runs.day import LocalInstance
-from sleepgym.runs.isolation.messages import Line, read_experiences, read_questions
+from sleepgym.runs.isolation.messages import (
+    Line,
+    read_experiences,
+    read_introduction,
+    read_questions,
+)
 
 _DIE_WITH_PARENT, _BECOME_SUBREAPER = 1, 36  # prctl(2); a reaper's orphans can be found and ended
 
@@ -48,6 +53,8 @@ class Host:
             self.instance = LocalInstance(lambda: _make(told), _path(told["state"]))
             return None
         assert self.instance is not None
+        if verb == "introduce":
+            return self.instance.introduce(read_introduction(told))
         if verb == "tell":
             return self.instance.tell(read_experiences(told))
         if verb == "answer":

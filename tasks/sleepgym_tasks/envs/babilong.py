@@ -7,16 +7,17 @@ strewn, in order, over a text that has nothing to do with it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Interval
 
-from sleepgym import Day, Document, Settings, Stream, TaskFamily
+from sleepgym import Day, Document, Stream, TaskFamily
 from sleepgym.core.errors import BadSetting
 from sleepgym.core.settings import plain
 from sleepgym_tasks.data.grades import GRADES
 from sleepgym_tasks.data.items import ItemFactory, shuffled
+from sleepgym_tasks.data.shots import ShotSettings, from_another_stream, introduce
 from sleepgym_tasks.datasets import babi
 from sleepgym_tasks.datasets.background import (
     CHARACTERS_PER_TOKEN,
@@ -31,6 +32,8 @@ from sleepgym_tasks.worlds.language.seeds import derive
 from sleepgym_tasks.worlds.stories import Sample, invent
 
 Task = Literal["qa1", "qa2", "qa3", "qa4", "qa5"]
+_INSTRUCTION = "Answer each question about the story with one word, and nothing else."
+_SHOT_TOKENS = 200  # the longest exemplar
 LENGTHS = {
     "0k": 0,
     **{f"{n}k": n * 1000 for n in (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)},
@@ -40,7 +43,7 @@ LENGTHS = {
 
 
 @dataclass(frozen=True)
-class BABILongConfig(Settings):
+class BABILongConfig(ShotSettings):
     """Settings of :class:`BABILong`.
 
     Attributes:
@@ -83,7 +86,9 @@ class BABILong(TaskFamily):
     bAbI's people and places are the same in every story. A story therefore has an invented name,
     which titles its documents and opens its question, so that stories of other days do not
     contradict it. The kind of a question is its task. The seed draws the stories and their order,
-    where each statement is hidden, and where in the book the background begins.
+    where each statement is hidden, and where in the book the background begins. An exemplar is a
+    story among at most 200 tokens of sentences without meaning; one of ``babi`` is of the files of
+    the other ``part``.
 
     The presets ``0k`` to ``10M`` are BABILong's lengths on bAbI with a book as background (PG19 in
     the paper).
@@ -142,11 +147,26 @@ class BABILong(TaskFamily):
                     )
                 )
             days.append(Day(number, tuple(documents), exam=tuple(exam)))
-        return Stream("BABILong", plain(config), seed, tuple(days), key=items.key())
+        stream = Stream("BABILong", plain(config), seed, tuple(days), key=items.key())
+        shown = introduce(config, _INSTRUCTION, lambda: from_another_stream(stream, self._other))
+        return replace(stream, introduction=shown)
 
     def score(self, answer: str, target: str) -> float:
         """The grade by ``metric``."""
         return GRADES[self.config.metric](answer, target)
+
+    def _other(self, seed: int) -> Stream:
+        """A stream of other stories, as many days as there are exemplars."""
+        config = replace(
+            self.config,
+            part="train" if self.config.part == "test" else "test",
+            background="noise",
+            tokens=min(self.config.tokens, _SHOT_TOKENS),
+            days=self.config.shots,
+            stories_per_day=1,
+            shots=0,
+        )
+        return BABILong(config, self.data).stream(seed)
 
     def _samples(self, task: str, seed: int) -> Iterator[Sample]:
         if self.config.dataset == "babi":

@@ -1,7 +1,6 @@
 """Agents that keep text or nothing answer with a served model."""
 
 import json
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,14 +9,23 @@ from families import tiny
 from model_server import LISTED, Server, TinyModel, said
 from sleepgym import Document, Question
 from sleepgym.cli import run_command
-from sleepgym.core.errors import BadRun, EndpointError, UnknownName
+from sleepgym.core.errors import BadRun, BadSetting, EndpointError, UnknownName
 from sleepgym.core.registry import agent_class
 from sleepgym.core.settings import build_config
+from sleepgym.core.types import Experience, Introduction
 from sleepgym.runs.records import state_folder
 from sleepgym.runs.runner import run
 from sleepgym.runs.spec import RunSpec
 from sleepgym_agents.endpoints import client as clients
-from sleepgym_agents.endpoints.model import Endpoint, nearest
+from sleepgym_agents.endpoints.model import nearest
+from sleepgym_agents.endpoints.turns import (
+    DREAM,
+    TurnPrompter,
+    dream_messages,
+    messages,
+    plain,
+)
+from sleepgym_agents.lm.prompt_format import READ
 from sleepgym_agents.lm.scratch import byte_tokenizer
 
 DOCUMENT = Document("Ben keeps forty bees.", "Ben")
@@ -41,21 +49,26 @@ def make(name, model, **values):
     return cls(build_config(cls.Config, values, name), seed=3, model=model)
 
 
-def expected_label(served, question, before=""):
+def expected_label(served, question):
     """By the plain forward pass, the whole of prompt and label at once."""
+    shown = f"{DOCUMENT.title}\n{DOCUMENT.text}"
+    before = [{"role": "user", "content": shown}, {"role": "assistant", "content": READ}]
     chat = served.chat == 2
 
     def score(label):
         if chat:
             text = served.turns(
                 [
-                    {"role": "user", "content": before + question.text},
+                    *before,
+                    {"role": "user", "content": question.text},
                     {"role": "assistant", "content": label},
                 ],
                 False,
             )
         else:
-            text = f"{before}Question: {question.text}\nAnswer: {label}\n"
+            text = (
+                f"{DOCUMENT.title}\n{DOCUMENT.text}\n\nQuestion: {question.text}\nAnswer: {label}\n"
+            )
         ids = [1, *served.tokenizer.encode(text, add_special_tokens=False)]
         with torch.inference_mode():
             return sum(served.scores(ids))
@@ -78,7 +91,7 @@ def test_choices_go_by_likelihood_where_the_server_tells_it(weights, chat, echo,
         agent.study([DOCUMENT])
         answers = agent.answer(ASKED)
         identity = agent.lm.identity
-    assert answers == [expected_label(served, q, "Ben\nBen keeps forty bees.\n\n") for q in ASKED]
+    assert answers == [expected_label(served, q) for q in ASKED]
     assert len(set(answers)) > 1
     assert (identity["prompts"], identity["choices"]) == told
     assert identity["listed"] == {"id": "tiny", "owned_by": "us", "root": "org/tiny"}
@@ -145,31 +158,48 @@ def test_answers_are_asked_for_without_chance_and_thoughts_dropped():
         assert server.asked[-1][1]["seed"] == body["seed"]
     assert (body["model"], body["temperature"], body["max_tokens"]) == ("tiny", 0.0, 9)
     assert [(m["role"], m["content"]) for m in body["messages"]] == [
-        ("user", "Ben\nBen keeps forty bees.\n\nred?"),
+        ("user", "Ben\nBen keeps forty bees."),
+        ("assistant", READ),
+        ("user", "red?"),
         ("assistant", "warm"),
         ("user", "How many bees?"),
     ]
 
 
 def test_instruction_and_exemplars_are_earlier_turns():
-    shown = SimpleNamespace(
-        documents=[Document("It rains.", "Oslo")], questions=[Question("Dry?")], answers=["no"]
-    )
-    with Server(lambda *_: said("yes")) as server:
-        endpoint = Endpoint(server.model)
-        endpoint.introduce(SimpleNamespace(instruction="Be short.", exemplars=[shown]))
-        prompt = endpoint.prompter.prompt("Wet?")
-        messages = endpoint.prompter.messages(prompt)
-    assert [m["role"] for m in messages] == ["system", "user", "assistant", "user"]
-    assert [m["content"] for m in messages] == [
-        "Be short.",
-        "Oslo\nIt rains.\n\nDry?",
-        "no",
-        "Wet?",
+    shown = Experience((Document("It rains.", "Oslo"),), (Question("Dry?"),), ("no",))
+    told = Introduction("Be short.", (shown,))
+    prompt = TurnPrompter().introduced(told, 100).prompt("Wet?")
+    assert [(m["role"], m["content"]) for m in messages(prompt)] == [
+        ("system", "Be short."),
+        ("user", "Oslo\nIt rains."),
+        ("assistant", READ),
+        ("user", "Dry?"),
+        ("assistant", "no"),
+        ("user", "Wet?"),
     ]
-    assert endpoint.prompter.plain(prompt) == (
+    assert plain(prompt) == (
         "Be short.\n\nOslo\nIt rains.\n\nQuestion: Dry?\nAnswer: no\nQuestion: Wet?\nAnswer:"
     )
+    dreaming = [m["content"] for m in dream_messages(prompt)]
+    assert dreaming[3:5] == [DREAM, "Question: Dry?\nAnswer: no"]
+    with pytest.raises(BadSetting, match=r"shots=1: .* take about \d+ tokens.*room for 9"):
+        TurnPrompter().introduced(told, 9)
+
+
+def test_a_server_whose_template_refuses_system_lines_gets_a_turn():
+    def reply(route, body, number):
+        if body.get("messages", [{"role": ""}])[0]["role"] == "system":
+            return 400, {}, {"error": {"message": "System role not supported"}}
+        return said("no")
+
+    told = Introduction("Be short.")
+    with Server(reply) as server:
+        agent = make("frozen", server.model)
+        agent.introduce(told)
+        agent.answer([Question("Wet?")])
+        turns = [(m["role"], m["content"]) for m in server.asked[-1][1]["messages"]]
+    assert turns == [("user", "Be short."), ("assistant", "Understood."), ("user", "Wet?")]
 
 
 def test_what_does_not_fit_goes_oldest_first(weights):
@@ -178,7 +208,7 @@ def test_what_does_not_fit_goes_oldest_first(weights):
         for day in range(40):
             agent.study([Document(f"Day {day}: " + "it rains and rains. " * 4)])
         agent.answer([Question("When?")])
-        content = server.asked[-1][1]["messages"][-1]["content"]
+        content = "".join(m["content"] for m in server.asked[-1][1]["messages"])
     assert "Day 39:" in content
     assert "Day 0:" not in content
     assert len(content) < 4 * 250 + 100  # half of the window that the server names

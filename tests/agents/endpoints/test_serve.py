@@ -66,7 +66,8 @@ def test_answers_are_those_of_the_model_behind_the_server(served):
     answers = agent.answer([Question(text) for text in asked])
     read = 0
     for text, answer in zip(asked, answers, strict=True):
-        content = f"<user>Ben\nBen keeps forty bees.\n\n{text}\n<assistant>"
+        read_turns = "<user>Ben\nBen keeps forty bees.\n<assistant>I have read it.\n"
+        content = f"{read_turns}<user>{text}\n<assistant>"
         ids = tokenizer.encode(content, add_special_tokens=False)
         read += len(ids)
         out = model.generate(torch.tensor([ids]), max_new_tokens=8, do_sample=False)
