@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from sleepgym_agents.endpoints.address import Address
 from sleepgym_agents.endpoints.client import Client, Refused, Reply
 from sleepgym_agents.endpoints.protocols import Body, Chat, Plain, Protocol, totals
 from sleepgym_agents.endpoints.turns import CHARACTERS, Part, Prompt, TurnPrompter
+from sleepgym_agents.lm.prompt_format import CHOSEN, PromptFormat
 
 WINDOWS = ("max_model_len", "context_length", "context_window")  # as servers call it
 IDENTITY = ("id", "owned_by", "root", "parent")
@@ -44,7 +46,7 @@ class Abilities:
     scores: Protocol | None
 
 
-_found: dict[Address, Abilities] = {}
+_found: dict[tuple[Address, str], Abilities] = {}
 
 
 class Endpoint:
@@ -82,9 +84,10 @@ class Endpoint:
         self._listed = next((m for m in listed if m["id"] == self.address.name), {})
         windows = [self._listed.get(name) for name in WINDOWS]
         self.max_tokens = min((n for n in windows if isinstance(n, int) and n > 0), default=2**31)
-        if self.address not in _found:
-            _found[self.address] = find_out(self._client)
-        found = _found[self.address]
+        form = os.environ.get(CHOSEN, "")
+        if (self.address, form) not in _found:
+            _found[self.address, form] = find_out(self._client, form)
+        found = _found[self.address, form]
         self._speaker, self._scorer = found.speaks, found.scores
 
     @property
@@ -158,10 +161,16 @@ class Endpoint:
         return [reply.value for reply in replies]
 
 
-def find_out(client: Client) -> Abilities:
+def find_out(client: Client, form: str = "") -> Abilities:
     """Try what a server can do, from the most to the least; a few tokens, not charged.
 
+    Args:
+        client: Of the server.
+        form: ``"template"`` is a chat and nothing else, ``"plain"`` or a prompt format in JSON
+            completions and nothing else.
+
     Raises:
+        BadData: If the prompt format is malformed.
         EndpointError: If it can do nothing, or cannot be reached.
         UnknownName: If it has no such model.
     """
@@ -183,11 +192,14 @@ def find_out(client: Client) -> Abilities:
     def scores(protocol: Protocol) -> bool:
         return works(protocol, protocol.scoring(hello, "yes"), partial(_tells_scores, protocol))
 
-    speaker = next(filter(answers, (Chat(), Chat(system=False))), None)
-    scorer = next(filter(scores, (speaker, Plain()) if speaker else (Plain(),)), None)
-    if speaker is None and scorer is None and not answers(Plain()):
+    plain = Plain(PromptFormat.parse(form, "--prompt") if form.startswith("{") else None)
+    chats = () if form not in ("", "template") else (Chat(), Chat(system=False))
+    plains = () if form == "template" else (plain,)
+    speaker = next(filter(answers, chats), None)
+    scorer = next(filter(scores, (speaker, *plains) if speaker else plains), None)
+    speaker = speaker or (plain if scorer else next(filter(answers, plains), None))
+    if speaker is None:
         raise client.refusal(refusals[0])
-    speaker = speaker or Plain()
     log.info(
         "model %s of %s: prompts by %s, choices by %s",
         client.address.name,

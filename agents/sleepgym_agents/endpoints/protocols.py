@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from sleepgym_agents.endpoints.turns import (
-    PLAIN,
     Prompt,
     dream_messages,
     messages,
@@ -21,6 +20,7 @@ from sleepgym_agents.endpoints.turns import (
     plain_answer,
     plain_dream,
 )
+from sleepgym_agents.lm.prompt_format import PromptFormat
 
 Body = dict[str, Any]
 Scores = list[tuple[str, float]]  # of each token of a prompt: which, and its log-probability
@@ -113,34 +113,41 @@ class Chat(Protocol):
 
 
 class Plain(Protocol):
-    """One text, which the model continues."""
+    """One text, which the model continues.
+
+    Attributes:
+        form: The texts around questions and answers.
+    """
 
     name, route = "completions", "/completions"
+
+    def __init__(self, form: PromptFormat | None = None) -> None:
+        self.form = form or PromptFormat()
 
     def asking(self, prompt: Prompt, most: int, choices: Sequence[str] = ()) -> Body:
         """See :class:`Protocol`."""
         return {
-            "prompt": plain(prompt, choices),
+            "prompt": plain(prompt, self.form, choices),
             "max_tokens": most,
-            "stop": [PLAIN.stop],
+            "stop": [self.form.stop],
         }
 
     def answer(self, reply: Any) -> str:
         """See :class:`Protocol`."""
         text = reply["choices"][0]["text"]
-        return text.partition(PLAIN.stop)[0].strip()
+        return text.partition(self.form.stop)[0].strip()
 
     def dreaming(self, prompt: Prompt, most: int) -> Body:
         """See :class:`Protocol`."""
-        return {"prompt": plain_dream(prompt), "max_tokens": most}
+        return {"prompt": plain_dream(prompt, self.form), "max_tokens": most}
 
     def dream(self, reply: Any) -> str:
         """See :class:`Protocol`."""
-        return PLAIN.dream + reply["choices"][0]["text"]
+        return "Question:" * self.form.dream.endswith("Question:") + reply["choices"][0]["text"]
 
     def scoring(self, prompt: Prompt, answer: str) -> Body:
         """See :class:`Protocol`."""
-        text = plain(prompt) + plain_answer(answer)
+        text = plain(prompt, self.form) + plain_answer(answer, self.form)
         return {"prompt": text, "max_tokens": 1, "echo": True, "logprobs": 1}
 
     def scores(self, reply: Any) -> Scores:

@@ -12,7 +12,6 @@ from sleepgym_agents.lm.prompt_format import ASKED_TO_DREAM, READ, PromptFormat
 
 CHARACTERS = 4.0  # of a token; only the server knows its tokenizer
 MARKERS = 4  # tokens around a part
-PLAIN = PromptFormat()
 UNDERSTOOD = "Understood."  # to an instruction, where a server refuses system lines
 ONE_OF = "\n\nAnswer with exactly one of these, and nothing else:\n"
 ITEM = "Question: {question}\nAnswer: {answer}"
@@ -26,15 +25,18 @@ class Part:
     """A document, or a question with its answer; its length is an estimate in tokens.
 
     Attributes:
-        text: The document with its title, or the question.
+        text: Of the document, or the question.
+        title: Of the document.
         answer: The answer; None for a document.
     """
 
     text: str
+    title: str = ""
     answer: str | None = None
 
     def __len__(self) -> int:
-        return MARKERS + round((len(self.text) + len(self.answer or "")) / CHARACTERS)
+        characters = len(self.text) + len(self.title) + len(self.answer or "")
+        return MARKERS + round(characters / CHARACTERS)
 
 
 @dataclass(frozen=True)
@@ -89,15 +91,15 @@ class TurnPrompter:
 
     def document(self, document: Document) -> Part:
         """A document."""
-        return Part(f"{document.title}\n{document.text}" if document.title else document.text)
+        return Part(document.text, document.title)
 
     def demonstration(self, text: str, answer: str) -> Part:
         """A question with its answer."""
-        return Part(text, answer)
+        return Part(text, answer=answer)
 
     def answer(self, answer: str) -> Part:
         """An answer; asked for its length alone."""
-        return Part("", answer)
+        return Part("", answer=answer)
 
     def prompt(self, text: str, parts: Sequence[Part] = (), most: int | None = None) -> Prompt:
         """A question after ``parts``; of more than ``most`` tokens, about, the oldest go."""
@@ -132,23 +134,23 @@ def dream_messages(prompt: Prompt, system: bool = True) -> list[Message]:
         pairs = zip(exemplar.questions, exemplar.answers, strict=True)
         items = [ITEM.format(question=question.text, answer=answer) for question, answer in pairs]
         shown += [*_parts(replace(exemplar, questions=(), answers=()))]
-        shown.append(Part(DREAM, "\n".join(items)))
+        shown.append(Part(DREAM, answer="\n".join(items)))
     return [*_messages(prompt, shown, system), _turn("user", prompt.question)]
 
 
-def plain(prompt: Prompt, choices: Sequence[str] = ()) -> str:
-    """A prompt as the text that a base model continues with an answer."""
-    return _read(prompt) + PLAIN.question.format(text=prompt.question + _listed(choices))
+def plain(prompt: Prompt, form: PromptFormat, choices: Sequence[str] = ()) -> str:
+    """A prompt as the text that a model continues with an answer."""
+    return _read(prompt, form) + form.question.format(text=prompt.question + _listed(choices))
 
 
-def plain_answer(answer: str) -> str:
+def plain_answer(answer: str, form: PromptFormat) -> str:
     """An answer with its stop marker, as it stands behind a plain question."""
-    return PLAIN.answer.format(answer=answer) + PLAIN.stop
+    return form.answer.format(answer=answer) + form.stop
 
 
-def plain_dream(prompt: Prompt) -> str:
-    """The text that a base model continues with questions and answers."""
-    return _read(prompt) + PLAIN.dream
+def plain_dream(prompt: Prompt, form: PromptFormat) -> str:
+    """The text that a model continues with questions and answers."""
+    return _read(prompt, form) + form.dream
 
 
 def _parts(exemplar: Experience) -> list[Part]:
@@ -166,22 +168,27 @@ def _messages(prompt: Prompt, shown: Iterable[Part], system: bool) -> list[Messa
     elif prompt.instruction:
         turns += [_turn("user", prompt.instruction), _turn("assistant", UNDERSTOOD)]
     for part in (*shown, *prompt.parts):
-        turns += [
-            _turn("user", part.text),
-            _turn("assistant", READ if part.answer is None else part.answer),
-        ]
+        said = f"{part.title}\n{part.text}" if part.title else part.text
+        turns.append(_turn("user", said))
+        turns.append(_turn("assistant", READ if part.answer is None else part.answer))
     return turns
 
 
-def _read(prompt: Prompt) -> str:
+def _read(prompt: Prompt, form: PromptFormat) -> str:
     """The plain text before the question."""
-    text = f"{prompt.instruction}\n\n" if prompt.instruction else ""
+    line = prompt.instruction
+    text = form.start or ""
+    if line:
+        text = form.system.format(text=line) if form.system else f"{text}{line}\n\n"
     shown = [part for exemplar in prompt.exemplars for part in _parts(exemplar)]
     for part in (*shown, *prompt.parts):
-        if part.answer is None:
-            text += f"{part.text}\n\n"
+        if part.answer is not None:
+            text += form.question.format(text=part.text) + plain_answer(part.answer, form)
+            text += form.after
+        elif part.title:
+            text += form.document.format(title=part.title, text=part.text)
         else:
-            text += PLAIN.question.format(text=part.text) + plain_answer(part.answer)
+            text += form.document.replace("{title}\n", "").format(title="", text=part.text)
     return text
 
 

@@ -25,7 +25,7 @@ from sleepgym_agents.endpoints.turns import (
     messages,
     plain,
 )
-from sleepgym_agents.lm.prompt_format import READ
+from sleepgym_agents.lm.prompt_format import READ, PromptFormat
 from sleepgym_agents.lm.scratch import byte_tokenizer
 
 DOCUMENT = Document("Ben keeps forty bees.", "Ben")
@@ -178,7 +178,7 @@ def test_instruction_and_exemplars_are_earlier_turns():
         ("assistant", "no"),
         ("user", "Wet?"),
     ]
-    assert plain(prompt) == (
+    assert plain(prompt, PromptFormat()) == (
         "Be short.\n\nOslo\nIt rains.\n\nQuestion: Dry?\nAnswer: no\nQuestion: Wet?\nAnswer:"
     )
     dreaming = [m["content"] for m in dream_messages(prompt)]
@@ -200,6 +200,31 @@ def test_a_server_whose_template_refuses_system_lines_gets_a_turn():
         agent.answer([Question("Wet?")])
         turns = [(m["role"], m["content"]) for m in server.asked[-1][1]["messages"]]
     assert turns == [("user", "Be short."), ("assistant", "Understood."), ("user", "Wet?")]
+
+
+@pytest.mark.parametrize(
+    ("form", "route", "shown"),
+    [
+        ("template", "/chat/completions", None),
+        ("plain", "/completions", "Ben\nBen keeps forty bees.\n\nQuestion: Wet?\nAnswer:"),
+        (
+            '{"start": "<s>", "question": "Q {text}\\nA"}',
+            "/completions",
+            "<s>Ben\nBen keeps forty bees.\n\nQ Wet?\nA",
+        ),
+    ],
+)
+def test_the_form_of_prompts_can_be_chosen(form, route, shown, monkeypatch):
+    monkeypatch.setenv("SLEEPGYM_PROMPT", form)
+    with Server(lambda *_: said(" no\nQ More?")) as server:
+        agent = make("in-context", server.model)
+        agent.study([DOCUMENT])
+        answers = agent.answer([Question("Wet?")])
+        last, body, _ = server.asked[-1]
+    assert (last, body.get("prompt")) == (route, shown)
+    if shown:
+        assert answers == ["no"]
+        assert body["stop"] == ["\n"]
 
 
 def test_what_does_not_fit_goes_oldest_first(weights):
