@@ -140,13 +140,21 @@ def run(
 def resume(
     path: Annotated[Path, typer.Argument(help="Run directory.", metavar="DIR")],
     data: Data = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Where its model is now: files that are not those it began with are refused.",
+            show_default="as it began",
+        ),
+    ] = None,
     verbose: Verbose = False,
 ) -> None:
     """Go on with a run that was interrupted, from its last finished phase."""
     from sleepgym.runs.records import read_meta
     from sleepgym.runs.spec import spec_from_meta
 
-    _run_and_show([(spec_from_meta(read_meta(path), data), path)], path, verbose)
+    spec = spec_from_meta(read_meta(path), data)
+    _run_and_show([(replace(spec, model=model) if model else spec, path)], path, verbose)
 
 
 def suite(

@@ -7,6 +7,7 @@ state are safely on disk. Opening a directory again rolls everything else back t
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 from collections.abc import Iterable
@@ -18,6 +19,7 @@ from sleepgym.core.errors import BadRun
 from sleepgym.runs.lines import chained, last_link, plain, read_lines
 from sleepgym.runs.records import CHAINED, FILES, altered_in_words, read_meta, state_folder
 
+_log = logging.getLogger("sleepgym")
 _OWN = {".lock", "run.json.tmp"}
 # What a run consists of, beside `state`. `run.json` goes last: a directory without it and with the
 # others would be refused as no run's.
@@ -46,6 +48,8 @@ class Journal:
         self._cut("answers.jsonl", sum(line["questions"] for line in self.phases))
         self._cut("nights.jsonl", self.nights)
         self._links = self._check_chains()
+        if 0 < len(self.phases) < meta["steps"]:
+            self._tell_versions(meta)
         nights = read_lines(path / "nights.jsonl")
         self.state_digest: str = nights[-1]["state_digest"] if nights else ""
         self._sweep_states()
@@ -104,6 +108,8 @@ class Journal:
             saved = read_meta(self.path)
             saved.setdefault("model_digest", meta["model_digest"])  # an older record says nothing
             saved.setdefault("salt", None)
+            if saved["model_digest"] is not None and saved["model_digest"] == meta["model_digest"]:
+                saved["spec"]["model"] = meta["spec"]["model"]  # the same files, elsewhere
             names = ("spec", "stream_hash", "model_digest", "salt")
             change = next((name for name in names if saved[name] != meta[name]), None)
             if change is None:
@@ -133,6 +139,20 @@ class Journal:
         for problem in altered_in_words(self.path):
             raise BadRun(f"{problem}: this run cannot go on")
         return {name: last_link(self.path / name) for name in FILES}
+
+    def _tell_versions(self, meta: dict[str, Any]) -> None:
+        """Say with which other versions than it began a run goes on: its record may be another."""
+        saved = read_meta(self.path)
+        found = []
+        for part in ("packages", "platform"):
+            old, new = saved.get(part) or {}, meta.get(part) or {}
+            found += [
+                f"{name} {old.get(name)} -> {new.get(name)}"
+                for name in sorted({*old, *new})
+                if old.get(name) != new.get(name)
+            ]
+        if found:
+            _log.warning("%s goes on with other versions: %s", self.path, ", ".join(found))
 
     def _append(self, name: str, rows: list[dict[str, Any]]) -> None:
         if self._links:
@@ -174,6 +194,8 @@ def _difference(saved: dict[str, Any], meta: dict[str, Any], name: str) -> str:
     old, new = saved[name], meta[name]
     if name == "model_digest":
         model = saved["spec"]["model"]
+        if new is None:
+            return f"its model {model!r} is not found from here: name its folder by --model"
         return (
             f"the files of model {model!r} are others: SHA-256 {old!s:.12} there, {new!s:.12} here"
         )
