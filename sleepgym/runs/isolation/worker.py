@@ -11,6 +11,7 @@ import ctypes
 import importlib
 import json
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -26,6 +27,7 @@ from sleepgym.core.registry import load_object
 from sleepgym.core.settings import build_config, plain, upgrade_settings
 from sleepgym.runs.day import MAX_ANSWER_CHARACTERS, LocalInstance, too_long
 from sleepgym.runs.isolation.messages import Line, read_experiences, read_questions
+from sleepgym.runs.isolation.process_tree import kill_below
 
 _TABLES = {"transformers.conversion_mapping": "get_checkpoint_conversion_mapping"}
 _DIE_WITH_PARENT, _BECOME_SUBREAPER = 1, 36  # prctl(2); a reaper's orphans can be found and ended
@@ -83,17 +85,25 @@ def serve(connection: socket.socket) -> None:
 
 
 def nursery(control: socket.socket) -> None:
-    """Fork an instance for every connection that comes over ``control``; import what it names."""
+    """Fork an instance for every connection that comes over ``control``; import what it names.
+
+    Where the run was killed, nobody else can remove the folders that it made.
+    """
+    folders = [Path(sys.path[-1])]  # the view
     _prctl(_BECOME_SUBREAPER, 1)
     signal.signal(signal.SIGCHLD, _reap)
     while True:
         message, handles, _, _ = socket.recv_fds(control, 1 << 20, 1)
         if not message:
+            kill_below(os.getpid())
+            for folder in folders:
+                shutil.rmtree(folder, ignore_errors=True)
             return
         if not handles:
             preload(message.decode().split())
             control.sendall(b"0\n")
             continue
+        folders[1:] = [Path(message.decode()).parent]  # of this instance; those before it are gone
         child = os.fork()
         if child == 0:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
