@@ -48,8 +48,6 @@ class Journal:
         self._cut("answers.jsonl", sum(line["questions"] for line in self.phases))
         self._cut("nights.jsonl", self.nights)
         self._links = self._check_chains()
-        if 0 < len(self.phases) < meta["steps"]:
-            self._tell_versions(meta)
         nights = read_lines(path / "nights.jsonl")
         self.state_digest: str = nights[-1]["state_digest"] if nights else ""
         self._sweep_states()
@@ -106,10 +104,11 @@ class Journal:
     def _create_or_check(self, meta: dict[str, Any]) -> None:
         if (self.path / "run.json").exists():
             saved = read_meta(self.path)
+            if saved.get("model_digest") and saved["model_digest"] == meta["model_digest"]:
+                saved["spec"]["model"] = meta["spec"]["model"]  # the same files, elsewhere
+            self._tell_versions(saved, meta)
             saved.setdefault("model_digest", meta["model_digest"])  # an older record says nothing
             saved.setdefault("salt", None)
-            if saved["model_digest"] is not None and saved["model_digest"] == meta["model_digest"]:
-                saved["spec"]["model"] = meta["spec"]["model"]  # the same files, elsewhere
             names = ("spec", "stream_hash", "model_digest", "salt")
             change = next((name for name in names if saved[name] != meta[name]), None)
             if change is None:
@@ -140,9 +139,10 @@ class Journal:
             raise BadRun(f"{problem}: this run cannot go on")
         return {name: last_link(self.path / name) for name in FILES}
 
-    def _tell_versions(self, meta: dict[str, Any]) -> None:
+    def _tell_versions(self, saved: dict[str, Any], meta: dict[str, Any]) -> None:
         """Say with which other versions than it began a run goes on: its record may be another."""
-        saved = read_meta(self.path)
+        if not 0 < len(read_lines(self.path / "phases.jsonl")) < meta["steps"]:
+            return
         found = []
         for part in ("packages", "platform"):
             old, new = saved.get(part) or {}, meta.get(part) or {}

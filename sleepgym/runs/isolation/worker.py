@@ -27,7 +27,6 @@ from sleepgym.core.registry import load_object
 from sleepgym.core.settings import build_config, plain, upgrade_settings
 from sleepgym.runs.day import MAX_ANSWER_CHARACTERS, LocalInstance, too_long
 from sleepgym.runs.isolation.messages import Line, read_experiences, read_questions
-from sleepgym.runs.isolation.process_tree import kill_below
 
 _TABLES = {"transformers.conversion_mapping": "get_checkpoint_conversion_mapping"}
 _DIE_WITH_PARENT, _BECOME_SUBREAPER = 1, 36  # prctl(2); a reaper's orphans can be found and ended
@@ -89,6 +88,8 @@ def nursery(control: socket.socket) -> None:
 
     Where the run was killed, nobody else can remove the folders that it made.
     """
+    from sleepgym.runs.isolation.process_tree import kill_below
+
     folders = [Path(sys.path[-1])]  # the view
     _prctl(_BECOME_SUBREAPER, 1)
     signal.signal(signal.SIGCHLD, _reap)
