@@ -153,6 +153,13 @@ def run(
 def resume(
     path: Annotated[Path, typer.Argument(help="Run directory.", metavar="DIR")],
     data: Data = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Where its model is now: files that are not those it began with are refused.",
+            show_default="as it began",
+        ),
+    ] = None,
     verbose: Verbose = False,
     samples: Samples = True,
 ) -> None:
@@ -162,7 +169,8 @@ def resume(
     from sleepgym.runs.spec import spec_from_meta
 
     keep_samples(samples)
-    _run_and_show([(spec_from_meta(read_meta(path), data), path)], path, verbose)
+    spec = spec_from_meta(read_meta(path), data)
+    _run_and_show([(replace(spec, model=model) if model else spec, path)], path, verbose)
 
 
 def suite(

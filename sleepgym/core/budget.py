@@ -15,12 +15,16 @@ from sleepgym.core.rng import derive_seed
 class Budget:
     """Limits of one night; None is no limit. Reported always, enforced where set.
 
+    In a run they cover all that the instance that sleeps does: it loads the state, is told the day,
+    sleeps and saves. Nothing else can change what is kept.
+
     Attributes:
-        night_seconds: Wall-clock seconds of sleep (makes a run depend on the machine's speed).
+        night_seconds: Wall-clock seconds (makes a run depend on the machine's speed).
         night_train_tokens: Tokens trained on, each epoch counted.
         night_generated_tokens: Tokens sampled from a model.
         night_flops: Estimated floating-point operations.
-        added_parameters: Parameters beyond those of the base model, in total.
+        added_parameters: Parameters beyond those of the base model, in total: at least the
+            floating-point numbers in the saved state.
         state_bytes: Size of the saved state, in total.
     """
 

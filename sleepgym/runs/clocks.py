@@ -36,6 +36,7 @@ class GpuClock:
 
     Attributes:
         busy_s: So far.
+        thread: Samples until the driver is lost.
     """
 
     def __init__(self, nvml: Any, handles: list[Any]) -> None:
@@ -48,7 +49,8 @@ class GpuClock:
         self.busy_s = 0.0
         self._nvml = nvml
         self._handles = handles
-        Thread(target=self._watch, daemon=True).start()
+        self.thread = Thread(target=self._watch, daemon=True)
+        self.thread.start()
 
     def _watch(self) -> None:
         last_s = time.perf_counter()
@@ -84,7 +86,7 @@ def _gpu_clock() -> GpuClock | None:
 def _visible(count: int) -> list[int]:
     """Of ``count`` devices those that CUDA_VISIBLE_DEVICES names by number, else all."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if named is None:
+    words = None if named is None else [word.strip() for word in named.split(",") if word.strip()]
+    if words is None or not all(word.isdigit() for word in words):
         return list(range(count))
-    numbers = [int(word) for word in named.split(",") if word.strip().isdigit()]
-    return [number for number in numbers if number < count]
+    return [int(word) for word in words if int(word) < count]

@@ -16,7 +16,7 @@ from __future__ import annotations
 import gc
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -112,8 +112,18 @@ class LocalInstance(Instance):
         tell(self.agent, experiences)
 
     def answer(self, questions: Sequence[Question]) -> tuple[str, ...]:
-        """See :meth:`sleepgym.Agent.answer`."""
-        return tuple(self.agent.answer(questions))
+        """See :meth:`sleepgym.Agent.answer`.
+
+        Raises:
+            AgentError: If they come in what has no order, or in none at all.
+        """
+        answers: Any = self.agent.answer(questions)
+        if isinstance(answers, str | Set | Mapping) or not isinstance(answers, Iterable):
+            raise AgentError(
+                f"it gave {answers!r:.40} to {len(questions)} questions: "
+                "it must give a list of strings"
+            )
+        return tuple(answers)
 
     def sleep(self, number: int, budget: Budget) -> Mapping[str, Any]:
         """See :meth:`sleepgym.Agent.sleep`. The budget covers all that it did since it was made."""

@@ -7,6 +7,7 @@ state are safely on disk. Opening a directory again rolls everything else back t
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 from collections.abc import Iterable
@@ -19,6 +20,7 @@ from sleepgym.core.errors import BadRun
 from sleepgym.runs.lines import chained, last_link, plain, read_lines
 from sleepgym.runs.records import CHAINED, FILES, altered_in_words, read_meta, state_folder
 
+_log = logging.getLogger("sleepgym")
 _OWN = {".lock", "run.json.tmp"}
 # What a run consists of, beside `state`. `run.json` goes last: a directory without it and with the
 # others would be refused as no run's.
@@ -109,6 +111,9 @@ class Journal:
     def _create_or_check(self, meta: dict[str, Any]) -> None:
         if (self.path / "run.json").exists():
             saved = read_meta(self.path)
+            if saved.get("model_digest") and saved["model_digest"] == meta["model_digest"]:
+                saved["spec"]["model"] = meta["spec"]["model"]  # the same files, elsewhere
+            self._tell_versions(saved, meta)
             saved.setdefault("model_digest", meta["model_digest"])  # an older record says nothing
             saved.setdefault("salt", None)
             names = ("spec", "stream_hash", "model_digest", "served_model", "salt")
@@ -140,6 +145,21 @@ class Journal:
         for problem in altered_in_words(self.path):
             raise BadRun(f"{problem}: this run cannot go on")
         return {name: last_link(self.path / name) for name in FILES}
+
+    def _tell_versions(self, saved: dict[str, Any], meta: dict[str, Any]) -> None:
+        """Say with which other versions than it began a run goes on: its record may be another."""
+        if not 0 < len(read_lines(self.path / "phases.jsonl")) < meta["steps"]:
+            return
+        found = []
+        for part in ("packages", "platform"):
+            old, new = saved.get(part) or {}, meta.get(part) or {}
+            found += [
+                f"{name} {old.get(name)} -> {new.get(name)}"
+                for name in sorted({*old, *new})
+                if old.get(name) != new.get(name)
+            ]
+        if found:
+            _log.warning("%s goes on with other versions: %s", self.path, ", ".join(found))
 
     def _append(self, name: str, rows: list[dict[str, Any]]) -> None:
         if self._links:
@@ -182,6 +202,8 @@ def _difference(saved: dict[str, Any], meta: dict[str, Any], name: str) -> str:
     old, new = saved[name], meta[name]
     if name == "model_digest":
         model = saved["spec"]["model"]
+        if new is None:
+            return f"its model {model!r} is not found from here: name its folder by --model"
         return (
             f"the files of model {model!r} are others: SHA-256 {old!s:.12} there, {new!s:.12} here"
         )

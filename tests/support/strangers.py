@@ -243,3 +243,16 @@ class Clockmaker(Burner):
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self.meter = BackwardClock()
+
+
+class Trainee(Honest):
+    """Trains five tokens while it reads, and twenty asleep where that is allowed."""
+
+    def study(self, documents):
+        super().study(documents)
+        self.meter.train_tokens += 5
+
+    def sleep(self, night):
+        if night.allows(night_train_tokens=20):
+            self.meter.train_tokens += 20
+        return {}

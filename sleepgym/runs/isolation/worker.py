@@ -11,6 +11,7 @@ import ctypes
 import importlib
 import json
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -95,17 +96,27 @@ def serve(connection: socket.socket) -> None:
 
 
 def nursery(control: socket.socket) -> None:
-    """Fork an instance for every connection that comes over ``control``; import what it names."""
+    """Fork an instance for every connection that comes over ``control``; import what it names.
+
+    Where the run was killed, nobody else can remove the folders that it made.
+    """
+    from sleepgym.runs.isolation.process_tree import kill_below
+
+    folders = [Path(sys.path[-1])]  # the view
     _prctl(_BECOME_SUBREAPER, 1)
     signal.signal(signal.SIGCHLD, _reap)
     while True:
         message, handles, _, _ = socket.recv_fds(control, 1 << 20, 1)
         if not message:
+            kill_below(os.getpid())
+            for folder in folders:
+                shutil.rmtree(folder, ignore_errors=True)
             return
         if not handles:
             preload(message.decode().split())
             control.sendall(b"0\n")
             continue
+        folders[1:] = [Path(message.decode()).parent]  # of this instance; those before it are gone
         child = os.fork()
         if child == 0:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)

@@ -1,7 +1,10 @@
 """Agents in processes and sandboxes of their own: same records, no way out, one line of error."""
 
 import json
+import os
 import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -120,6 +123,28 @@ def test_who_ends_its_parent_ends_nothing_else(tmp_path, level):
         assert run(stranger("Parricide", level), tmp_path / "run").finished
     assert run(stranger("Parent", level), tmp_path / "next").finished
     assert sleepers() == []
+
+
+def test_what_a_killed_run_made_is_removed(tmp_path):
+    code = (
+        "import os, signal; from sleepgym.runs.runner import run; "
+        "from sleepgym.runs.spec import RunSpec; "
+        f"run(RunSpec('toy:Toy', 'strangers:Honest', isolation='process'), {str(tmp_path)!r} + "
+        "'/run', nights=1); from sleepgym.runs.isolation.starters import _starters; "
+        "(s,) = _starters.values(); print(s.process.pid, s.folder, flush=True); "
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    places = {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    words = [sys.executable, "-c", code]
+    told = subprocess.run(
+        words, env={**os.environ, **places}, capture_output=True, text=True, check=False
+    )
+    assert told.returncode == -9, told.stderr
+    nursery, folder = told.stdout.split()
+    until_s = time.monotonic() + 30
+    while Path(folder).exists() or Path(f"/proc/{nursery}").exists():
+        assert time.monotonic() < until_s
+        time.sleep(0.02)
 
 
 def test_work_is_measured_wherever_it_is_done(tmp_path):

@@ -167,6 +167,13 @@ def test_a_wrong_number_of_answers_is_refused(tmp_path):
     assert read_run(tmp_path / "run").phases == []
 
 
+@pytest.mark.parametrize("given", [None, "yes", {"yes"}, {"yes": 1}, 3])
+def test_answers_without_an_order_are_refused(tmp_path, monkeypatch, given):
+    monkeypatch.setattr(Notes, "answer", lambda self, questions: given)
+    with pytest.raises(AgentError, match="it must give a list of strings"):
+        run(SPEC, tmp_path / "run")
+
+
 def test_an_agent_that_raises_at_night_leaves_a_resumable_run(tmp_path, monkeypatch):
     out = tmp_path / "run"
     with pytest.raises(AgentError, match="raised ValueError in night 2: nightmare \\(") as caught:
