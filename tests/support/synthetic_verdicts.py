@@ -34,7 +34,7 @@ def write_submission(
     folder: Path,
     slug: str,
     verdict: Verdict | None,
-    board: str = "almanac-8",
+    board: str = "almanac-8-v1",
 ) -> Path:
     """A file without content, and the verdict on it with its hash."""
     file = folder / board / f"{slug}.json.gz"
@@ -49,7 +49,7 @@ def write_submission(
 
 def make_verdict(
     name: str = "Example",
-    board: Board | str = "almanac-8",
+    board: Board | str = "almanac-8-v1",
     skill: float = 0.6,
     decay: float = 0.95,
     cost: float = 1.0,
