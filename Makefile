@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 6 ? n : 6)))
 TEST_WORKERS ?= $(shell echo $$(($(WORKERS) * 2)))  # tests wait for disks and processes half of the time
 
-.PHONY: demo test test-slow bench bench-gpu check-install lint types docs clean help
+.PHONY: demo test test-slow bench bench-gpu check-install lint types docs docs-site clean help
 
 help:  ## Show this help
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -47,6 +47,7 @@ bench: $(STAMP)  ## Ratios, measured side by side in one run
 	$(BIN)/python benchmarks/verifying.py
 	$(BIN)/python benchmarks/site.py
 	$(BIN)/python benchmarks/exam_floor.py
+	$(BIN)/python benchmarks/horizon.py
 
 bench-gpu:  ## Decoding and nights of random models of real shapes on one GPU, with the Python that is there
 	PYTHONPATH=.:agents:tasks:leaderboards $(PYTHON) benchmarks/gpu_generation.py
@@ -56,6 +57,9 @@ docs: $(STAMP)  ## Write the reference and the tables of agents from the classes
 	$(BIN)/python docs/tools/reference.py
 	$(BIN)/python docs/tools/agent_tables.py
 	$(BIN)/python docs/tools/results.py
+
+docs-site: $(STAMP)  ## Build the documentation's site into build/docs; a broken link fails
+	$(BIN)/python -m mkdocs build --strict --quiet
 
 clean:  ## Remove the virtual environment and what was built; runs are kept
 	rm -rf $(VENV) dist build .pytest_cache .ruff_cache .hypothesis

@@ -254,7 +254,8 @@ def _grader(board: Board, seed: int, data: Path | None) -> Grade:
     def grade(item_id: str, text: str) -> float:
         stream = env().stream
         assert stream is not None
-        return max(env().family.score(text, target) for target in stream.key[item_id])
+        score = env().family.score_item
+        return max(score(item_id, text, target) for target in stream.key[item_id])
 
     return grade
 

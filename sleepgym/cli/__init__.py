@@ -12,7 +12,7 @@ import typer
 from typer.exceptions import TyperException
 
 import sleepgym
-from sleepgym.cli import inspect, reading, running, skills
+from sleepgym.cli import inspect, look, reading, running, skills
 from sleepgym.cli.console import accept_any_text, choose_width
 from sleepgym.core import registry
 from sleepgym.core.errors import SleepGymError
@@ -48,7 +48,7 @@ def _root(
         raise typer.Exit
 
 
-for module in (running, reading, inspect, skills):
+for module in (running, reading, look, inspect, skills):
     module.add_commands(app)
 
 
@@ -88,12 +88,13 @@ def _complete() -> None:
 
 
 def _report_models() -> None:
-    """Say on stderr which model was loaded, and on what it computes."""
+    """Say on stderr which model was loaded, on what it computes, and what was not graded again."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("sleepgym: %(message)s"))
-    logger = logging.getLogger("sleepgym_agents")
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
+    for name in ("sleepgym", "sleepgym_agents"):
+        logger = logging.getLogger(name)
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
 
 
 def _fail(message: str, code: int) -> int:

@@ -56,6 +56,16 @@ Attention = Annotated[
         envvar="SLEEPGYM_ATTN",
     ),
 ]
+Prompt = Annotated[
+    str,
+    typer.Option(
+        help="How the model is asked: a file like prompt.json, [bold]plain[/bold], or "
+        "[bold]template[/bold] (its own chat template).",
+        envvar="SLEEPGYM_PROMPT",
+        metavar="FILE|plain|template",
+        show_default="as it suits the model",
+    ),
+]
 Verbose = Annotated[
     bool,
     typer.Option("--verbose", help="Name every setting, not only those that are not defaults."),
@@ -63,12 +73,28 @@ Verbose = Annotated[
 Paths = Annotated[
     list[Path], typer.Argument(help="Run directories, or folders that hold some.", metavar="DIR...")
 ]
+Samples = Annotated[
+    bool,
+    typer.Option(
+        "--samples/--no-samples",
+        help="Write questions and right answers beside the record, for [bold]sleepgym look[/bold].",
+        envvar="SLEEPGYM_SAMPLES",
+    ),
+]
 Board = Annotated[
     str | None,
     typer.Option(
         help="Board ([bold]sleepgym list boards[/bold]) or a TOML file: its environment, settings, "
         "exams, budget, model and seeds.",
         metavar="NAME",
+    ),
+]
+
+Track = Annotated[
+    str | None,
+    typer.Option(
+        help="Tell an experiment tracker of every night too ([bold]docs/trackers.md[/bold]).",
+        metavar="tensorboard|wandb|trackio|mlflow",
     ),
 ]
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sleepgym.cli.options import Paths, Verbose, example
+
+if TYPE_CHECKING:
+    from sleepgym.scoring.pairs import Pair
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -19,9 +22,11 @@ def add_commands(app: typer.Typer) -> None:
     app.command(epilog=example("sleepgym score runs/demo", "sleepgym score runs/first --json"))(
         score
     )
-    app.command(epilog=example("sleepgym compare runs/demo/almanac/sleep runs/demo/almanac/naive"))(
-        compare
-    )
+    app.command(
+        epilog=example(
+            "sleepgym compare runs/mine runs/naive", "sleepgym compare sleep naive --runs runs/demo"
+        )
+    )(compare)
     app.command(epilog=example("sleepgym report runs/demo --out report --reference naive"))(report)
 
 
@@ -45,11 +50,17 @@ def score(
 
 def compare(
     first: Annotated[
-        Path, typer.Argument(help="Runs of one agent: a folder, or one run.", metavar="A")
+        str,
+        typer.Argument(
+            help="Runs of one agent: a folder, or one run; with --runs the agent's label.",
+            metavar="A",
+        ),
     ],
-    second: Annotated[
-        Path, typer.Argument(help="Runs of another on the same environment.", metavar="B")
-    ],
+    second: Annotated[str, typer.Argument(help="Another on the same environment.", metavar="B")],
+    runs: Annotated[
+        Path | None,
+        typer.Option(help="Folder of a suite, of which A and B are agents.", metavar="DIR"),
+    ] = None,
     as_json: AsJson = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="Every metric.")] = False,
 ) -> None:
@@ -57,23 +68,31 @@ def compare(
 
     Only seeds that both have run count: they saw the same streams.
     """
-    from sleepgym.cli.tables import COMPARED, show_difference
-    from sleepgym.scoring.comparisons import seed_ranges
-    from sleepgym.scoring.pairs import compare_pair
+    from sleepgym.cli.console import console
+    from sleepgym.cli.tables import show_pair
+    from sleepgym.scoring.pairs import compare_agents, compare_pair
 
-    pair = compare_pair(first, second)
-    seeds = seed_ranges(pair.seeds)
-    if as_json:
-        rows = {
-            name: {"a": a, "b": b, "difference": asdict(found)}
-            for name, (a, b, found) in pair.rows.items()
-        }
-        head = {"a": pair.first, "b": pair.second, "seeds": pair.seeds}
-        print(json.dumps({**head, "metrics": rows}, indent=1, allow_nan=False))
+    if runs is None:
+        pair = compare_pair(first, second)
+        print(_as_json(pair)) if as_json else show_pair(pair, verbose)
         return
-    metrics = pair.rows if verbose else [m for m in COMPARED if m in pair.rows]
-    rows = {metric: pair.rows[metric] for metric in metrics}
-    show_difference(pair.first, pair.second, rows, seeds, len(pair.seeds))
+    pairs = compare_agents(runs, first, second)
+    if as_json:
+        print("[" + ",\n".join(_as_json(pair, env) for env, pair in pairs.items()) + "]")
+        return
+    for environment, pair in pairs.items():
+        console.print(f"\n{environment}", markup=False, highlight=False)
+        show_pair(pair, verbose)
+
+
+def _as_json(pair: Pair, environment: str | None = None) -> str:
+    rows = {
+        name: {"a": a, "b": b, "difference": asdict(found)}
+        for name, (a, b, found) in pair.rows.items()
+    }
+    head = {"a": pair.first, "b": pair.second, "seeds": pair.seeds}
+    head = head if environment is None else {"environment": environment, **head}
+    return json.dumps({**head, "metrics": rows}, indent=1, allow_nan=False)
 
 
 def report(

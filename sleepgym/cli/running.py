@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,13 +18,18 @@ from sleepgym.cli.options import (
     Device,
     Dtype,
     IsolationLevel,
+    Prompt,
+    Samples,
+    Track,
     Verbose,
     choose_hardware,
     example,
 )
 
 if TYPE_CHECKING:
+    from sleepgym.runs.runner import Progress
     from sleepgym.runs.spec import RunSpec
+    from sleepgym.suite.launchers import Launcher
     from sleepgym.suite.suite import Suite
 
 
@@ -86,22 +92,28 @@ def run(
         str, typer.Option(help="Salt of the agent's seed, from run.json: repeats that run.")
     ] = "",
     audit: Annotated[str, typer.Option(hidden=True, help="Of before 0.2.")] = "",
+    track: Track = None,
     verbose: Verbose = False,
     device: Device = "auto",
     dtype: Dtype = "auto",
     attention: Attention = "auto",
+    prompt: Prompt = "",
+    samples: Samples = True,
 ) -> None:
     """Run one agent through one stream, or one a seed, and print its scores."""
     from sleepgym.cli.boards import board_env_settings, board_model, board_seeds, load_board
     from sleepgym.cli.console import console
     from sleepgym.core.errors import BadSetting
     from sleepgym.core.settings import parse_pairs
+    from sleepgym.runs.prompt import read_prompt
     from sleepgym.runs.records import isolation_of
+    from sleepgym.runs.samples import keep_samples
     from sleepgym.runs.spec import RunSpec
     from sleepgym.suite.suite import parse_seeds
     from sleepgym.suite.tuned import in_words, with_tuned
 
     choose_hardware(device, dtype, attention)
+    keep_samples(samples)
     if seed is not None and seeds is not None:
         raise BadSetting(f"seed={seed} and seeds={seeds}: give one of --seed and --seeds")
     if (env is None) == (board is None):
@@ -129,23 +141,27 @@ def run(
         data=data,
         isolation=isolation_of(audit) if audit else isolation,  # pyright: ignore[reportArgumentType]  (checked by RunSpec)
         salt=salt,
+        prompt=read_prompt(prompt),
     )
     if board is None and seeds is None:
         runs = [(replace(spec, seed=seed or 0), out)]
     else:
         runs = [(replace(spec, seed=n), out / f"seed-{n}") for n in wanted or ()]
-    _run_and_show(runs, out, verbose)
+    _run_and_show(runs, out, verbose, track)
 
 
 def resume(
     path: Annotated[Path, typer.Argument(help="Run directory.", metavar="DIR")],
     data: Data = None,
     verbose: Verbose = False,
+    samples: Samples = True,
 ) -> None:
     """Go on with a run that was interrupted, from its last finished phase."""
     from sleepgym.runs.records import read_meta
+    from sleepgym.runs.samples import keep_samples
     from sleepgym.runs.spec import spec_from_meta
 
+    keep_samples(samples)
     _run_and_show([(spec_from_meta(read_meta(path), data), path)], path, verbose)
 
 
@@ -175,6 +191,22 @@ def suite(
     data: Data = None,
     isolation: IsolationLevel = "in-process",
     workers: Annotated[int, typer.Option(help="Processes side by side.", min=1)] = 1,
+    launcher: Annotated[
+        str,
+        typer.Option(
+            help="Where runs are executed: in processes here, or as tasks of a Ray cluster "
+            "([bold]docs/clusters.md[/bold]).",
+            metavar="local|ray",
+        ),
+    ] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(help="Of a Ray cluster: HOST:PORT or auto.", show_default="one started here"),
+    ] = None,
+    gpus_per_run: Annotated[
+        float, typer.Option(help="GPUs of each run on the cluster; .5 puts two on one.", min=0)
+    ] = 0.0,
+    track: Track = None,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -185,15 +217,21 @@ def suite(
     device: Device = "auto",
     dtype: Dtype = "auto",
     attention: Attention = "auto",
+    prompt: Prompt = "",
+    samples: Samples = True,
 ) -> None:
     """Compare agents on the same streams; prints a table and writes a report."""
     from sleepgym.cli.console import console
     from sleepgym.cli.progress import progress
     from sleepgym.cli.tables import show_scores
     from sleepgym.core.errors import BadSetting
-    from sleepgym.suite.suite import load_suite, parse_seeds, run_suite
+    from sleepgym.runs.prompt import read_prompt
+    from sleepgym.runs.samples import keep_samples
+    from sleepgym.suite.launchers import run_suite
+    from sleepgym.suite.suite import load_suite, parse_seeds
 
     choose_hardware(device, dtype, attention)
+    keep_samples(samples)
     if name is None and board is None:
         raise BadSetting("give a suite (sleepgym list suites), or --board NAME")
     chosen = load_suite(name or "baselines")
@@ -205,7 +243,7 @@ def suite(
         chosen = replace(chosen, model=model, parameters=None, downloads=())
     if board:
         chosen = _on_board(chosen, board, seeds is not None, model)
-    chosen, left_out = chosen.at_hand(data)
+    chosen, left_out = replace(chosen, prompt=read_prompt(prompt)).at_hand(data)
     out = out or Path("runs") / chosen.name
     runs = chosen.runs(out, data, isolation)  # pyright: ignore[reportArgumentType]
     console.print(f"[bold]{chosen.name}[/bold]: {chosen.summary} ({len(runs)} runs in {out})")
@@ -216,17 +254,44 @@ def suite(
 
         show_plan(chosen, runs)
         return
+    where = _launcher(launcher, workers, address, gpus_per_run)
+    follow = _follow(track)
     with progress() as report:
-        run_suite(
-            runs,
-            workers,
-            lambda done, total, spec: report(done, total, f"{spec.label}, seed {spec.seed}"),
-        )
+        run_suite(runs, where, report, follow, lambda line: console.print(line, soft_wrap=True))
     from sleepgym.reports.report import write_report
 
     show_scores([out], verbose)
     page = write_report([out], out / "report", reference=chosen.agents[0].label)
     console.print(f"Report: {page}", soft_wrap=True, highlight=False)
+
+
+def _launcher(name: str, workers: int, address: str | None, gpus_per_run: float) -> Launcher:
+    from sleepgym.core.errors import BadSetting, unknown_name
+    from sleepgym.suite.launchers import LocalLauncher
+
+    if name == "ray":
+        from sleepgym.suite.cluster import RayLauncher
+
+        return RayLauncher(address, gpus_per_run, workers)
+    if name != "local":
+        raise unknown_name("launcher", name, ("local", "ray"))
+    if address or gpus_per_run:
+        option = f"address={address}" if address else f"gpus-per-run={gpus_per_run}"
+        raise BadSetting(f"{option}: of --launcher ray alone")
+    return LocalLauncher(workers)
+
+
+def _follow(track: str | None) -> Callable[[Path], AbstractContextManager[Progress]] | None:
+    """What lets a tracker follow a run, checked; None without one."""
+    if track is None:
+        return None
+    from functools import partial
+
+    from sleepgym.trackers.backends import check_tracker
+    from sleepgym.trackers.following import followed
+
+    check_tracker(track)
+    return partial(followed, track)
 
 
 def _on_board(suite: Suite, name: str, own_seeds: bool, model: str | None) -> Suite:
@@ -255,7 +320,11 @@ def _on_board(suite: Suite, name: str, own_seeds: bool, model: str | None) -> Su
     )
 
 
-def _run_and_show(runs: Sequence[tuple[RunSpec, Path]], out: Path, verbose: bool) -> None:
+def _run_and_show(
+    runs: Sequence[tuple[RunSpec, Path]], out: Path, verbose: bool, track: str | None = None
+) -> None:
+    from contextlib import nullcontext
+
     from sleepgym.cli.console import console
     from sleepgym.cli.progress import progress
     from sleepgym.cli.tables import show_scores
@@ -263,17 +332,22 @@ def _run_and_show(runs: Sequence[tuple[RunSpec, Path]], out: Path, verbose: bool
     from sleepgym.scoring.hints import hints
 
     records = []
+    follow = _follow(track)
     with progress() as report:
         for spec, path in runs:
             prefix = f"seed {spec.seed}: " if len(runs) > 1 else ""
 
-            def tell(
-                done: int, total: int, where: str, score: float | None, prefix: str = prefix
-            ) -> None:
-                grade = "" if score is None else f" {score:.2f}"
-                report(done, total, prefix + where + grade)
+            with follow(path) if follow else nullcontext() as also:
 
-            records.append(run_stream(spec, path, progress=tell))
+                def tell(
+                    done: int, total: int, where: str, score: float | None, prefix: str = prefix
+                ) -> None:
+                    grade = "" if score is None else f" {score:.2f}"
+                    report(done, total, prefix + where + grade)
+                    if also:
+                        also(done, total, where, score)
+
+                records.append(run_stream(spec, path, progress=tell))
     show_scores([path for _, path in runs], verbose)
     for hint in dict.fromkeys(hint for record in records for hint in hints(record)):
         console.print(f"Note: {hint}.", soft_wrap=True, markup=False, highlight=False)

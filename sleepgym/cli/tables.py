@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.markup import escape
@@ -15,7 +15,10 @@ from rich.table import Table
 from sleepgym.cli.console import console
 from sleepgym.scoring.glossary import clip, clip_difference, heading
 
-__all__ = ["console", "print_json_scores", "show_difference", "show_scores"]
+if TYPE_CHECKING:
+    from sleepgym.scoring.pairs import Pair
+
+__all__ = ["console", "print_json_scores", "show_pair", "show_scores"]
 
 COLUMNS = (
     "average_accuracy",
@@ -74,18 +77,22 @@ def show_scores(paths: Sequence[Path], verbose: bool = False) -> None:
         console.print(_legend(columns, several), style="dim", highlight=False, markup=False)
 
 
-def show_difference(first: str, second: str, rows: Mapping[str, Any], seeds: str, n: int) -> None:
+def show_pair(pair: Pair, verbose: bool = False) -> None:
     """Print the paired differences of two agents.
 
     Args:
-        first: Label of the one.
-        second: Label of the other.
-        rows: Metric -> (mean of the first, mean of the second, :class:`Difference`).
-        seeds: Those that both have run.
-        n: How many these are.
+        pair: What they scored on the streams that both ran.
+        verbose: Every metric.
     """
+    from sleepgym.scoring.comparisons import seed_ranges
+
+    n = len(pair.seeds)
     streams = "1 shared seed" if n == 1 else f"{n} shared seeds"
-    console.print(f"A = {first}\nB = {second}\n{streams}: {seeds}", markup=False, highlight=False)
+    seeds = seed_ranges(pair.seeds)
+    head = f"A = {pair.first}\nB = {pair.second}\n{streams}: {seeds}"
+    console.print(head, markup=False, highlight=False)
+    shown = pair.rows if verbose else [m for m in COMPARED if m in pair.rows]
+    rows = {metric: pair.rows[metric] for metric in shown}
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("metric", no_wrap=True)
     for name in ("A", "B", "A - B", "95% interval", "n"):

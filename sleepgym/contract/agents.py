@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from sleepgym.core.agent import Agent
-from sleepgym.core.budget import Budget, Night
+from sleepgym.core.budget import Budget, Meter, Night
 from sleepgym.core.types import Document, Question
 from sleepgym.core.wake import Experience, tell
 from sleepgym.runs.archive import state_digest
+from sleepgym.runs.ledger import unpaid
+from sleepgym.runs.state import numbers_digest, sizes_by_kind
 
 DOCUMENTS = (
     Document("Zorvath is a potter. Zorvath lives in Quell.", "Zorvath"),
@@ -91,6 +93,20 @@ def nights_repeat(make: Make) -> str | None:
     return None if digests[0] == digests[1] else "two states differ"
 
 
+def numbers_are_charged(make: Make) -> str | None:
+    """Numbers in the saved state that a night changed were charged to the meter."""
+    newborn, agent = make(), make()
+    _live_a_day(agent)
+    agent.sleep(_night(agent))
+    with tempfile.TemporaryDirectory() as before, tempfile.TemporaryDirectory() as after:
+        newborn.save(Path(before))
+        agent.save(Path(after))
+        kinds = sizes_by_kind(Path(after))
+        changed = numbers_digest(Path(before)) != numbers_digest(Path(after))
+    spent = sum(getattr(agent.meter, name) for name in Meter.FIELDS)
+    return unpaid(kinds["weights"] + kinds["keys"], changed, spent)
+
+
 def sleep_logs_numbers(make: Make) -> str | None:
     """sleep() returns a mapping of names to numbers."""
     agent = make()
@@ -125,6 +141,7 @@ AGENT_RULES = (
     answering_repeats,
     state_is_complete,
     nights_repeat,
+    numbers_are_charged,
     sleep_logs_numbers,
     empty_day_is_survived,
     zero_budget_is_kept,

@@ -22,11 +22,11 @@ def passes_gymnasium(family: TaskFamily) -> str | None:
 
 def streams_repeat(family: TaskFamily) -> str | None:
     """The same seed gives the same bytes, in another process too."""
-    here = family.stream(11).content_hash
-    if family.stream(11).content_hash != here:
+    here = family.stream(11).full_hash()
+    if family.stream(11).full_hash() != here:
         return "two streams of one seed differ"
     with make_pool(1) as pool:
-        there = pool.submit(_content_hash, family).result()
+        there = pool.submit(_full_hash, family).result()
     return None if there == here else "another process made another stream"
 
 
@@ -40,10 +40,11 @@ def gold_scores_one(family: TaskFamily) -> str | None:
     """Every accepted answer scores 1.0 against itself, and an empty one less."""
     for item_id, answers in family.stream(11).key.items():
         for answer in answers:
-            if family.score(answer, answer) != 1.0:
-                return f"{item_id}: {answer!r} scores {family.score(answer, answer)}"
-            if not 0.0 <= family.score("", answer) < 1.0:
-                return f"{item_id}: an empty answer scores {family.score('', answer)}"
+            gold, empty = (family.score_item(item_id, text, answer) for text in (answer, ""))
+            if gold != 1.0:
+                return f"{item_id}: {answer!r} scores {gold}"
+            if not 0.0 <= empty < 1.0:
+                return f"{item_id}: an empty answer scores {empty}"
     return None
 
 
@@ -87,5 +88,5 @@ TASK_RULES = (
 )
 
 
-def _content_hash(family: TaskFamily) -> str:
-    return family.stream(11).content_hash
+def _full_hash(family: TaskFamily) -> str:
+    return family.stream(11).full_hash()

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from sleepgym.core.budget import BUDGET_NAMES, Budget, Meter, Night
 from sleepgym.core.cost import Cost, Scale
 from sleepgym.core.settings import Settings
-from sleepgym.core.types import Document, Phase, Question
+from sleepgym.core.types import Document, Experience, Introduction, Phase, Question
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,12 @@ class Agent(ABC):
     def load(self, path: Path) -> None:
         """Become the agent that wrote ``path``; called on a fresh instance."""
 
+    def introduce(self, introduction: Introduction) -> None:
+        """Take in what the task says before anything else; every instance is told it first.
+
+        Does nothing unless overridden; it is no part of what is remembered.
+        """
+
     def study(self, documents: Sequence[Document]) -> None:
         """Wake: read. Does nothing unless overridden."""
 
@@ -97,6 +103,9 @@ class Agent(ABC):
         Returns:
             The action: one answer a question; empty in STUDY and SLEEP.
         """
+        introduction = observed_introduction(observation)
+        if introduction:
+            self.introduce(introduction)
         if self._awaiting_feedback and observation["feedback"]:
             practised, self._awaiting_feedback = self._awaiting_feedback, ()
             self.practice(practised, observation["feedback"])
@@ -115,6 +124,21 @@ class Agent(ABC):
         if phase is Phase.PRACTICE:
             self._awaiting_feedback = questions
         return tuple(self.answer(questions))
+
+
+def observed_introduction(observation: Mapping[str, Any]) -> Introduction:
+    """The introduction in an observation; an empty one after the first."""
+    return Introduction(
+        observation["instruction"],
+        tuple(
+            Experience(
+                tuple(map(Document, shown["documents"], shown["titles"])),
+                tuple(map(Question, shown["questions"])),
+                tuple(shown["answers"]),
+            )
+            for shown in observation["exemplars"]
+        ),
+    )
 
 
 def observed_questions(observation: Mapping[str, Any]) -> tuple[Question, ...]:

@@ -17,10 +17,11 @@ from sleepgym.core.family import TaskFamily
 from sleepgym.core.schedule import Exams, Step, schedule
 from sleepgym.core.settings import build_config
 from sleepgym.core.spaces import action_space, observation_space
-from sleepgym.core.types import Phase, Stream, plain_text
+from sleepgym.core.types import Introduction, Phase, Stream, plain_text
 from sleepgym.core.wake import experience_of
 
 Observation = dict[str, Any]
+SHOWN_LINES, SHOWN_WIDTH = 8, 100  # of render()
 
 
 class ContinualEnv(gymnasium.Env[Observation, tuple[str, ...]]):
@@ -29,33 +30,48 @@ class ContinualEnv(gymnasium.Env[Observation, tuple[str, ...]]):
     The observation is a dictionary (:func:`sleepgym.core.spaces.observation_space`): ``phase`` (0
     STUDY, 1 PRACTICE, 2 EXAM, 3 SLEEP), ``day``, ``closed_book``, ``documents`` and ``titles`` to
     read, ``questions`` with their ``choices``, ``feedback`` (the right answers to the round of
-    practice just answered) and ``budget``. The action is one answer a question, else empty.
+    practice just answered), ``budget``, and at first ``instruction`` and ``exemplars`` of what
+    answers look like (:class:`sleepgym.core.types.Introduction`). The action is one answer a
+    question, else empty.
 
     The reward of an EXAM step is the mean score in [0, 1]; other phases give 0. ``info`` of a step
-    that asked questions holds ``ids``, ``kinds``, ``days``, ``answers``, ``scores`` (float64, one a
-    question), ``missing`` (answers not given; they score 0) and ``extra``.
+    that asked questions holds ``ids``, ``kinds``, ``days``, ``answers`` and ``scores`` (lists, one
+    entry a question: a vector environment stacks arrays, which would have to be of one length),
+    ``missing`` (answers not given; they score 0) and ``extra``.
+
+    With ``render_mode="ansi"``, :meth:`render` shows the present phase as text.
 
     Attributes:
         family: The task family.
-        exams: ``"full"`` or ``"spaced"`` (:func:`sleepgym.core.schedule.schedule`).
+        exams: ``"full"``, ``"spaced"`` or ``"sampled"`` (:class:`sleepgym.core.schedule.Schedule`).
         budget: Limits of each night.
         stream: The stream of the last ``reset``.
         steps: Its phases.
     """
 
-    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012
+    metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 1}  # noqa: RUF012
 
-    def __init__(self, family: TaskFamily, exams: Exams = "full", budget: Budget | None = None):
+    def __init__(
+        self,
+        family: TaskFamily,
+        exams: Exams = "full",
+        budget: Budget | None = None,
+        render_mode: str | None = None,
+    ) -> None:
         if exams not in get_args(Exams):
             raise BadSetting(f"exams={exams}: must be one of {', '.join(get_args(Exams))}")
+        if render_mode not in (None, "ansi"):
+            raise BadSetting(f"render_mode={render_mode}: must be ansi")
         self.family = family
         self.exams: Exams = exams
         self.budget = budget or Budget()
         self.observation_space = observation_space()
         self.action_space = action_space()
         self.stream: Stream | None = None
-        self.steps: tuple[Step, ...] = ()
+        self.steps: Sequence[Step] = ()
+        self.render_mode = render_mode
         self._position = 0
+        self._last = ""  # how the last exam went, in words
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -70,9 +86,11 @@ class ContinualEnv(gymnasium.Env[Observation, tuple[str, ...]]):
         stream_seed = seed if seed is not None else int(self.np_random.integers(2**31))
         if self.stream is None or self.stream.seed != stream_seed:
             self.stream = self.family.stream(stream_seed)
-            self.steps = tuple(schedule(self.stream, self.exams))
+            self.steps = schedule(self.stream, self.exams)
         self._position = (options or {}).get("start_step", 0)
-        return self._observe(), {"stream_hash": self.stream.content_hash}
+        self._last = ""
+        introduction = introduction_texts(self.stream.introduction)
+        return self._observe() | introduction, {"stream_hash": self.stream.content_hash}
 
     def step(self, action: Sequence[str]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Grade the answers to the current observation and move to the next phase.
@@ -85,6 +103,8 @@ class ContinualEnv(gymnasium.Env[Observation, tuple[str, ...]]):
         current = self.steps[self._position]
         info = self.grade(current, action)
         reward = float(np.mean(info["scores"])) if current.phase is Phase.EXAM and info else 0.0
+        if current.phase is Phase.EXAM:
+            self._last = f"{current.where}: {reward:.3f} over {len(current.items)} questions"
         feedback = ()
         if current.phase is Phase.PRACTICE:
             assert self.stream is not None
@@ -116,7 +136,10 @@ class ContinualEnv(gymnasium.Env[Observation, tuple[str, ...]]):
         missing = len(step.items) - len(given)
         given += [""] * missing
         scores = [
-            max(self.family.score(answer, target) for target in self.stream.key[item.id])
+            max(
+                self.family.score_item(item.id, answer, target)
+                for target in self.stream.key[item.id]
+            )
             for answer, item in zip(given, step.items, strict=True)
         ]
         if missing:
@@ -126,16 +149,42 @@ class ContinualEnv(gymnasium.Env[Observation, tuple[str, ...]]):
             "kinds": [item.kind for item in step.items],
             "days": [item.day for item in step.items],
             "answers": given,
-            "scores": np.asarray(scores, dtype=np.float64),
+            "scores": [np.float64(score) for score in scores],
             "missing": missing,
             "extra": max(0, len(action) - len(step.items)),
         }
+
+    def render(self) -> str | None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """The present phase as text: what is read or asked, and how the last exam went.
+
+        Returns:
+            At most ``SHOWN_LINES`` documents or questions, a line each, without an answer; None
+            where ``render_mode`` is not ``"ansi"``.
+        """
+        if self.render_mode != "ansi":
+            return None
+        if self._position >= len(self.steps):
+            lines = ["the stream has ended" if self.steps else "call reset() to begin"]
+        else:
+            step = self.steps[self._position]
+            shown = [f"{document.title}: {document.text}" for document in step.documents]
+            shown += [
+                question.text + (f" [{', '.join(question.choices)}]" if question.choices else "")
+                for question in step.questions
+            ]
+            book = " (context wiped)" if step.closed_book else ""
+            lines = [f"{step.where}{book}, {len(shown)} to read or answer"]
+            lines += [f"  {' '.join(text.split()):.{SHOWN_WIDTH}}" for text in shown[:SHOWN_LINES]]
+            if len(shown) > SHOWN_LINES:
+                lines.append(f"  ... and {len(shown) - SHOWN_LINES} more")
+        return "\n".join([*lines, *([f"last exam: {self._last}"] if self._last else [])])
 
     def _observe(self, feedback: tuple[str, ...] = ()) -> Observation:
         ended = self._position >= len(self.steps)
         step = Step(Phase.EXAM, 0, 0) if ended else self.steps[self._position]
         limits = [-1.0 if limit is None else float(limit) for limit in astuple(self.budget)]
         return {
+            **introduction_texts(Introduction()),
             "phase": np.int64(step.phase),
             "day": np.int64(step.day),
             "closed_book": np.int64(step.closed_book),
@@ -148,8 +197,28 @@ class ContinualEnv(gymnasium.Env[Observation, tuple[str, ...]]):
         }
 
 
+def introduction_texts(introduction: Introduction) -> dict[str, Any]:
+    """An introduction as the two entries of an observation."""
+    return {
+        "instruction": introduction.instruction,
+        "exemplars": tuple(
+            {
+                "documents": tuple(document.text for document in shown.documents),
+                "titles": tuple(document.title for document in shown.documents),
+                "questions": tuple(question.text for question in shown.questions),
+                "answers": shown.answers,
+            }
+            for shown in introduction.exemplars
+        ),
+    }
+
+
 def make_env(
-    env_id: str, preset: str | None = None, data: str | Path | None = None, **settings: Any
+    env_id: str,
+    preset: str | None = None,
+    data: str | Path | None = None,
+    render_mode: str | None = None,
+    **settings: Any,
 ) -> ContinualEnv:
     """Build a registered environment; what ``gymnasium.make`` calls.
 
@@ -157,6 +226,7 @@ def make_env(
         env_id: A registered id, or ``module:Class`` of a task family of your own.
         preset: One of the family's named protocols; further settings override it.
         data: Folder of original data files.
+        render_mode: ``"ansi"`` for :meth:`ContinualEnv.render`.
         **settings: Fields of the family's ``Config``, ``exams``, or fields of ``Budget``.
 
     Raises:
@@ -168,11 +238,18 @@ def make_env(
         if preset not in cls.presets:
             raise unknown_name(f"preset of {env_id}", preset, cls.presets)
         settings = {**cls.presets[preset], **settings}
-    return assemble(cls, env_id, settings, None if data is None else Path(data))
+    return assemble(cls, env_id, settings, None if data is None else Path(data), render_mode)
+
+
+make_env.metadata = ContinualEnv.metadata  # pyright: ignore[reportFunctionMemberAccess]  (read by gymnasium.make)
 
 
 def assemble(
-    cls: type, env_id: str, settings: Mapping[str, Any], data: Path | None
+    cls: type,
+    env_id: str,
+    settings: Mapping[str, Any],
+    data: Path | None,
+    render_mode: str | None = None,
 ) -> ContinualEnv:
     """The environment of a family class with checked settings; see :func:`make_env`."""
     allowed = [f.name for f in fields(cls.Config)] + ["exams", *BUDGET_NAMES]
@@ -185,4 +262,5 @@ def assemble(
         cls(build_config(cls.Config, own, env_id), data=data),
         exams=settings.get("exams", "full"),
         budget=build_config(Budget, limits, env_id),
+        render_mode=render_mode,
     )

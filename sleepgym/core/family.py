@@ -38,3 +38,7 @@ class TaskFamily(ABC):
     @abstractmethod
     def score(self, answer: str, target: str) -> float:
         """The grade of an answer, in [0, 1]; 1.0 for the target itself."""
+
+    def score_item(self, item_id: str, answer: str, target: str) -> float:
+        """The grade of an answer to an item: :meth:`score`, unless a family mixes others."""
+        return self.score(answer, target)

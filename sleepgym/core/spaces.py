@@ -41,9 +41,14 @@ def observation_space() -> spaces.Dict:
     """The observation of one phase; sequences that a phase does not use are empty.
 
     ``budget`` holds the fields of :class:`sleepgym.Budget` in order, -1 for no limit.
+    ``instruction`` and ``exemplars`` come with the first observation after a reset alone.
     """
+    parts = ("documents", "titles", "questions", "answers")
+    exemplar = spaces.Dict({name: texts() for name in parts})
     return spaces.Dict(
         {
+            "instruction": AnyText(),
+            "exemplars": spaces.Sequence(exemplar),
             "phase": spaces.Discrete(4),
             "day": spaces.Discrete(MAX_DAYS),
             "closed_book": spaces.Discrete(2),

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import IntEnum
 from functools import cached_property
 from typing import Any
+
+from sleepgym.core.html import html_table
 
 
 class Phase(IntEnum):
@@ -42,6 +44,39 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
+class Experience:
+    """One waking phase as an agent receives it: documents read, or practice with its feedback.
+
+    Attributes:
+        documents: What was read; empty for practice.
+        questions: What was practised.
+        answers: The right answers to ``questions``, one each.
+    """
+
+    documents: Sequence[Document] = ()
+    questions: tuple[Question, ...] = ()
+    answers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Introduction:
+    """What every agent is told before anything else, at every exam and every night alike.
+
+    It holds nothing that an exam asks: it shows what documents, questions and answers look like.
+
+    Attributes:
+        instruction: What an answer should look like; a chat model's system line. May be empty.
+        exemplars: Documents from outside the stream, each with questions and their answers.
+    """
+
+    instruction: str = ""
+    exemplars: tuple[Experience, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.instruction or self.exemplars)
+
+
+@dataclass(frozen=True, slots=True)
 class Item:
     """A question as the environment keeps it.
 
@@ -66,7 +101,8 @@ class Day:
 
     Attributes:
         number: From 1.
-        documents: Read in STUDY; no STUDY phase where empty.
+        documents: Read in STUDY; no STUDY phase where empty. Long ones are made on demand
+            (:class:`sleepgym.core.lazy.sequences.LazySequence`).
         practice: Rounds of questions; each round is one PRACTICE phase followed by its answers.
         exam: Questions about this day, asked in its evening and on mornings from then on.
         labels: Answer labels that this day introduces (class-incremental streams). An item without
@@ -74,9 +110,26 @@ class Day:
     """
 
     number: int
-    documents: tuple[Document, ...] = ()
+    documents: Sequence[Document] = ()
     practice: tuple[tuple[Item, ...], ...] = ()
     exam: tuple[Item, ...] = ()
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """The phases of a day, known before its contents are.
+
+    Attributes:
+        reads: Whether it has documents.
+        rounds: Rounds of practice.
+        asks: Whether it has an evening exam.
+        labels: Answer labels that it introduces.
+    """
+
+    reads: bool
+    rounds: int
+    asks: bool
     labels: tuple[str, ...] = ()
 
 
@@ -113,24 +166,92 @@ class Stream:
         days: Days 1..T in order.
         base: Questions about what the model knew at birth (day 0).
         key: The accepted answers; never part of an observation.
+        introduction: Instruction and exemplars that every agent gets.
     """
 
     family: str
     config: Mapping[str, Any]
     seed: int
-    days: tuple[Day, ...]
+    days: Sequence[Day]
     base: tuple[Item, ...] = ()
     key: AnswerKey = field(default_factory=lambda: AnswerKey({}), repr=False)
+    introduction: Introduction = Introduction()
+
+    @cached_property
+    def outlines(self) -> tuple[Outline, ...]:
+        """The phases of every day."""
+        return tuple(
+            Outline(bool(day.documents), len(day.practice), bool(day.exam), day.labels)
+            for day in self.days
+        )
 
     @cached_property
     def content_hash(self) -> str:
-        """SHA-256 (hex) over every document, question and answer, in order."""
-        content = [
-            [asdict(day) for day in self.days],
-            [asdict(item) for item in self.base],
-            sorted(self.key.items()),
+        """SHA-256 (hex) over every document, question and answer, in order, and the introduction.
+
+        A stream without an introduction has the hash of its days alone.
+        """
+        return self.full_hash()
+
+    def full_hash(self) -> str:
+        """SHA-256 (hex) over every document, question and answer, read one after another."""
+        digest = hashlib.sha256()
+        for part in self._content():
+            digest.update(part.encode())
+        return digest.hexdigest()
+
+    def _content(self) -> Iterator[str]:
+        """What is hashed, in parts: the JSON of days, base items and sorted answers."""
+        key = ([json.dumps(entry)] for entry in sorted(self.key.items()))
+        base = ([_json(item)] for item in self.base)
+        parts = [_array(map(day_content, self.days)), _array(base), _array(key)]
+        if self.introduction:
+            parts.append(iter([_json(self.introduction)]))
+        return _array(parts)
+
+    def _repr_html_(self) -> str:
+        """A row a day, in a notebook; the answer key is not shown."""
+        rows = [
+            (
+                day.number,
+                len(day.documents),
+                sum(map(len, day.practice)),
+                len(day.exam),
+                f"{day.documents[0].text:.100}" if day.documents else None,
+                day.exam[0].question.text if day.exam else None,
+            )
+            for day in self.days
         ]
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        caption = f"Stream of {self.family}, seed {self.seed}, hash {self.content_hash[:12]}"
+        names = ("day", "documents", "practised", "in its exam", "first document", "first question")
+        return html_table(caption, names, rows)
+
+
+def day_content(day: Day) -> Iterator[str]:
+    """A day as JSON with sorted names, in parts: no document is held beside another."""
+    yield '{"documents": '
+    yield from _array([_json(document)] for document in day.documents)
+    rest = {
+        "exam": [asdict(item) for item in day.exam],
+        "labels": day.labels,
+        "number": day.number,
+        "practice": [[asdict(item) for item in items] for items in day.practice],
+    }
+    yield f", {json.dumps(rest, sort_keys=True)[1:]}"
+
+
+def _array(elements: Iterable[Iterable[str]]) -> Iterator[str]:
+    """A JSON array in parts, of elements in parts."""
+    yield "["
+    for place, parts in enumerate(elements):
+        if place:
+            yield ", "
+        yield from parts
+    yield "]"
+
+
+def _json(value: Any) -> str:
+    return json.dumps(asdict(value), sort_keys=True)
 
 
 def question_hash(question: Question) -> str:

@@ -3,26 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from sleepgym.core.agent import Agent
 from sleepgym.core.schedule import Step
-from sleepgym.core.types import AnswerKey, Day, Document, Phase, Question
+from sleepgym.core.types import AnswerKey, Day, Experience, Phase
 
-
-@dataclass(frozen=True, slots=True)
-class Experience:
-    """One waking phase as an agent receives it: documents read, or practice with its feedback.
-
-    Attributes:
-        documents: What was read; empty for practice.
-        questions: What was practised.
-        answers: The right answers to ``questions``, one each.
-    """
-
-    documents: tuple[Document, ...] = ()
-    questions: tuple[Question, ...] = ()
-    answers: tuple[str, ...] = ()
+__all__ = ["Experience", "experience_of", "experiences_of", "tell"]
 
 
 def tell(agent: Agent, experiences: Iterable[Experience]) -> None:

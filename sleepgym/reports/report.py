@@ -26,6 +26,7 @@ from sleepgym.scoring.comparisons import (
     stream_name,
 )
 from sleepgym.scoring.glossary import clip, clip_difference, explain, heading
+from sleepgym.scoring.regrading import announce, regrade
 from sleepgym.scoring.scores import Scores, accuracy_matrix, aggregate, score_run
 from sleepgym.scoring.statistics import paired_difference
 
@@ -52,6 +53,8 @@ def write_report(
 ) -> Path:
     """Write ``report.html``, its pictures, ``scores.csv`` and ``scores.json``.
 
+    Answers are graded again wherever their stream can be built (:mod:`sleepgym.scoring.regrading`).
+
     Args:
         paths: Run directories, or folders that hold some. Runs that have not finished or cannot be
             read are listed as such and enter no number.
@@ -69,7 +72,8 @@ def write_report(
     records, unreadable = read_runs(*paths)
     if not records:
         raise BadRun("; ".join(unreadable.values()))
-    finished = [record for record in records if record.finished]
+    results = [regrade(record) for record in records if record.finished]
+    remarks, finished = announce(results), [result.record for result in results]
     scores = {r.path: score_run(r, find_stateless(r, finished)) for r in finished}
     comparisons = [_best_first(comparison, scores) for comparison in compare(finished)]
     labels = {c.label for comparison in comparisons for c in comparison.configurations}
@@ -94,6 +98,7 @@ def write_report(
         sections=sections,
         unfinished=[r for r in records if not r.finished],
         unreadable=unreadable,
+        remarks=remarks,
         glossary={name: explain(name) for name in names},
     )
     (folder / "report.html").write_text(page, encoding="utf-8")

@@ -25,11 +25,12 @@ from sleepgym.core.agent import Agent
 from sleepgym.core.budget import Budget, Meter, Night
 from sleepgym.core.errors import AgentError
 from sleepgym.core.schedule import Step
-from sleepgym.core.types import AnswerKey, Phase, Question, plain_text
+from sleepgym.core.types import AnswerKey, Introduction, Phase, Question, plain_text
 from sleepgym.core.wake import Experience, experience_of, tell
 from sleepgym.runs.clocks import gpu_s, processor_s
 
 MAX_ANSWER_CHARACTERS = 100_000
+NOTHING = Introduction()
 
 
 class Raised(Exception):
@@ -53,6 +54,10 @@ class Instance(ABC):
     @abstractmethod
     def processor_s(self) -> float | None:
         """Processor seconds since it was made, its children's too; None where nobody tells."""
+
+    @abstractmethod
+    def introduce(self, introduction: Introduction) -> None:
+        """Tell it what the task says before anything else."""
 
     @abstractmethod
     def tell(self, experiences: Sequence[Experience]) -> None:
@@ -96,6 +101,10 @@ class LocalInstance(Instance):
     def processor_s(self) -> float:
         """That of this process."""
         return processor_s() - self._processor_s
+
+    def introduce(self, introduction: Introduction) -> None:
+        """See :meth:`sleepgym.Agent.introduce`."""
+        self.agent.introduce(introduction)
 
     def tell(self, experiences: Sequence[Experience]) -> None:
         """See :func:`sleepgym.core.wake.tell`."""
@@ -191,7 +200,14 @@ class DayDriver:
             ``gpu_seconds`` and the counters of the meter.
     """
 
-    def __init__(self, make: Make, key: AnswerKey, budget: Budget, state: Path | None) -> None:
+    def __init__(
+        self,
+        make: Make,
+        key: AnswerKey,
+        budget: Budget,
+        state: Path | None,
+        introduction: Introduction = NOTHING,
+    ) -> None:
         """Begin a day.
 
         Args:
@@ -199,12 +215,14 @@ class DayDriver:
             key: Holds the feedback of practice.
             budget: Of each night.
             state: What the agent remembers; None at birth.
+            introduction: What every instance is told first.
         """
         self.told: list[Experience] = []
         self.saving: Mapping[str, Any] = {}
         self._make = make
         self._key = key
         self._budget = budget
+        self._introduction = introduction
         self._state = state
         self._instance: Instance | None = None
         self._has_answered = False
@@ -265,6 +283,8 @@ class DayDriver:
 
     def _begin(self) -> Instance:
         self._instance = self._make(self._state)
+        if self._introduction:
+            self._instance.introduce(self._introduction)
         self._instance.tell(self.told)
         return self._instance
 

@@ -11,6 +11,7 @@ import os
 import shutil
 from collections.abc import Iterable
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,15 @@ from sleepgym.runs.records import CHAINED, FILES, altered_in_words, read_meta, s
 _OWN = {".lock", "run.json.tmp"}
 # What a run consists of, beside `state`. `run.json` goes last: a directory without it and with the
 # others would be refused as no run's.
-_FILES = ("error.log", "answers.jsonl", "nights.jsonl", "phases.jsonl", "run.json", ".lock")
+_FILES = (
+    "error.log",
+    "samples.jsonl",
+    "answers.jsonl",
+    "nights.jsonl",
+    "phases.jsonl",
+    "run.json",
+    ".lock",
+)
 
 
 class Journal:
@@ -30,6 +39,7 @@ class Journal:
     Attributes:
         path: The run directory.
         phases: Committed phases.
+        nights: Committed nights.
         state_digest: What the state after the last committed night must be; empty before it.
     """
 
@@ -42,18 +52,14 @@ class Journal:
         self.path = path
         self._create_or_check(meta)
         self.phases = read_lines(path / "phases.jsonl")
+        self.nights = sum(line["phase"] == "sleep" for line in self.phases)
         self._cut("phases.jsonl", len(self.phases))
         self._cut("answers.jsonl", sum(line["questions"] for line in self.phases))
         self._cut("nights.jsonl", self.nights)
         self._links = self._check_chains()
-        nights = read_lines(path / "nights.jsonl")
-        self.state_digest: str = nights[-1]["state_digest"] if nights else ""
         self._sweep_states()
-
-    @property
-    def nights(self) -> int:
-        """Committed nights."""
-        return sum(line["phase"] == "sleep" for line in self.phases)
+        slept = read_lines(path / "nights.jsonl")
+        self.state_digest: str = slept[-1]["state_digest"] if slept else ""
 
     @property
     def state(self) -> Path:
@@ -77,6 +83,7 @@ class Journal:
         os.replace(state, state_folder(self.path, self.nights + 1))
         self._append("nights.jsonl", [night])
         self.commit(phase)
+        self.nights += 1
         self.state_digest = night["state_digest"]
         shutil.rmtree(previous, ignore_errors=True)
 
@@ -149,11 +156,12 @@ class Journal:
         file = self.path / name
         if not file.exists():
             return
-        lines = file.read_bytes().split(b"\n")[:-1]
-        if len(lines) < count:
-            raise BadRun(f"{file} holds {len(lines)} lines where the journal says {count}")
         with open(file, "r+b") as handle:
-            handle.truncate(sum(len(line) + 1 for line in lines[:count]))
+            whole = (len(line) for line in handle if line.endswith(b"\n"))
+            sizes = list(islice(whole, count))
+            if len(sizes) < count:
+                raise BadRun(f"{file} holds {len(sizes)} lines where the journal says {count}")
+            handle.truncate(sum(sizes))
 
     def _sweep_states(self) -> None:
         folder = self.path / "state"

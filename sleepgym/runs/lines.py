@@ -81,12 +81,13 @@ def altered_lines(file: Path) -> list[int]:
     """Numbers, from 1, of the lines that do not follow the one before them as they were written."""
     if not file.exists():
         return []
-    found, last = [], ""
+    found: list[int] = []
+    last: str | None = ""
     for number, line in enumerate(file.read_bytes().split(b"\n")[:-1], start=1):
         body, link = _parts(line)
-        if _link(last, body) != link:
+        if not link or (last is not None and _link(last, body) != link):
             found.append(number)
-        last = link
+        last = link or None  # what follows a line without one may be as it was
     return found
 
 

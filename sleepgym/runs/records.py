@@ -23,8 +23,9 @@ from typing import Any
 
 from sleepgym.core import registry
 from sleepgym.core.errors import BadRun, UnknownName
+from sleepgym.core.html import html_table
 from sleepgym.core.schedule import Step
-from sleepgym.core.settings import upgrade_settings
+from sleepgym.core.settings import completed_settings, upgrade_settings
 from sleepgym.core.types import question_hash
 from sleepgym.runs.lines import altered_lines, read_lines
 
@@ -35,6 +36,14 @@ READABLE = (1, 2, 3, 4)
 FILES = ("phases.jsonl", "answers.jsonl", "nights.jsonl")
 CHAINED = 4  # the first schema whose lines are chained
 _AUDITS = {"instance": "in-process", "process": "process"}
+_TEXT, _OBJECT, _COUNT = (str, "text"), (dict, "an object"), (int, "a whole number, 0 or more")
+_META = {"spec": _OBJECT, "stream_hash": _TEXT, "days": _COUNT, "steps": _COUNT}
+_SPEC: dict[str, tuple[Any, str]] = {
+    **dict.fromkeys(("env", "exams", "agent"), _TEXT),
+    **dict.fromkeys(("env_settings", "budget", "agent_settings"), _OBJECT),
+    "seed": _COUNT,
+    "model": (str | None, "text or null"),
+}
 TIMES = ("seconds", "setup_seconds", "saving_seconds", "processor_seconds", "gpu_seconds")
 """The fields that may differ between two runs of the same specification."""
 
@@ -75,6 +84,19 @@ class RunRecord:
         """Whether every phase of the stream has happened."""
         return len(self.phases) == self.meta["steps"]
 
+    def _repr_html_(self) -> str:
+        """A row an exam, in a notebook."""
+        spec = self.meta["spec"]
+        label = self.meta.get("label") or spec["agent"]
+        rows = [
+            (line["phase"], line["day"], line["night"], line["questions"], line["score"])
+            for line in self.phases
+            if line["phase"] in ("evening", "morning")
+        ]
+        done = f"{len(self.phases)} of {self.meta['steps']} phases"
+        caption = f"{label} on {spec['env']}, seed {spec['seed']} ({done})"
+        return html_table(caption, ("exam", "day", "nights", "questions", "mean score"), rows)
+
 
 def state_folder(path: Path, night: int) -> Path:
     """Where a run directory keeps the state after a night."""
@@ -91,12 +113,12 @@ def read_meta(path: Path) -> dict[str, Any]:
     if not file.is_file():
         raise BadRun(f"{path} is not a run directory: it holds no run.json")
     try:
-        meta = json.loads(file.read_text())
+        meta = json.loads(file.read_text(encoding="utf-8"))
         schema = meta["schema"]
-        if not isinstance(meta["spec"], dict) and schema in READABLE:
-            raise TypeError("spec is no object")
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise BadRun(f"{file} cannot be read: {error!r}") from error
+        if schema in READABLE:
+            _check_meta(meta)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise BadRun(f"{file} cannot be read: {error!r:.300}") from error
     if schema not in READABLE:
         known = ", ".join(map(str, READABLE))
         raise BadRun(f"{file} has schema {schema!r:.20}; this version reads schemas {known}")
@@ -105,6 +127,22 @@ def read_meta(path: Path) -> dict[str, Any]:
     if schema == 1:
         meta["spec"] = upgrade_spec(meta["spec"])
     return meta
+
+
+def _check_meta(meta: dict[str, Any]) -> None:
+    """Refuse a ``run.json`` whose fields are missing or of another type.
+
+    Raises:
+        ValueError: In words.
+    """
+    for prefix, fields in (("", _META), ("spec.", _SPEC)):
+        found = meta["spec"] if prefix else meta
+        for name, (kind, rule) in fields.items():
+            if name not in found:
+                raise ValueError(f"{prefix or 'its '}fields lack {name!r}")
+            value = found[name]
+            if not isinstance(value, kind) or (isinstance(value, int) and value < 0):
+                raise ValueError(f"{prefix}{name}={value!r:.60}: must be {rule}")
 
 
 def isolation_of(audit: str) -> str:
@@ -124,7 +162,7 @@ def upgrade_spec(saved: Mapping[str, Any]) -> dict[str, Any]:
         return dict(saved)
     return {
         **saved,
-        "env_settings": upgrade_settings(family, saved["env_settings"]),
+        "env_settings": completed_settings(family, saved["env_settings"]),
         "agent_settings": upgrade_settings(agent, saved["agent_settings"]),
     }
 

@@ -37,6 +37,7 @@ from sleepgym.runs.ledger import (
     whole_night,
 )
 from sleepgym.runs.records import RunRecord, answer_lines, read_meta, read_run
+from sleepgym.runs.samples import SampleLog
 from sleepgym.runs.spec import RunSpec, describe
 from sleepgym.runs.state import numbers_digest
 
@@ -105,9 +106,11 @@ class _Loop:
         self.env = env
         self.journal = journal
         self.progress = progress
+        self.samples = SampleLog(journal.path, len(journal.phases))
         assert env.stream is not None
+        self.key = env.stream.key
         state = journal.state if journal.nights else None
-        self.day = DayDriver(self._make, env.stream.key, env.budget, state)
+        self.day = DayDriver(self._make, env.stream.key, env.budget, state, env.stream.introduction)
 
     def go(self, nights: int | None) -> None:
         slept = [i for i, line in enumerate(self.journal.phases) if line["phase"] == "sleep"]
@@ -136,6 +139,7 @@ class _Loop:
 
     def _live(self, index: int) -> None:
         step = self.env.steps[index]
+        told = tuple(self.day.told)
         with _blame(self.spec, self.journal, f"in {step.where}"):
             lived = self.day.live(step)
         info = self.env.grade(step, lived.answers)
@@ -145,6 +149,7 @@ class _Loop:
         if step.phase is Phase.SLEEP:
             self._end_night(step.day, phase, lived)
         else:
+            self.samples.add(index, step, self.key, told)
             self.journal.commit(phase, answer_lines(index, step, info))
         if self.progress:
             shown = score if step.phase is Phase.EXAM else None

@@ -12,7 +12,9 @@ from typing import Any
 
 from sleepgym.core import registry
 from sleepgym.core.errors import BadRun, UnknownName
+from sleepgym.core.html import html_table
 from sleepgym.runs.records import RunRecord, read_run
+from sleepgym.scoring.regrading import regraded
 
 _ENVIRONMENT = ("env", "env_settings", "exams", "budget")
 STATELESS = "frozen"
@@ -53,10 +55,11 @@ class Comparison:
 
     @property
     def changed(self) -> str:
-        """The settings and limits that are not the defaults in one line; empty where all are."""
+        """The settings and limits that are not the defaults in one line, and the metric."""
         given = {**self.environment["env_settings"], "exams": self.environment["exams"]}
         usual = {**_defaults(self.environment["env"]), "exams": "full"}
         limits = {k: v for k, v in self.environment["budget"].items() if v is not None}
+        usual.pop("metric", None)
         changed = {k: v for k, v in given.items() if k not in usual or usual[k] != v}
         return ", ".join(f"{name}={_text(value)}" for name, value in (changed | limits).items())
 
@@ -64,6 +67,20 @@ class Comparison:
     def records(self) -> list[RunRecord]:
         """Every run."""
         return [record for c in self.configurations for record in c.records]
+
+    def _repr_html_(self) -> str:
+        """A row an agent, the best average accuracy first, in a notebook."""
+        from sleepgym.scoring.scores import aggregate, score_run  # which stands on this module
+
+        names = ("average_accuracy", "evening_accuracy", "morning_accuracy", "base_retention")
+        rows = []
+        for c in self.configurations:
+            mean = aggregate([score_run(r, find_stateless(r, self.records)) for r in c.records])
+            seeds = seed_ranges(r.meta["spec"]["seed"] for r in c.records)
+            rows.append((c.label, seeds, *(mean["mean"].get(name) for name in names)))
+        rows.sort(key=lambda row: -(row[2] or 0.0))
+        caption = f"{self.environment['env']} {self.changed}".strip()
+        return html_table(caption, ("agent", "seeds", *(n.replace("_", " ") for n in names)), rows)
 
 
 def read_runs(*paths: str | Path) -> tuple[list[RunRecord], dict[Path, str]]:
@@ -79,7 +96,9 @@ def read_runs(*paths: str | Path) -> tuple[list[RunRecord], dict[Path, str]]:
         BadRun: If a path is no folder, or no run directory lies under it.
     """
     records, unreadable = [], {}
-    for folder in dict.fromkeys(found for path in paths for found in _directories(Path(path))):
+    for folder in dict.fromkeys(
+        found for path in paths for found in find_run_directories(Path(path))
+    ):
         try:
             records.append(read_run(folder))
         except (BadRun, OSError) as error:
@@ -90,7 +109,7 @@ def read_runs(*paths: str | Path) -> tuple[list[RunRecord], dict[Path, str]]:
 
 
 def read_finished(*paths: str | Path) -> list[RunRecord]:
-    """The finished runs under some folders; each other one is left out with a warning.
+    """The finished runs under some folders, graded again; each other is left out with a warning.
 
     Raises:
         BadRun: As :func:`read_runs`, and if no run has finished.
@@ -102,7 +121,7 @@ def read_finished(*paths: str | Path) -> list[RunRecord]:
         raise BadRun("; ".join(reasons.values()))
     for folder, reason in reasons.items():
         warnings.warn(f"left out {folder}: {reason}", stacklevel=2)
-    return finished
+    return regraded(finished)
 
 
 def unfinished(record: RunRecord) -> str:
@@ -172,6 +191,7 @@ def command(record: RunRecord) -> str:
     ]
     words += ["--seed", str(spec["seed"])]
     words += ["--model", spec["model"]] if spec["model"] else []
+    words += ["--prompt", spec["prompt"]] if spec.get("prompt") else []
     words += ["--data", record.meta["data"]] if record.meta.get("data") else []
     words += ["--isolation", str(spec["isolation"])]
     words += ["--salt", record.meta["salt"]] if record.meta.get("salt") else []
@@ -212,7 +232,8 @@ def _labels(records: list[RunRecord]) -> list[str]:
 
 def _details(record: RunRecord) -> dict[str, Any]:
     spec = record.meta["spec"]
-    return {**{k: spec[k] for k in ("agent", "model", "isolation")}, **spec["agent_settings"]}
+    own = {k: spec.get(k) for k in ("agent", "model", "isolation", "prompt")}
+    return {**own, **spec["agent_settings"]}
 
 
 def _defaults(env: str) -> dict[str, Any]:
@@ -229,7 +250,12 @@ def _key(part: dict[str, Any]) -> str:
     return json.dumps(part, sort_keys=True)
 
 
-def _directories(path: Path) -> list[Path]:
+def find_run_directories(path: Path) -> list[Path]:
+    """The run directories under a folder, itself included, in order of their paths.
+
+    Raises:
+        BadRun: If it is no folder, or there are none.
+    """
     if not path.is_dir():
         raise BadRun(f"{path} is not a folder: give run directories, or folders that hold some")
     found = _search(path, _DEPTH)

@@ -12,20 +12,21 @@ import pandas as pd
 
 from sleepgym.runs.records import RunRecord
 from sleepgym.scoring.comparisons import find_stateless, read_runs
+from sleepgym.scoring.regrading import regraded
 from sleepgym.scoring.scores import score_run
 
 
 def load_runs(*paths: str | Path) -> pd.DataFrame:
-    """Every answer of the runs under some folders: a row an answer.
+    """Every answer of the runs under some folders, graded again: a row an answer.
 
     Args:
         *paths: As for :func:`read_runs`. A run directory that cannot be read is left out with a
-            warning.
+            warning, and so is an edited line or score; the score that its answer is worth counts.
 
     Returns:
         The columns of :func:`run_columns` (the run), then those of ``answers.jsonl``.
     """
-    return frame(run_columns(r) | line for r in _readable(paths) for line in r.answers)
+    return frame(run_columns(r) | line for r in regraded(_readable(paths)) for line in r.answers)
 
 
 def load_nights(*paths: str | Path) -> pd.DataFrame:
@@ -41,7 +42,7 @@ def load_nights(*paths: str | Path) -> pd.DataFrame:
 
 def score_table(*paths: str | Path) -> pd.DataFrame:
     """Every run: a row a run, its metrics in columns; NaN where undefined or not finished."""
-    records = _readable(paths)
+    records = regraded(_readable(paths))
     return frame(
         run_columns(r) | (score_run(r, find_stateless(r, records)) if r.finished else {})
         for r in records

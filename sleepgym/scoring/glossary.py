@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 GLOSSARY = {
     "average_accuracy": "Accuracy after the last night, mean over all days taught.",
+    "average_accuracy_margin": "Half the width of a 95% interval for it, where the last morning "
+    "asked about a sample of the days (exams=sampled).",
     "anytime_accuracy": "Accuracy over the days taught so far that were asked, mean over nights.",
     "learning_accuracy": "Accuracy on each day in its own next morning, mean over days.",
     "backward_transfer": "Accuracy on a day on the last morning minus on its own morning, mean "
@@ -42,7 +44,17 @@ GLOSSARY = {
     "awake_generated_tokens": "Tokens sampled outside the nights, exams included, whole run.",
     "awake_train_tokens": "Tokens trained on outside the nights, whole run.",
     "awake_flops": "Estimated floating-point operations outside the nights, whole run.",
-    "added_parameters": "Parameters beyond those of the base model, after the last night.",
+    "night_processor_seconds": "Processor seconds of a night from the making of its instance to "
+    "its end, all threads and children, mean over nights; measured.",
+    "awake_processor_seconds": "Processor seconds of all other phases, whole run; measured.",
+    "night_gpu_seconds": "Seconds in which the GPUs were busy while a night's instance lived, mean "
+    "over nights; measured, if NVML answers.",
+    "awake_gpu_seconds": "The same of all other phases, whole run.",
+    "night_setup_seconds": "Wall-clock seconds of making a night's instance, loading the state and "
+    "telling it the day again, mean over nights; not in night_seconds.",
+    "awake_setup_seconds": "The same before all other phases, whole run; not in awake_seconds.",
+    "added_parameters": "Parameters beyond those of the base model, after the last night: as "
+    "declared, or the floating-point numbers in the state where these are more.",
     "state_bytes": "Size of the saved state after the last night.",
     "state_weights_bytes": "Floating-point tensors in the saved state after the last night.",
     "state_keys_bytes": "Floating-point tensors in files named keys* in that state.",

@@ -19,6 +19,7 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 Matrix = NDArray[np.float64]
 
@@ -34,6 +35,21 @@ def average_accuracy(a: Matrix, night: int | None = None) -> float | None:
     """
     k = last_night(a) if night is None else night
     return _mean(a[k, 1 : k + 1])
+
+
+def average_accuracy_margin(a: Matrix) -> float | None:
+    """Half the width of a 95% interval for :func:`average_accuracy` over all days, from a sample.
+
+    Student's t with the correction for a finite population (Cochran, 1977, section 2.6): the days
+    that the last morning asked about are a sample without replacement of those taught. 0 where it
+    asked about all of them; None for fewer than two.
+    """
+    last = last_night(a)
+    asked = a[last, 1:][~np.isnan(a[last, 1:])]
+    if len(asked) < 2:
+        return None
+    error = asked.std(ddof=1) * np.sqrt((1 - len(asked) / last) / len(asked))
+    return float(stats.t.ppf(0.975, len(asked) - 1) * error)
 
 
 def anytime_accuracy(a: Matrix) -> float | None:

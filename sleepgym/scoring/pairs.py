@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sleepgym.core.errors import BadRun
+from sleepgym.core.errors import BadRun, unknown_name
+from sleepgym.core.html import html_table
 from sleepgym.runs.records import RunRecord
-from sleepgym.scoring.comparisons import compare, find_stateless, read_finished, stream_name
+from sleepgym.scoring.comparisons import (
+    compare,
+    find_stateless,
+    read_finished,
+    seed_ranges,
+    stream_name,
+)
+from sleepgym.scoring.glossary import clip_difference, heading
 from sleepgym.scoring.scores import score_run
 from sleepgym.scoring.statistics import Difference, paired_difference
 
@@ -29,6 +38,19 @@ class Pair:
     seeds: list[int]
     rows: dict[str, tuple[float, float, Difference]]
 
+    def _repr_html_(self) -> str:
+        """A row a metric, in a notebook."""
+        rows = []
+        for metric, (a, b, found) in self.rows.items():
+            ends = found.interval and clip_difference(
+                metric, (found.interval.low, found.interval.high)
+            )
+            shown = f"[{ends[0]:.3f}, {ends[1]:.3f}]" if ends else None
+            rows.append((heading(metric), a, b, found.mean, shown, found.n))
+        caption = f"A = {self.first}, B = {self.second}, seeds {seed_ranges(self.seeds)}"
+        names = ("metric", "A", "B", "A - B", "95% interval", "seeds")
+        return html_table(caption, names, rows)
+
 
 def compare_pair(first: str | Path, second: str | Path) -> Pair:
     """Pair the runs of two folders by their streams.
@@ -44,15 +66,61 @@ def compare_pair(first: str | Path, second: str | Path) -> Pair:
     labels = [label for label, _ in sides]
     if labels[0] == labels[1]:
         labels = [f"{label} ({path})" for label, path in zip(labels, (first, second), strict=True)]
-    runs = [{_exams_of(record): record for record in records} for _, records in sides]
+    pair = _paired(labels, [records for _, records in sides])
+    if pair is None:
+        raise BadRun(
+            f"{first} and {second} share no stream: run both on the same environment and seeds"
+        )
+    return pair
+
+
+def compare_agents(folder: str | Path, first: str, second: str) -> dict[str, Pair]:
+    """Pair two agents of a suite's folder on every environment that both have run.
+
+    Args:
+        folder: Holds the runs of several agents, on one environment or more.
+        first: Label of the one, as ``sleepgym score`` prints it.
+        second: Label of the other.
+
+    Returns:
+        Environment and the settings that are not its defaults -> the pair.
+
+    Raises:
+        UnknownName: If no runs bear a label.
+        BadRun: If the two share no stream.
+    """
+    comparisons = compare(read_finished(folder))
+    labels = {c.label for comparison in comparisons for c in comparison.configurations}
+    for label in (first, second):
+        if label not in labels:
+            raise unknown_name(f"agent of {folder}", label, labels)
+    pairs = {}
+    for comparison in comparisons:
+        found = {c.label: c.records for c in comparison.configurations}
+        if first in found and second in found:
+            pair = _paired([first, second], [found[first], found[second]], comparison.records)
+            title = comparison.environment["env"]
+            title += f" ({comparison.changed})" if comparison.changed else ""
+            if pair is not None:
+                pairs[title] = pair
+    if not pairs:
+        raise BadRun(f"{first} and {second} share no stream in {folder}: compare other agents")
+    return pairs
+
+
+def _paired(
+    labels: Sequence[str],
+    sides: Sequence[Sequence[RunRecord]],
+    among: Sequence[RunRecord] = (),
+) -> Pair | None:
+    """The pair of two configurations; None where they share no stream."""
+    runs = [{_exams_of(record): record for record in records} for records in sides]
     shared = sorted(
         runs[0].keys() & runs[1].keys(), key=lambda name: runs[0][name].meta["spec"]["seed"]
     )
     if not shared:
-        raise BadRun(
-            f"{first} and {second} share no stream: run both on the same environment and seeds"
-        )
-    among = [record for _, records in sides for record in records]
+        return None
+    among = among or [record for records in sides for record in records]
     scores = [
         {name: score_run(side[name], find_stateless(side[name], among)) for name in shared}
         for side in runs

@@ -19,6 +19,7 @@ Scores = dict[str, float | None]
 Line = dict[str, Any]
 
 _COUNTS = ("seconds", *Meter.FIELDS)
+_MEASURED = ("processor_seconds", "gpu_seconds", "setup_seconds")  # since schema 4
 
 
 def accuracy_matrix(record: RunRecord) -> metrics.Matrix:
@@ -26,7 +27,7 @@ def accuracy_matrix(record: RunRecord) -> metrics.Matrix:
 
     Rows are mornings; column 0 is base knowledge. Only questions of the last morning count, in
     every row: a fact that was updated on the way is not asked any more, and rows of different
-    questions could not be compared.
+    questions could not be compared. So a column that sampled exams left out at the end is NaN.
     """
     size = record.meta["days"] + 1
     total, count = np.zeros((size, size)), np.zeros((size, size))
@@ -116,8 +117,10 @@ def _learning(record: RunRecord, stateless: RunRecord | None) -> Scores:
     a = accuracy_matrix(record)
     evening, morning = _before_and_after_the_night(record)
     practice = [line["score"] for line in record.answers if line["phase"] == "practice"]
+    sampled = record.meta.get("spec", {}).get("exams") == "sampled"
     return {
         "average_accuracy": metrics.average_accuracy(a),
+        "average_accuracy_margin": metrics.average_accuracy_margin(a) if sampled else None,
         "anytime_accuracy": metrics.anytime_accuracy(a),
         "learning_accuracy": metrics.learning_accuracy(a),
         "backward_transfer": metrics.backward_transfer(a),
@@ -198,10 +201,23 @@ def _cost(record: RunRecord) -> Scores:
         "within_budget": float(not any(night["exceeded"] for night in nights)),
         **{f"night_{n}": float(np.mean([night[n] for night in nights])) for n in _COUNTS},
         **{f"awake_{n}": float(sum(line[n] for line in awake)) for n in _COUNTS},
+        **_measured(nights, awake),
         "added_parameters": float(nights[-1]["added_parameters"]),
         "state_bytes": float(nights[-1]["state_bytes"]),
         **{f"state_{kind}_bytes": _known(nights[-1].get(f"state_{kind}_bytes")) for kind in KINDS},
     }
+
+
+def _measured(nights: list[Line], awake: list[Line]) -> Scores:
+    """What was measured from outside; nothing where a record is older, or nobody could tell."""
+    scores: Scores = {}
+    for name in _MEASURED:
+        asleep = [night.get(name) for night in nights]
+        waking = [line.get(name) for line in awake]
+        if None not in asleep and None not in waking:
+            scores[f"night_{name}"] = float(np.mean(asleep))
+            scores[f"awake_{name}"] = float(sum(waking))
+    return scores
 
 
 def _known(value: float | None) -> float | None:

@@ -14,11 +14,9 @@ how large the model is (``parameters``), what is fetched (``[[downloads]]``: ``w
 
 from __future__ import annotations
 
-import os
 import re
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import as_completed
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +25,6 @@ from sleepgym.core import registry
 from sleepgym.core.cost import Scale
 from sleepgym.core.errors import BadSetting, MissingData, SleepGymError, unknown_name
 from sleepgym.runs.spec import Isolation, RunSpec
-from sleepgym.runs.workers import make_pool
 from sleepgym.suite.tuned import with_tuned
 
 FOLDER = Path(__file__).parent / "catalogue"
@@ -70,6 +67,7 @@ class Suite:
         parameters: Of that model; None where the file does not say.
         downloads: What is fetched where it is not at hand, and its gigabytes.
         tuned: Whether agents run with their tuned settings.
+        prompt: How the model is asked; see :class:`sleepgym.runs.spec.RunSpec`.
     """
 
     name: str
@@ -81,6 +79,7 @@ class Suite:
     parameters: float | None = None
     downloads: tuple[tuple[str, float], ...] = ()
     tuned: bool = False
+    prompt: str = ""
 
     def runs(
         self, out: Path, data: Path | None = None, isolation: Isolation = "in-process"
@@ -103,6 +102,7 @@ class Suite:
                     data=data,
                     isolation=isolation,
                     label=agent.label,
+                    prompt=self.prompt,
                 ),
                 out / env.label / agent.label / f"seed-{seed}",
             )
@@ -211,41 +211,6 @@ def parse_seeds(text: str) -> tuple[int, ...]:
             raise BadSetting(f"seeds={text}: must be numbers and ranges, for example 0-4 or 1,3,8")
         seeds.extend(range(int(match[1]), int(match[2] or match[1]) + 1))
     return tuple(dict.fromkeys(seeds))
-
-
-def run_suite(
-    runs: Sequence[tuple[RunSpec, Path]],
-    workers: int = 1,
-    progress: Callable[[int, int, RunSpec], None] | None = None,
-) -> None:
-    """Run what is not finished, in ``workers`` processes of equal shares of the cores.
-
-    Args:
-        runs: What :meth:`Suite.runs` returned.
-        workers: Processes; results do not depend on it.
-        progress: Called after every run with (runs done, runs in all, specification).
-
-    Raises:
-        SleepGymError: The first error of a run, after the others under way have ended.
-    """
-    threads = max(1, (os.cpu_count() or 1) // workers)
-    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
-    with make_pool(workers) as pool:
-        jobs = {pool.submit(_run_one, spec, out): spec for spec, out in runs}
-        try:
-            for done, job in enumerate(as_completed(jobs), start=1):
-                job.result()
-                if progress:
-                    progress(done, len(jobs), jobs[job])
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def _run_one(spec: RunSpec, out: Path) -> None:
-    from sleepgym.runs.runner import run
-
-    run(spec, out)
 
 
 def _part(row: Mapping[str, Any]) -> Part:

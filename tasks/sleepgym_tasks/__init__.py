@@ -80,6 +80,11 @@ register_env(
     "sleepgym_tasks.envs.long_docs:LongDocs",
     "a patient's file (LongHealth), a paper (QASPER) or an invented chronicle a day",
 )
+register_env(
+    "sleepgym/Lifelong-v0",
+    "sleepgym_tasks.envs.composed.lifelong:Lifelong",
+    "months of days, each with material of another family: all invented, of any length",
+)
 register_battery(
     "worlds",
     "sleepgym_tasks.skills:Worlds",

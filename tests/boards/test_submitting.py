@@ -74,6 +74,16 @@ def test_numbers_are_those_of_the_runs(place, file):
     assert results.retention_curve == [1, 1, 1]
 
 
+def test_a_file_holds_no_question_and_no_answer_key(place, file):
+    record = next(iter(read_finished(place / "runs")))
+    samples = (record.path / "samples.jsonl").read_text()
+    assert "Where is Person10?" in samples
+    text = decompress(file.read_bytes()).decode()
+    assert "Person10" not in text
+    assert "context" not in text
+    assert "gold" not in text
+
+
 def test_a_file_and_its_verdict_are_the_same_every_time(place, file, tmp_path):
     assert submit(place, tmp_path / "again.json.gz") == 0
     assert (tmp_path / "again.json.gz").read_bytes() == file.read_bytes()
@@ -278,7 +288,7 @@ def have_no_spec(run):
         (score_nan, "finite number"),
         (have_no_spec, "spec|field"),
         (have_no_model, "lack 'model'"),
-        (answer_nothing, "are damaged"),
+        (answer_nothing, "answer=None: must be text"),
     ],
 )
 def test_a_damaged_record_is_one_line(place, capsys, tmp_path, change, says):

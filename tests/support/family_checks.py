@@ -15,10 +15,10 @@ def make(env_id, data=None, seed=0, preset=None, **settings):
 
 def gold_scores_one(env):
     """Every accepted answer of every item scores 1.0."""
-    for answers in env.stream.key.values():
+    for item_id, answers in env.stream.key.items():
         for answer in answers:
-            assert env.family.score(answer, answer) == 1.0, answer
-            assert env.family.score("", answer) < 1.0, answer
+            assert env.family.score_item(item_id, answer, answer) == 1.0, answer
+            assert env.family.score_item(item_id, "", answer) < 1.0, answer
 
 
 def no_leaks(env, allowed=()):

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
+import os
+import signal
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 from annotated_types import Ge
+from safetensors.numpy import save_file
 
 from sleepgym import Agent, AnswerKey, Day, Document, Item, Question, Stream, TaskFamily
 from sleepgym.core.grading import exact_match
@@ -243,3 +248,34 @@ class Pupil(Notes):
         if question.choices:
             return self.notes.get(question.text, question.choices[1])
         return super()._answer(question)
+
+
+class Mortal(Notes):
+    """Its process is killed in the second night, as often as the file beside its notes allows."""
+
+    def sleep(self, night):
+        left = Path(os.environ["TOY_DEATHS"])
+        if night.number == 2 and (deaths := int(left.read_text())):
+            left.write_text(str(deaths - 1))
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().sleep(night)
+
+
+class Stuck(Notes):
+    """Sleeps in a library that lets no other thread of its process run."""
+
+    def sleep(self, night):
+        ctypes.PyDLL(None).sleep(60)
+        return super().sleep(night)
+
+
+class Free(Notes):
+    """Changes numbers in its state, and its meter counts nothing."""
+
+    def sleep(self, night):
+        return {}
+
+    def save(self, path: Path):
+        super().save(path)
+        numbers = np.full(64, len(self.notes) + 0.1, dtype=np.float32)
+        save_file({"w": numbers}, path / "weights.safetensors")

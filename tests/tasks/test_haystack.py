@@ -70,15 +70,24 @@ def test_presets_are_rulers_tasks(data_dir):
         assert env.family.score("It is 1234567, sir.", "1234567") == 1.0
 
 
-def test_a_million_tokens_hold_little_more_than_their_text():
-    family = family_checks.sleepgym.make_env(ID, preset="million", tokens=500_000).family
+def test_a_million_tokens_are_never_held():
+    family = family_checks.sleepgym.make_env(ID, preset="million", tokens=250_000).family
     tracemalloc.start()
     (day,) = family.stream(0).days
+    read = sum(len(document.text) for document in day.documents)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    held = sum(len(document.text) for document in day.documents)
-    assert held > 1_900_000
-    assert peak < 1.6 * held
+    assert read > 900_000
+    assert peak < 0.2 * read
+
+
+@pytest.mark.parametrize("haystack", HAYSTACKS)
+def test_a_day_reads_the_same_whenever_it_is_read(haystack, data_dir):
+    settings = {"haystack": haystack, "words": "ruler", "repeat_text": True, "days": 1}
+    (day,) = family_checks.make(ID, data_dir, **settings)[1].days
+    assert tuple(day.documents) == tuple(day.documents)
+    assert len(day.documents) == len(tuple(day.documents))
+    assert day.documents[-1] == tuple(day.documents)[-1]
 
 
 def test_bad_requests_are_one_line(data_dir, tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ from annotated_types import Ge
 from sleepgym import Agent, Question, Settings
 from sleepgym.core.cost import Cost, Scale
 from sleepgym.core.errors import BadSetting
+from sleepgym.core.types import Introduction
 from sleepgym_agents.baselines.trained_weights import TrainedWeights
 from sleepgym_agents.lm.generation import generate
 from sleepgym_agents.lm.model import LanguageModel
@@ -52,6 +53,11 @@ class ModelAgent(Agent):
                 f"max_answer_tokens={self.config.max_answer_tokens}: model={model} reads "
                 f"{self.lm.max_tokens} tokens in all; set it to {self._most_answer_tokens} or less"
             )
+
+    def introduce(self, introduction: Introduction) -> None:
+        """Let every prompt begin with the task's instruction and exemplars."""
+        most = self.lm.max_tokens // 2
+        self.lm.prompter = self.lm.prompter.introduced(introduction, most)
 
     def context(self, question: Question) -> Sequence[Sequence[int]]:
         """Token ids of the documents and demonstrations before this question, in order."""
@@ -113,4 +119,4 @@ class ModelAgent(Agent):
     @property
     def _most_answer_tokens(self) -> int:
         """What the model's window leaves an answer: one token of a question must stand before."""
-        return self.lm.max_tokens - len(self.lm.prompter.start) - 1
+        return self.lm.max_tokens - len(self.lm.prompter.opening) - 1

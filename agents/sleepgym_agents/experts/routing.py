@@ -57,13 +57,15 @@ class RouterState:
         """A state of so many rows, to be filled in place."""
         return RouterState(*(x.new_zeros(rows, *x.shape[1:]) for x in self._parts))
 
-    def fill(self, other: RouterState, index: Tensor | None = None) -> None:
-        """Take over another state in place: all, or its rows ``index`` into the first rows."""
+    def fill(
+        self, other: RouterState, index: Tensor | None = None, at: Tensor | None = None
+    ) -> None:
+        """Take over another state in place: all, or its rows ``index`` into the rows ``at``."""
         for own, new in zip(self._parts, other._parts, strict=True):
             if index is None:
                 own.copy_(new)
             else:
-                own[: len(index)] = new[index]
+                own[at] = new[index]
 
     @property
     def _parts(self) -> tuple[Tensor, Tensor, Tensor]:

@@ -19,6 +19,7 @@ from torch import Tensor
 from transformers import AttentionInterface, PreTrainedModel
 
 NAME = "sleepgym_segments"
+CAUSAL = "sleepgym_causal"
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,52 @@ def segment_attention(model: PreTrainedModel) -> Iterator[None]:
         yield
     finally:
         config._attn_implementation = before
+
+
+@contextmanager
+def causal_attention(model: PreTrainedModel) -> Iterator[None]:
+    """Within this context a whole pass without padding on a GPU takes the fused causal kernel.
+
+    transformers looks at every mask before it leaves one out, and waits for the device to do so.
+    Where the model's attention is not the one of torch, it stays as it is.
+    """
+    config = model.config.get_text_config()
+    before = config._attn_implementation
+    if before == "sdpa" and model.device.type == "cuda":
+        config._attn_implementation = CAUSAL
+    try:
+        yield
+    finally:
+        config._attn_implementation = before
+
+
+def _causal(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    **_: Any,
+) -> tuple[Tensor, None]:
+    """Every token sees those before it; the last query stands where the last key stands."""
+    heads, length, seen = query.shape[1], query.shape[2], key.shape[2]
+    grouped = query.dtype in (torch.bfloat16, torch.float16)  # by the kernel itself
+    if seen > length:  # what was read before stands in front
+        earlier = torch.ones(length, seen, dtype=torch.bool, device=query.device)
+        attention_mask, grouped = earlier.tril(seen - length), False
+    if not grouped:
+        key, value = (x.repeat_interleave(heads // key.shape[1], 1) for x in (key, value))
+    out = torch.nn.functional.scaled_dot_product_attention(
+        query,
+        key,
+        value,
+        attention_mask,
+        is_causal=attention_mask is None,
+        scale=scaling,
+        enable_gqa=heads > key.shape[1],
+    )
+    return out.transpose(1, 2), None
 
 
 def _attention(
@@ -154,3 +201,4 @@ def _each_row(left: Tensor, right: Tensor) -> Tensor:
 
 
 AttentionInterface.register(NAME, _attention)
+AttentionInterface.register(CAUSAL, _causal)

@@ -113,34 +113,53 @@ class CapturedStep:
         self._choose = choose
         self._graph: torch.cuda.CUDAGraph | None = None
 
-    def load(
-        self,
-        read: Cache,
-        rows: Sequence[int],
-        real: Tensor,
-        segments: Sequence[Segment],
-        first: Tensor,
-        lengths: Tensor,
-        draws: Tensor | None,
-    ) -> None:
-        """Take over a batch whose prompts were read and whose first tokens were chosen.
+    @property
+    def cache_bytes(self) -> int:
+        """Size of its keys and values, the common prefix included."""
+        layers = [(x.keys, x.values) for x in self.cache.layers]
+        layers += [pair for segment in self.segments for pair in segment.layers]
+        return sum(x.numel() * x.element_size() for pair in layers for x in pair)
+
+    def take(self, read: Cache, rows: Sequence[int], places: Sequence[int], width: int) -> None:
+        """Take over keys and values of prompts that were read.
 
         Args:
             read: Their cache.
-            rows: Which of its rows stands at each row of this step.
-            real: Which tokens of the cache are real, (rows given, length).
-            segments: The common prefix, as one segment, or nothing.
-            first: The tokens that were chosen, (rows given,).
-            lengths: Tokens of each prompt, the prefix included.
-            draws: Uniform draws, (rows given, steps); None for greedy decoding.
+            rows: Some of its rows.
+            places: At which row of this step each of them goes on.
+            width: Tokens of the longest prompt of the batch: all end there.
         """
-        count, width = len(rows), real.shape[1]
-        index = torch.tensor(rows, device=first.device)
+        device = self.ids.device
+        index, at = (torch.tensor(x, device=device) for x in (rows, places))
         for own, layer in zip(self.cache.layers, read.layers, strict=True):
-            own.keys[:count, :, :width] = layer.keys[index]  # type: ignore[index]
-            own.values[:count, :, :width] = layer.values[index]  # type: ignore[index]
+            begin = width - layer.keys.shape[2]  # type: ignore[union-attr]
+            own.keys[at, :, begin:width] = layer.keys[index]  # type: ignore[index]
+            own.values[at, :, begin:width] = layer.values[index]  # type: ignore[index]
+        if self.state is not None:
+            self.state.fill(read.router_state, index, at)  # type: ignore[attr-defined]
+
+    def begin(
+        self,
+        sizes: Sequence[int],
+        segments: Sequence[Segment],
+        first: Tensor,
+        start: int,
+        draws: Tensor | None,
+    ) -> None:
+        """Start a batch whose first tokens were chosen; :meth:`take` brings its keys and values.
+
+        Args:
+            sizes: Tokens of each prompt, the common prefix aside.
+            segments: The common prefix, as one segment, or nothing.
+            first: The tokens that were chosen, (prompts,).
+            start: Tokens of the common prefix.
+            draws: Uniform draws, (prompts, steps); None for greedy decoding.
+        """
+        count, width = len(sizes), max(sizes)
+        lengths = torch.tensor(sizes, device=first.device)
+        at = torch.arange(width, device=first.device)
         self.seen.zero_()
-        self.seen[:count, 0, 0, :width] = real
+        self.seen[:count, 0, 0, :width] = at >= width - lengths[:, None]
         self.seen[count:, 0, 0, 0] = True  # rows without a prompt look at something
         if self.segments:
             (segment,), (given,) = self.segments, segments
@@ -153,13 +172,11 @@ class CapturedStep:
             segment.mask[..., size:] = torch.finfo(segment.mask.dtype).min / 2
         self.chosen[:count, 0] = first
         self.ids[:count, 0] = first
-        self.positions[:count, 0] = lengths
+        self.positions[:count, 0] = lengths + start
         self.at.zero_()
         self.cache.write_at.fill_(width)
         if self.draws is not None and draws is not None:
             self.draws[:count, : draws.shape[1]] = draws
-        if self.state is not None:
-            self.state.fill(read.router_state, index)  # type: ignore[attr-defined]
 
     def advance(self, steps: int) -> None:
         """Choose so many more tokens."""
@@ -170,7 +187,7 @@ class CapturedStep:
                 self._graph.replay()
 
     def capture(self) -> None:
-        """Record the step; what the step holds is meaningless until :meth:`load`."""
+        """Record the step; what the step holds is meaningless until :meth:`begin`."""
         self.seen[..., 0] = True
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
@@ -244,9 +261,11 @@ def captured_step(
     how = (*sorted(choose.keywords.items()), sampled)
     key = (rows, length, shared, _rounded(new_tokens, LENGTH_TOKENS), how)
     if key not in kept:
-        while len(kept) >= GRAPHS:
-            kept.pop(next(iter(kept)))
         like = [(layer.keys, layer.values) for layer in read.layers]  # type: ignore[attr-defined]
+        one = sum(x[0, :, 0].numel() * x.element_size() for pair in like for x in pair)
+        room = lm.memory_bytes - one * (rows * length + shared)
+        while kept and (len(kept) >= GRAPHS or sum(x.cache_bytes for x in kept.values()) > room):
+            kept.pop(next(iter(kept)))
         step = CapturedStep(lm, rows, length, shared, key[3], like, state, choose, sampled)
         if lm.device.type == "cuda":
             step.capture()

@@ -40,7 +40,8 @@ def generate(
         top_p: Sample from the fewest tokens whose probabilities reach this sum.
         seed: Of the sampling. A continuation depends on its prompt and its place in ``prompts``,
             not on how they are batched.
-        stop_at_answer: Whether the stop marker ends a continuation; else only a new start does.
+        stop_at_answer: Whether the stop marker ends a continuation; else what
+            :meth:`sleepgym_agents.lm.prompts.Prompter.begins_anew` says.
 
     Returns:
         The continuations' token ids, including what stopped them.
@@ -51,9 +52,10 @@ def generate(
         shape = (len(prompts), max_new_tokens)
         draws = torch.rand(shape, generator=generator, dtype=torch.float64)
     results: list[list[int]] = [[] for _ in prompts]
-    ends = lm.prompter.stopped if stop_at_answer else partial(_starts_anew, lm)
-    for batch, segments, start in shared_batches(lm, prompts, max_new_tokens):
-        decode = _decode_captured if lm.captures(max_new_tokens) else _decode
+    ends = lm.prompter.stopped if stop_at_answer else lm.prompter.begins_anew
+    captured = lm.captures(max_new_tokens)
+    decode = _decode_captured if captured else _decode
+    for batch, segments, start in shared_batches(lm, prompts, max_new_tokens, decoding=captured):
         taken = None if draws is None else draws[batch].to(lm.device)
         choose = partial(_choose, temperature=temperature, top_p=top_p)
         asked = [prompts[i][start:] for i in batch]
@@ -63,10 +65,6 @@ def generate(
         lm.meter.generated_tokens += sum(map(len, written))
         lm.meter.flops += 2 * lm.parameters * sum(len(ids) - 1 for ids in written)
     return results
-
-
-def _starts_anew(lm: LanguageModel, ids: Sequence[int]) -> bool:
-    return list(ids[-1:]) == lm.prompter.start
 
 
 def _decode(
@@ -118,11 +116,25 @@ def _decode_captured(
     ends: Callable[[Sequence[int]], bool],
 ) -> list[list[int]]:
     """By a captured step, some steps between two looks at which rows have ended."""
-    read, index, real, logits = _read(lm, prompts, segments, start)
-    first = choose(logits, None if draws is None else draws[:, 0])
-    lengths = torch.tensor([start + len(ids) for ids in prompts], device=lm.device)
-    step = captured_step(lm, read, segments, real.shape, max_new_tokens, choose, draws is not None)
-    step.load(read, index, real, segments, first, lengths, draws)
+    width = max(map(len, prompts))
+    place: dict[tuple[int, ...], list[int]] = {}
+    for row, prompt in enumerate(prompts):  # equal ones are read once
+        place.setdefault(tuple(prompt), []).append(row)
+    step, order, logits = None, [], []
+    for parts in _portions(lm, list(place), start):
+        _, cache, last = lm.read(parts, segments, start)
+        if step is None:
+            shape, sampled = (len(prompts), width), draws is not None
+            step = captured_step(lm, cache, segments, shape, max_new_tokens, choose, sampled)
+        found = [(i, row) for i, part in enumerate(parts) for row in place[part]]
+        rows, places = [i for i, _ in found], [row for _, row in found]
+        step.take(cache, rows, places, width)
+        order += places
+        logits.append(last[rows, -1])
+    assert step is not None
+    back = torch.tensor(order, device=lm.device).argsort()
+    first = choose(torch.cat(logits)[back], None if draws is None else draws[:, 0])
+    step.begin([len(prompt) for prompt in prompts], segments, first, start, draws)
     written: list[list[int]] = [[] for _ in prompts]
     live, done = set(range(len(prompts))), 0
     while live and done < max_new_tokens:
@@ -140,8 +152,23 @@ def _decode_captured(
     return written
 
 
+def _portions(
+    lm: LanguageModel, prompts: Sequence[tuple[int, ...]], start: int
+) -> Iterator[Sequence[tuple[int, ...]]]:
+    """Prompts in the order of their lengths, as many at once as the memory admits."""
+    order = sorted(prompts, key=len, reverse=True)
+    while order:
+        size = lm.batch_rows(len(order[0]), start + len(order[0]), 1)
+        yield order[:size]
+        order = order[size:]
+
+
 def shared_batches(
-    lm: LanguageModel, prompts: Sequence[Sequence[int]], extra: int = 0, logits: int = 1
+    lm: LanguageModel,
+    prompts: Sequence[Sequence[int]],
+    extra: int = 0,
+    logits: int = 1,
+    decoding: bool = False,
 ) -> Iterator[tuple[list[int], list[Segment], int]]:
     """Batches of prompts of similar length, within the model's token budget.
 
@@ -150,6 +177,7 @@ def shared_batches(
         prompts: Token ids.
         extra: Tokens that each prompt will be continued by.
         logits: Positions of a prompt for which logits are computed.
+        decoding: Whether the prompts of a batch are read in portions and then decoded together.
 
     Yields:
         Indices into ``prompts``; the common prefix as a segment, if it is long enough; its length.
@@ -164,7 +192,8 @@ def shared_batches(
     while order:
         length = len(prompts[order[0]]) - start + extra
         size = max(1, int(lm.batch_tokens / (length * (1 + start / ATTENDED_TOKENS))))
-        size = min(size, lm.batch_rows(length, start + length, logits))
+        fitting = lm.decoding_rows(length) if decoding else None
+        size = min(size, fitting or lm.batch_rows(length, start + length, logits))
         yield order[:size], list(segments), start
         order = order[size:]
 

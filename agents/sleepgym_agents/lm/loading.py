@@ -13,8 +13,10 @@ import transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from sleepgym.core.errors import BadSetting, MissingData
-from sleepgym_agents.lm.prompts import Prompter, PromptFormat
+from sleepgym_agents.lm.prompt_format import chosen_format
+from sleepgym_agents.lm.prompts import Prompter
 from sleepgym_agents.lm.scratch import SCRATCH_FORMAT, byte_tokenizer, scratch_model
+from sleepgym_agents.models.catalogue import known_prompt
 from sleepgym_agents.models.hub import locate
 
 FLOAT32_PARAMETERS = 100_000_000  # on a GPU; larger models are in bfloat16
@@ -120,7 +122,8 @@ def _from_files(name: str) -> tuple[PreTrainedModel, Prompter]:
             f"cannot load model {name!r} (safetensors or GGUF only): {_in_line(error)}"
         ) from error
     _check_whole(name, model, report)
-    prompter = Prompter(PromptFormat.read(Path(source)), tokenizer, _end_ids(model))
+    form = chosen_format(Path(source), tokenizer, known_prompt(name))
+    prompter = Prompter(form, tokenizer, _end_ids(model))
     _check_tokenizer(name, model, tokenizer)
     return model, prompter
 

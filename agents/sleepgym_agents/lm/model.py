@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
@@ -13,13 +14,15 @@ from transformers import DynamicCache, PreTrainedModel
 from sleepgym.core.budget import Meter, Night
 from sleepgym_agents.lm.attention import Segment, hidden_value, segment_attention
 from sleepgym_agents.lm.loading import load_model
+from sleepgym_agents.lm.prompt_format import CHOSEN
 from sleepgym_agents.lm.prompts import Prompter
 from sleepgym_agents.lm.reading_check import check_reading
 
 CACHED_PARAMETERS = 300_000_000
+LEAST_BYTES = 3 * 2**29  # of a GPU for reading, and for decoding
 CAPTURED_STEPS = 4  # fewer tokens are decoded without capturing a step
 _trusted = {"embedded", "scratch"}  # read as they should be: by our tests, or when first loaded
-_pristine: dict[tuple[str, int], tuple[PreTrainedModel, Prompter]] = {}
+_pristine: dict[tuple[str, int, str], tuple[PreTrainedModel, Prompter]] = {}
 
 torch.set_flush_denormal(True)
 torch.backends.cuda.enable_cudnn_sdp(False)  # it plans anew, for long, for every shape of a batch
@@ -65,7 +68,7 @@ class LanguageModel:
             MissingData: If the model cannot be loaded whole, or is of a family that cannot be
                 read as this suite reads.
         """
-        key = (name, seed if name == "scratch" else 0)
+        key = (name, seed if name == "scratch" else 0, os.environ.get(CHOSEN, ""))
         if key not in _pristine:
             loaded = load_model(name, seed)
             if name not in _trusted:
@@ -114,11 +117,20 @@ class LanguageModel:
         """Tokens of one forward pass without gradient: enough to fill the device."""
         return 8192 if self.device.type == "cpu" else 131_072
 
+    @property
+    def memory_bytes(self) -> int:
+        """What reading and decoding may take of a GPU beside the weights, each.
+
+        It depends on the device and the model alone, not on what is free: the same batches are read
+        in every run.
+        """
+        if self.device.type != "cuda":
+            return 2**40
+        total = torch.cuda.get_device_properties(self.device).total_memory
+        return min(total // 5, max(LEAST_BYTES, 4 * self.model.get_memory_footprint()))
+
     def batch_rows(self, length: int, attended: int, logits: int) -> int:
         """Rows of one forward pass that its memory admits, 1 at least.
-
-        On a GPU a fifth of its memory is for activations. It depends on the device and the model
-        alone, not on what is free: the same batches are read in every run.
 
         Args:
             length: Tokens of a row.
@@ -126,15 +138,28 @@ class LanguageModel:
             logits: Positions of a row for which logits are computed.
         """
         config = self.model.config.get_text_config()
-        bound = max(1, 2**28 // (config.vocab_size * logits))
         if self.device.type == "cpu":
-            return bound
+            return max(1, 2**28 // (config.vocab_size * logits))
         width = config.hidden_size
         inner = getattr(config, "intermediate_size", None) or 4 * width
-        token_bytes = self.model.dtype.itemsize * (16 * width + 4 * inner + 4 * attended)
-        row_bytes = length * token_bytes + 12 * logits * config.vocab_size
-        memory_bytes = torch.cuda.get_device_properties(self.device).total_memory
-        return max(1, int(memory_bytes // 5 // row_bytes))
+        token_numbers = 16 * width + 4 * inner + 4 * attended
+        numbers = length * token_numbers + 4 * attended * width  # keys and values for every head
+        row_bytes = self.model.dtype.itemsize * numbers + 12 * logits * config.vocab_size
+        return max(1, self.memory_bytes // 4 // row_bytes)
+
+    def decoding_rows(self, length: int) -> int:
+        """Rows of so many tokens that are decoded together: those whose keys and values fit."""
+        config = self.model.config.get_text_config()
+        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        row_bytes = 2 * config.num_hidden_layers * heads * size * self.model.dtype.itemsize * length
+        return max(1, self.memory_bytes // row_bytes)
+
+    def release(self) -> None:
+        """Free the captured steps that take much memory: training needs it."""
+        kept = sum(step.cache_bytes for step in self.captured.values())
+        if self.captured and kept > self.memory_bytes // 4:
+            self.captured.clear()
 
     @torch.inference_mode()
     def forward(

@@ -2,84 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields, replace
+from copy import copy
+from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
-from string import Formatter
 from typing import Any
 
-from sleepgym.core.errors import BadData, MissingData
-from sleepgym.core.types import Document
+from sleepgym.core.errors import BadSetting, MissingData
+from sleepgym.core.types import Document, Introduction
+from sleepgym_agents.lm.prompt_format import PromptFormat
 
-PLACEHOLDERS = {"document": ("text", "title"), "question": ("text",), "answer": ("answer",)}
+__all__ = ["PromptFormat", "Prompter"]
+
 ANCHORS = ("", "\n", "a", ".")  # texts that parts are tokenised behind, where they need one
-
-
-@dataclass(frozen=True)
-class PromptFormat:
-    """The texts around what a model reads; ``prompt.json`` in a model's folder overrides them.
-
-    A prompt is ``start``, then documents and demonstrations, then a question; a demonstration is a
-    question with its answer and ``stop``. Each part is tokenised on its own (see
-    :meth:`Prompter.encode`) and the ids are joined, so that no token spans two parts and the same
-    text always gives the same ids.
-
-    Attributes:
-        start: Opens every prompt and training sequence; None is the tokenizer's own start token.
-        document: A document, with ``{title}`` and ``{text}``.
-        question: A question, with ``{text}``.
-        answer: An answer, with ``{answer}``.
-        stop: Ends an answer.
-        dream: What makes the model write questions and answers about the text before it.
-    """
-
-    start: str | None = None
-    document: str = "{title}\n{text}\n\n"
-    question: str = "Question: {text}\nAnswer:"
-    answer: str = " {answer}"
-    stop: str = "\n"
-    dream: str = "Question:"
-
-    @classmethod
-    def read(cls, folder: Path) -> PromptFormat:
-        """The format in ``folder/prompt.json``, or the plain default where there is none.
-
-        Raises:
-            BadData: If the file is not a JSON object of this class's fields, each a text with the
-                placeholders that it needs and no other.
-        """
-        path = folder / "prompt.json"
-        if not path.is_file():
-            return cls()
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-            _check(values, [f.name for f in fields(cls)])
-        except (OSError, ValueError, RecursionError) as error:
-            raise BadData(f"{path}: {error}") from error
-        return cls(**values)
-
-
-def _check(values: Any, names: Sequence[str]) -> None:
-    """Raise ValueError for what is not the contents of a prompt format."""
-    if not isinstance(values, dict) or not values.keys() <= set(names):
-        raise ValueError(f"must be a JSON object with keys of {', '.join(names)}")
-    for name, text in values.items():
-        if not isinstance(text, str) and (name, text) != ("start", None):
-            raise ValueError(f"{name}={json.dumps(text):.60}: must be a text")
-        if name not in PLACEHOLDERS:
-            continue
-        needed, *allowed = PLACEHOLDERS[name]
-        try:
-            parts = list(Formatter().parse(text))
-        except ValueError as error:  # a brace alone
-            raise ValueError(f"{name}={text!r}: {error}; write {{{{ for a brace") from error
-        found = [part[1] for part in parts if part[1] is not None]
-        plain = all(not part[2] and not part[3] for part in parts)  # no format, no conversion
-        if needed not in found or not set(found) <= {needed, *allowed} or not plain:
-            known = ", ".join(f"{{{field}}}" for field in (needed, *allowed))
-            raise ValueError(f"{name}={text!r}: must hold {{{needed}}}, and nothing but {known}")
 
 
 class Prompter:
@@ -88,7 +23,9 @@ class Prompter:
     Attributes:
         format: The texts; where the tokenizer cannot write their stop marker, its end token is one.
         tokenizer: A Hugging Face tokenizer.
-        start: Token ids that open a prompt.
+        start: Token ids that open a prompt and a training sequence; the instruction is in them.
+        opening: Token ids that open what is read before an answer: ``start``, then the exemplars.
+        dream_opening: Token ids that open what is read before a dream.
         stop: Token ids that end an answer.
         ends: Tokens each of which ends whatever is written.
         dream: Token ids that make the model dream.
@@ -113,7 +50,7 @@ class Prompter:
         start = prompt_format.start
         start = (tokenizer.bos_token or "") if start is None else start
         self._anchor, self._anchored = _anchor(tokenizer, [start, *_sample(prompt_format)])
-        self.start = self.encode(start)
+        self.start = self.opening = self.dream_opening = self.encode(start)
         self.stop = self.encode(prompt_format.stop)
         if not self._writes_stop():
             end = tokenizer.eos_token
@@ -125,10 +62,53 @@ class Prompter:
             self.format = replace(prompt_format, stop=end)
             self.stop = [tokenizer.eos_token_id]
         self.ends = frozenset({tokenizer.eos_token_id, *ends} - {None})
+        self._uninstructed: list[int] = []  # the start, once an instruction has come into it
+        self.after = self.encode(prompt_format.after)
         self.dream = self.encode(prompt_format.dream)
-        added = sorted(str(t) for t in tokenizer.added_tokens_decoder.values() if t.special)
+        ours = "".join([start, *_sample(prompt_format), prompt_format.dream])
+        added = sorted(
+            str(token)
+            for token in tokenizer.added_tokens_decoder.values()
+            if token.special or (str(token).strip() and str(token) in ours)
+        )
         specials = dict.fromkeys([*tokenizer.all_special_tokens, *added])
         self._specials = [token for token in specials if len(token) > 1]
+
+    def introduced(self, introduction: Introduction, most: int) -> Prompter:
+        """A prompter whose prompts begin with what a task says before anything else.
+
+        Args:
+            introduction: Its instruction opens everything; its exemplars stand before whatever is
+                read to answer or to dream.
+            most: Most tokens that they may take.
+
+        Raises:
+            BadSetting: If they take more.
+        """
+        form, told = self.format, copy(self)
+        told._uninstructed = self.start
+        line = self._plain(introduction.instruction)
+        if line and form.system is not None:
+            told.start = self.encode(form.system.format(text=line))
+        elif line:
+            told.start = [*self.start, *self.encode(f"{line}\n\n")]
+        told.opening, told.dream_opening = list(told.start), list(told.start)
+        for shown in introduction.exemplars:
+            read = [i for document in shown.documents for i in self.document(document)]
+            pairs = [
+                (question.text, answer)
+                for question, answer in zip(shown.questions, shown.answers, strict=True)
+            ]
+            asked = [i for pair in pairs for i in self.demonstration(*pair)]
+            told.opening += [*read, *asked]
+            told.dream_opening += [*read, *self._dreamt(pairs)]
+        longest = max(len(told.opening), len(told.dream_opening))
+        if longest > most:
+            raise BadSetting(
+                f"shots={len(introduction.exemplars)}: instruction and exemplars take {longest} "
+                f"tokens of this model, and its window has room for {most}: set fewer shots"
+            )
+        return told
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a text, special tokens recognised, none added.
@@ -144,8 +124,10 @@ class Prompter:
     def document(self, document: Document) -> list[int]:
         """Token ids of a document."""
         title, text = self._plain(document.title), self._plain(document.text)
-        filled = self.format.document.format(title=title, text=text)
-        return self.encode(filled if title else filled.lstrip("\n"))
+        form = self.format.document
+        if not title:  # its line goes with it
+            form = form.replace("{title}\n", "")
+        return self.encode(form.format(title=title, text=text))
 
     def question(self, text: str) -> list[int]:
         """Token ids of a question, up to where its answer begins."""
@@ -156,20 +138,24 @@ class Prompter:
         return self.encode(self.format.answer.format(answer=self._plain(answer))) + self.stop
 
     def demonstration(self, text: str, answer: str) -> list[int]:
-        """Token ids of a question with its answer."""
-        return self.question(text) + self.answer(answer)
+        """Token ids of a question with its answer, and the gap behind them."""
+        return self.question(text) + self.answer(answer) + self.after
 
     def prompt(
         self, text: str, parts: Sequence[Sequence[int]] = (), most: int | None = None
     ) -> list[int]:
-        """Token ids of start, documents and demonstrations (``parts``), and a question.
+        """Token ids of the opening, documents and demonstrations (``parts``), and a question.
 
-        Of more than ``most`` tokens those after the start go first: the oldest document's.
+        Of more than ``most`` tokens those after the opening go first: the oldest document's.
         """
         ids = [*(i for part in parts for i in part), *self.question(text)]
         if most is not None:
-            ids = ids[max(0, len(self.start) + len(ids) - most) :]
-        return [*self.start, *ids]
+            ids = ids[max(0, len(self.opening) + len(ids) - most) :]
+        return [*self.opening, *ids]
+
+    def dream_prompt(self, parts: Sequence[Sequence[int]]) -> list[int]:
+        """Token ids after which the model writes questions and answers about ``parts``."""
+        return [*self.dream_opening, *(i for part in parts for i in part), *self.dream]
 
     def answer_text(self, ids: Sequence[int]) -> str:
         """The answer in generated token ids: what stands before the stop marker or an end token."""
@@ -185,6 +171,39 @@ class Prompter:
         if ids[-1] in self.ends:
             return True
         return ids[-1] in self._stopping and self.format.stop in self.tokenizer.decode(ids)
+
+    def begins_anew(self, ids: Sequence[int]) -> bool:
+        """Whether a dream is over: its reply has ended, or what follows opens another prompt."""
+        if self.format.dream_item is not None:
+            return ids[-1] in self.ends
+        return list(ids[-1:]) == (self._uninstructed or self.start)
+
+    def dreamt_text(self, ids: Sequence[int]) -> str:
+        """What was written after ``dream``, from the beginning of its first item on."""
+        form = self.format
+        if form.dream_item is not None:
+            end = next((i for i, token in enumerate(ids) if token in self.ends), len(ids))
+            ids = ids[:end]
+        text = self.tokenizer.decode(ids, clean_up_tokenization_spaces=False)
+        item = form.question if form.dream_item is None else form.dream_item
+        begins = item.partition("{")[0]
+        begun = (form.dream[at:] for at in range(len(form.dream)))
+        text = next((part for part in begun if begins.startswith(part)), "") + text
+        opens = self.tokenizer.bos_token if form.start is None else form.start
+        return text.partition(opens)[0] if opens else text  # the model began another document
+
+    def _dreamt(self, pairs: Sequence[tuple[str, str]]) -> list[int]:
+        """Token ids of items as they follow a document in an exemplar of a dream."""
+        item = self.format.dream_item
+        if item is None:
+            return [i for pair in pairs for i in self.demonstration(*pair)]
+        texts = (
+            item.format(question=self._plain(question), answer=self._plain(answer))
+            for question, answer in pairs
+        )
+        said = "".join(texts).rstrip("\n")
+        asked = self.format.dream.removesuffix(item.partition("{")[0].rstrip(" "))
+        return self.encode(asked + said) + self.stop + self.after
 
     @cached_property
     def _stopping(self) -> frozenset[int]:

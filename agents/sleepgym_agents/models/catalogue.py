@@ -38,6 +38,8 @@ class NamedModel:
         parameters: About how many.
         licence: Under which its authors give it away.
         tried: Whether a night was run on it.
+        prompt: How it is best asked, where that was measured: ``plain``, whatever its chat template
+            says; empty: by its chat template.
         wheel: Where its weights are without a hub, if anywhere.
     """
 
@@ -46,6 +48,7 @@ class NamedModel:
     parameters: int
     licence: str
     tried: bool = False
+    prompt: str = ""
     wheel: IndexWheel | None = None
 
 
@@ -61,3 +64,10 @@ def named_models() -> dict[str, NamedModel]:
         else NamedModel(name, **row)
         for name, row in table.items()
     }
+
+
+def known_prompt(name: str) -> str:
+    """How the model of a name or a hub id is best asked; empty where nothing is known."""
+    name = name.partition("@")[0]
+    found = (row.prompt for row in named_models().values() if name in (row.name, row.hub))
+    return next(found, "")

@@ -130,6 +130,7 @@ def train_dreamer(
         for stream in streams:
             agent, dream_trials = Seeding(config, model=course.model), DreamTrials()
             agent.stages = (dream_trials, *agent.stages)
+            agent.introduce(stream.introduction)
             for day in stream.days:
                 tell(agent, experiences_of(day, stream.key))
                 dream_trials.exam = [(x.question.text, stream.key[x.id][0]) for x in day.exam]

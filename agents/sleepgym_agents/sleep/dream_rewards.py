@@ -27,6 +27,7 @@ from sleepgym_agents.training.distillation import (
     DistillationExample,
     make_collator,
 )
+from sleepgym_agents.training.selected_logits import logits_at
 
 Dream = list[DistillationExample]  # the items of one sample
 Measure = Callable[[ExpertMemory, Copies, Sequence[DistillationExample]], torch.Tensor]
@@ -109,8 +110,7 @@ def _dream_losses(memory: ExpertMemory, copies: Copies, dreams: Sequence[Dream])
 
 def _row_losses(model: torch.nn.Module, batch: DistillationBatch) -> torch.Tensor:
     rows, length = batch.ids.shape
-    logits = model(input_ids=batch.ids, use_cache=False).logits
-    picked = logits.flatten(0, 1)[batch.positions].float()
+    picked = logits_at(model, batch.ids, batch.positions).float()
     wanted = batch.ids.flatten()[batch.positions + 1]
     losses = torch.nn.functional.cross_entropy(picked, wanted, reduction="none") * batch.weights
     owner = batch.positions // length
@@ -137,8 +137,7 @@ def exact_answers(
     count = len(copies.parameters)
     right = []
     for batch in _quiz_batches(memory, copies, quiz):
-        logits = lm.model(input_ids=batch.ids, use_cache=False).logits
-        best = logits.flatten(0, 1)[batch.positions].argmax(-1)
+        best = logits_at(lm.model, batch.ids, batch.positions).argmax(-1)
         met = (best == batch.ids.flatten()[batch.positions + 1]) | (batch.weights == 0)
         right.append(met.view(count, -1).all(-1).float())
     return torch.stack(right)

@@ -27,6 +27,7 @@ from sleepgym_agents.training.distillation import (
 )
 from sleepgym_agents.training.divergence import Divergence
 from sleepgym_agents.training.optimise import TrainingSettings, optimise
+from sleepgym_agents.training.training_step import Term
 
 
 @dataclass(frozen=True)
@@ -77,12 +78,16 @@ def distil_into_expert(
     imitation = on_policy_term(context, expert_id, rng)
 
     def loss(model: torch.nn.Module, batch: DistillationBatch) -> torch.Tensor:
-        value = distillation(model, batch, config.divergence, config.beta)
-        return imitation.add_to(value, batch.examples) if imitation else value
+        return distillation(model, batch, config.divergence, config.beta)
+
+    def term(batch: DistillationBatch) -> Term | None:
+        return imitation.term(batch.examples) if imitation else None
 
     with context.memory.training(expert_id) as parameters:
         collate = make_collator(lm, config.question_weight)
-        log = optimise(lm, steps, config, context.night, loss, collate, parameters)
+        log = optimise(
+            lm, steps, config, context.night, loss, collate, parameters, term=term, capture=True
+        )
     if imitation and imitation.rewards:
         log["imitation_reward"] = sum(imitation.rewards) / len(imitation.rewards)
     return log

@@ -15,7 +15,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
@@ -30,8 +30,10 @@ from sleepgym_agents.experts.routing import ExpertId
 from sleepgym_agents.lm.generation import generate, shared_batches
 from sleepgym_agents.lm.model import LanguageModel
 from sleepgym_agents.sleep.sleep_context import SleepContext
-from sleepgym_agents.training.distillation import DistillationExample
-from sleepgym_agents.training.divergence import Divergence, divergence
+from sleepgym_agents.training.distillation import DistillationExample, read_targets
+from sleepgym_agents.training.divergence import divergence
+from sleepgym_agents.training.selected_logits import logits_at, token_log_likelihoods
+from sleepgym_agents.training.teacher_head import TeacherHead, divergence_from, teacher_head
 
 Judge = Callable[[str, str], bool]
 IMITATED_TOKENS = 64  # longer examples are not imitated
@@ -86,21 +88,30 @@ class Imitation:
         self.rewards: list[float] = []
         self._steps = 0
 
-    def add_to(self, loss: Tensor, examples: Sequence[DistillationExample]) -> Tensor:
-        """The loss of a step together with the term, where it is due and the budget allows it.
+    def term(self, examples: Sequence[DistillationExample]) -> Callable[[Tensor], Tensor] | None:
+        """What to do to the loss of the next step; None where nothing is due or affordable.
 
         Args:
-            loss: Divergence from the teacher on the step's examples.
-            examples: These examples.
+            examples: Those of the step.
         """
-        context, config, rng = self.context, self.context.config, self.rng
+        context, config = self.context, self.context.config
         self._steps += 1
         if self._steps % config.on_policy_every:
-            return loss
+            return None
         short = [example for example in examples if len(example.ids) <= IMITATED_TOKENS]
         longest = max((len(example.ids) for example in short), default=0)
         if not short or not context.affords(config.groups * config.group_size * longest):
-            return loss
+            return None
+        return lambda loss: self.add_to(loss, short)
+
+    def add_to(self, loss: Tensor, short: Sequence[DistillationExample]) -> Tensor:
+        """The loss together with the term.
+
+        Args:
+            loss: Divergence from the teacher on the step's examples.
+            short: Those of them that may be imitated.
+        """
+        context, config, rng = self.context, self.context.config, self.rng
         rollouts = roll_out(
             context.lm,
             [short[i] for i in rng.permutation(len(short))[: config.groups]],
@@ -112,13 +123,14 @@ class Imitation:
         )
         self.rewards.append(float(rollouts.rewards.mean()))
         with context.memory.masked(self.expert_id):
-            teacher = teacher_logits(context.lm, rollouts)
-        student, ids, mask = student_logits(context.lm, rollouts)
-        own = on_policy_divergence(teacher, student, mask, config.divergence, config.beta)
+            teacher, head = teacher_targets(context.lm, rollouts)
+        logits, ids, mask = student_logits(context.lm, rollouts)
+        student = logits.flatten(0, 1)
+        values, likelihoods = compare(teacher, head, student, ids.flatten(), config)
+        own = (values.view(mask.shape) * mask).sum() / mask.sum().clamp(min=1)
         share, alpha = config.on_policy_share, config.distillation_weight
-        likelihoods = student.gather(-1, ids[..., None])[..., 0]
         advantages = rollouts.advantages.to(context.lm.device)
-        imitated = policy_loss(likelihoods, mask, advantages)
+        imitated = policy_loss(likelihoods.view(mask.shape), mask, advantages)
         return alpha * ((1 - share) * loss + share * own) + (1 - alpha) * imitated
 
 
@@ -249,31 +261,58 @@ def policy_loss(log_likelihoods: Tensor, mask: Tensor, advantages: Tensor) -> Te
 
 
 def student_logits(lm: LanguageModel, rollouts: Rollouts) -> tuple[Tensor, Tensor, Tensor]:
-    """The student's log-probabilities at each continuation, with gradient.
+    """The student's logits at each continuation, with gradient.
 
     Returns:
-        Log-probabilities (samples, length, vocabulary), sampled ids and mask (samples, length).
+        Logits (samples, length, vocabulary), sampled ids and mask (samples, length).
     """
     sequences = [[*p, *w] for p, w in zip(rollouts.prefixes, rollouts.written, strict=True)]
     length, width = max(map(len, sequences)), max(map(len, rollouts.written))
     ids = torch.tensor([s + [0] * (length - len(s)) for s in sequences], device=lm.device)
-    logits = lm.model(input_ids=ids, use_cache=False).logits.float()
     starts = torch.tensor([len(p) - 1 for p in rollouts.prefixes], device=lm.device)
     steps = torch.arange(width, device=lm.device)
     where = (starts[:, None] + steps).clamp(max=length - 2)
-    picked = logits.gather(1, where[..., None].expand(-1, -1, logits.shape[-1])).log_softmax(-1)
+    rows = torch.arange(len(sequences), device=lm.device)[:, None] * length
+    logits = logits_at(lm.model, ids, (rows + where).flatten()).view(*where.shape, -1)
     sizes = torch.tensor([len(w) for w in rollouts.written], device=lm.device)
-    return picked, ids.gather(1, where + 1), (steps < sizes[:, None]).float()
+    return logits, ids.gather(1, where + 1), (steps < sizes[:, None]).float()
 
 
-def teacher_logits(lm: LanguageModel, rollouts: Rollouts) -> Tensor:
-    """The teacher's log-probabilities at each continuation, with its context.
+def compare(
+    teacher: Tensor, head: TeacherHead | None, student: Tensor, ids: Tensor, config: Any
+) -> tuple[Tensor, Tensor]:
+    """Divergence of the student from the teacher, and the student's log-likelihood of its tokens.
+
+    Args:
+        teacher: Log-probabilities, or what ``head`` makes them of, (samples, length, ...).
+        head: The teacher's head; None where its log-probabilities are whole.
+        student: Logits, (samples * length, vocabulary).
+        ids: Sampled tokens, (samples * length,).
+        config: Names the divergence
+            (:class:`sleepgym_agents.sleep.expert_distillation.DistillationSettings`).
 
     Returns:
-        (samples, length, vocabulary), aligned with :func:`student_logits`; zeros beyond the end.
+        A value a token each, (samples * length,).
+    """
+    kind, beta, targets = config.divergence, config.beta, teacher.flatten(0, 1)
+    if head:
+        soft = torch.zeros_like(ids, dtype=torch.bool)
+        values = divergence_from(head, targets, soft, ids, student, kind, beta)
+        return values, token_log_likelihoods(student, ids)
+    logs = student.float().log_softmax(-1)
+    return divergence(targets, logs, kind, beta), logs.gather(-1, ids[:, None])[:, 0]
+
+
+def teacher_targets(lm: LanguageModel, rollouts: Rollouts) -> tuple[Tensor, TeacherHead | None]:
+    """The teacher's targets at each continuation, with its context.
+
+    Returns:
+        Log-probabilities (samples, length, vocabulary) and None, or states (samples, length, width)
+        and the head that makes them of these; aligned with :func:`student_logits`, zeros beyond the
+        end.
     """
     width = max(map(len, rollouts.written))
-    start = lm.prompter.start
+    start, head = lm.prompter.start, teacher_head(lm)
     contexts = {example.context for example in rollouts.examples}
     table: dict[int, Tensor] = {}
     for context in sorted(contexts):
@@ -284,19 +323,12 @@ def teacher_logits(lm: LanguageModel, rollouts: Rollouts) -> Tensor:
         ]
         heads = [[*start, *context, -1]] * len(full)  # no continuation is shared
         for batch, segments, begin in shared_batches(
-            lm, heads, max(map(len, full)) - len(heads[0])
+            lm, heads, max(map(len, full)) - len(heads[0]), logits=1 if head else width
         ):
             sequences = [full[k][begin:-1] for k in batch]
-            *_, logits = lm.read(sequences, segments, begin, keep=width)
+            targets = read_targets(lm, head, sequences, segments, begin, width)
             for row, k in enumerate(batch):
-                table[mine[k]] = logits[row, -len(rollouts.written[mine[k]]) :].log_softmax(-1)
+                table[mine[k]] = targets[row, -len(rollouts.written[mine[k]]) :].clone()
     rows = [table[i] for i in range(len(table))]
-    return torch.stack([torch.nn.functional.pad(r, (0, 0, 0, width - len(r))) for r in rows])
-
-
-def on_policy_divergence(
-    teacher: Tensor, student: Tensor, mask: Tensor, kind: Divergence, beta: float = 0.5
-) -> Tensor:
-    """Mean divergence over the student's own tokens."""
-    values = divergence(teacher.flatten(0, 1), student.flatten(0, 1), kind, beta).view(mask.shape)
-    return (values * mask).sum() / mask.sum().clamp(min=1)
+    padded = [torch.nn.functional.pad(r, (0, 0, 0, width - len(r))) for r in rows]
+    return torch.stack(padded), head

@@ -9,13 +9,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sleepgym_agents.lm.attention import Segment
 from sleepgym_agents.lm.generation import shared_batches
 from sleepgym_agents.lm.model import LanguageModel
 from sleepgym_agents.training.divergence import Divergence, divergence
-from sleepgym_agents.training.optimise import padded_length
+from sleepgym_agents.training.optimise import padded_length, padded_places, send
 from sleepgym_agents.training.qa_generation import Pair
-
-IMPOSSIBLE = -1e4  # a log-probability that is 0 as a probability, and yet finite
+from sleepgym_agents.training.selected_logits import (
+    logits_at,
+    output_head,
+    states_before_head,
+)
+from sleepgym_agents.training.teacher_head import (
+    IMPOSSIBLE,
+    TeacherHead,
+    divergence_from,
+    teacher_head,
+)
 
 
 @dataclass(frozen=True)
@@ -27,9 +37,12 @@ class DistillationExample:
         ids: Token ids of question, answer and stop marker.
         asked: How many of them are the question's.
         targets: The teacher's log-probabilities of every token but the first, (tokens - 1,
-            vocabulary).
+            vocabulary); of a large vocabulary the states that its ``head`` makes them of, (tokens -
+            1, width).
         likelihoods: The teacher's log-likelihood of every token but the first, (tokens - 1,).
         context: Token ids that the teacher read before, and the student does not.
+        head: The teacher's head; None where ``targets`` are whole.
+        hard: Whether the text itself is the target, whatever ``targets`` hold; only with a head.
     """
 
     pair: Pair
@@ -38,6 +51,8 @@ class DistillationExample:
     targets: Tensor
     likelihoods: Tensor
     context: tuple[int, ...] = ()
+    head: TeacherHead | None = None
+    hard: bool = False
 
     @property
     def confidence(self) -> float:
@@ -46,6 +61,8 @@ class DistillationExample:
 
     def with_hard_targets(self) -> DistillationExample:
         """The example with the text itself as its target: supervised fine-tuning."""
+        if self.head:
+            return replace(self, hard=True)
         ids = torch.tensor(self.ids[1:], device=self.targets.device)
         hard = torch.full_like(self.targets, IMPOSSIBLE)
         return replace(self, targets=hard.scatter(-1, ids[:, None], 0.0))
@@ -67,34 +84,59 @@ def score_with_teacher(
         [*asked, *prompter.answer(answer)]
         for asked, (_, answer) in zip(questions, pairs, strict=True)
     ]
-    before = [*prompter.start, *context]
+    before = [*prompter.opening, *context]
     found: dict[int, DistillationExample] = {}
     order = sorted(range(len(items)), key=lambda i: -len(items[i]))
     longest = max(map(len, items), default=1)
     prompts = [[*before, *items[i][:1]] for i in order]  # so that no item is shared
-    for rows, segments, begin in shared_batches(lm, prompts, longest, logits=longest):
+    head = teacher_head(lm)
+    for rows, segments, begin in shared_batches(
+        lm, prompts, longest, logits=1 if head else longest
+    ):
         batch = [order[row] for row in rows]
         sequences = [[*before, *items[i]][begin:-1] for i in batch]
         keep = max(len(items[i]) for i in batch) - 1
-        *_, logits = lm.read(sequences, segments, begin, keep=keep)
-        logits = logits.log_softmax(-1)
+        targets = read_targets(lm, head, sequences, segments, begin, keep)
         for row, i in enumerate(batch):
             reply = torch.tensor(items[i][1:], device=lm.device)
-            targets = logits[row, -len(reply) :].clone()
-            likelihoods = targets.gather(-1, reply[:, None])[:, 0]
+            own = targets[row, -len(reply) :].clone()
+            if head:
+                likelihoods = head.log_likelihoods(own, reply)
+            else:
+                likelihoods = own.gather(-1, reply[:, None])[:, 0]
+            asked = len(questions[i])
             found[i] = DistillationExample(
-                pairs[i], tuple(items[i]), len(questions[i]), targets, likelihoods, tuple(context)
+                pairs[i], tuple(items[i]), asked, own, likelihoods, tuple(context), head
             )
     return [found[i] for i in range(len(pairs))]
+
+
+def read_targets(
+    lm: LanguageModel,
+    head: TeacherHead | None,
+    sequences: Sequence[Sequence[int]],
+    segments: Sequence[Segment],
+    begin: int,
+    keep: int,
+) -> Tensor:
+    """A teacher's targets at the last ``keep`` places of sequences, read behind ``segments``.
+
+    Returns:
+        Log-probabilities (sequences, ``keep`` at most, vocabulary), or what the ``head`` reads
+        there, (sequences, ``keep`` at most, width).
+    """
+    if head is None:
+        *_, logits = lm.read(sequences, segments, begin, keep=keep)
+        return logits.log_softmax(-1)
+    with states_before_head(lm.model) as seen:
+        lm.read(sequences, segments, begin, keep=keep)
+    return seen[0]
 
 
 def verbatim_example(lm: LanguageModel, pair: Pair) -> DistillationExample:
     """An example to learn verbatim: its target is its own text."""
     asked = lm.prompter.question(pair[0])
-    ids = (*asked, *lm.prompter.answer(pair[1]))
-    return DistillationExample(
-        pair, ids, len(asked), *_nothing(lm, len(ids) - 1)
-    ).with_hard_targets()
+    return _verbatim(lm, pair, [*asked, *lm.prompter.answer(pair[1])], len(asked))
 
 
 def text_examples(
@@ -107,21 +149,16 @@ def text_examples(
         parts: Token ids of documents and demonstrations.
         tokens: Longest example; longer texts are cut into pieces.
     """
-    examples = []
-    for ids in (part[at : at + tokens] for part in parts for at in range(0, len(part), tokens)):
-        if len(ids) > 1:
-            nothing = _nothing(lm, len(ids) - 1)
-            examples.append(
-                DistillationExample(("", ""), tuple(ids), 1, *nothing).with_hard_targets()
-            )
-    return examples
+    pieces = (part[at : at + tokens] for part in parts for at in range(0, len(part), tokens))
+    return [_verbatim(lm, ("", ""), ids, 1) for ids in pieces if len(ids) > 1]
 
 
-def _nothing(lm: LanguageModel, tokens: int) -> tuple[Tensor, Tensor]:
-    """Targets and likelihoods where there is no teacher."""
-    vocabulary = lm.model.get_output_embeddings().weight.shape[0]
-    likelihoods = torch.zeros(tokens, device=lm.device)
-    return likelihoods.new_zeros(tokens, vocabulary), likelihoods
+def _verbatim(lm: LanguageModel, pair: Pair, ids: Sequence[int], asked: int) -> DistillationExample:
+    head, nothing = teacher_head(lm), torch.zeros(len(ids) - 1, device=lm.device)
+    size = output_head(lm.model).weight.shape[1 if head else 0]
+    targets = nothing.new_zeros(len(nothing), size)
+    untaught = DistillationExample(pair, tuple(ids), asked, targets, nothing, (), head)
+    return untaught.with_hard_targets()
 
 
 @dataclass(frozen=True)
@@ -132,9 +169,12 @@ class DistillationBatch:
         examples: All of them, in order.
         ids: Token ids, (sequences, length).
         positions: Where a token is predicted: its index into the flattened ``ids``.
-        targets: Teacher's log-probabilities there, (positions, vocabulary).
+        targets: Teacher's log-probabilities there, (positions, vocabulary), or the states that its
+            head makes them of, (positions, width).
         weights: How much each place counts.
         tokens: Real tokens.
+        hard: Where the text itself is the target, (positions,), boolean.
+        head: The teacher's head; None where ``targets`` are whole.
     """
 
     examples: tuple[DistillationExample, ...]
@@ -143,6 +183,8 @@ class DistillationBatch:
     targets: Tensor
     weights: Tensor
     tokens: int
+    hard: Tensor
+    head: TeacherHead | None = None
 
 
 def pack_examples(
@@ -194,12 +236,22 @@ def make_collator(
                 ids.extend(example.ids)
             rows.append(ids)
         length = padded_length(max(map(len, rows)), device)
-        padded = torch.tensor([ids + [0] * (length - len(ids)) for ids in rows], device=device)
-        flat = torch.tensor([row * length + at for row, at in positions], device=device)
+        padded = torch.tensor([ids + [0] * (length - len(ids)) for ids in rows])
+        spare = padded_places(len(positions), device)
+        flat = [row * length + at for row, at in positions] + [0] * spare
         examples = tuple(example for pack_sequences in packed for example in pack_sequences)
         targets = torch.cat([example.targets for example in examples])
-        counted = torch.tensor(weights, device=device)
-        return DistillationBatch(examples, padded, flat, targets, counted, sum(map(len, rows)))
+        hard = [example.hard for example in examples for _ in example.ids[1:]]
+        return DistillationBatch(
+            examples,
+            send(padded, device),
+            send(torch.tensor(flat), device),
+            torch.cat([targets, targets.new_zeros(spare, targets.shape[1])]),
+            send(torch.tensor(weights + [0.0] * spare), device),
+            sum(map(len, rows)),
+            send(torch.tensor(hard + [False] * spare), device),
+            examples[0].head,
+        )
 
     return collate_examples
 
@@ -208,7 +260,19 @@ def distillation(
     model: torch.nn.Module, batch: DistillationBatch, kind: Divergence, beta: float = 0.5
 ) -> Tensor:
     """Weighted mean divergence of the student from the teacher over the tokens of a batch."""
-    logits = model(input_ids=batch.ids, use_cache=False).logits
-    student = logits.flatten(0, 1)[batch.positions].float().log_softmax(-1)
-    values = divergence(batch.targets, student, kind, beta)
+    logits = logits_at(model, batch.ids, batch.positions)
+    return weighted_divergence(logits, batch, kind, beta)
+
+
+def weighted_divergence(
+    logits: Tensor, batch: DistillationBatch, kind: Divergence, beta: float = 0.5
+) -> Tensor:
+    """The same from a student's logits at the batch's positions, (positions, vocabulary)."""
+    if batch.head:
+        following = batch.ids.flatten()[batch.positions + 1]
+        values = divergence_from(
+            batch.head, batch.targets, batch.hard, following, logits, kind, beta
+        )
+    else:
+        values = divergence(batch.targets, logits.float().log_softmax(-1), kind, beta)
     return (values * batch.weights).sum() / batch.weights.sum().clamp(min=1e-8)

@@ -17,8 +17,16 @@ from transformers import get_linear_schedule_with_warmup
 from sleepgym import Settings
 from sleepgym.core.budget import Night
 from sleepgym_agents.lm.model import LanguageModel
+from sleepgym_agents.training.selected_logits import (
+    is_large,
+    logits_at,
+    token_log_likelihoods,
+)
+from sleepgym_agents.training.training_step import Loss, Term, TrainingStep
 
 PADDED_TOKENS = 64
+PADDED_PLACES = 256
+LOOK_STEPS = 16  # on a GPU, between two looks at losses
 
 
 @dataclass(frozen=True)
@@ -100,11 +108,13 @@ class Batch:
         ids: Token ids, (sequences, length).
         weights: Weight of predicting each token, (sequences, length); 0 on padding.
         tokens: Real tokens.
+        places: Where a token that counts is predicted: indices into the flattened ``ids``.
     """
 
     ids: Tensor
     weights: Tensor
     tokens: int
+    places: Tensor
 
 
 def pack_sequences(
@@ -168,25 +178,48 @@ def padded_length(length: int, device: torch.device | str) -> int:
     return -(-length // PADDED_TOKENS) * PADDED_TOKENS if on_gpu else length
 
 
+def padded_places(count: int, device: torch.device | str) -> int:
+    """How many places without weight to add to so many; none but on a GPU, for the same reason."""
+    return -count % PADDED_PLACES if torch.device(device).type == "cuda" else 0
+
+
 def collate(examples: Sequence[Example], device: torch.device | str) -> Batch:
     """Pad examples on the right to the longest."""
     length = padded_length(max(len(e.ids) for e in examples), device)
     ids = torch.tensor([[*e.ids, *[0] * (length - len(e.ids))] for e in examples])
     weights = torch.tensor([[*e.weights, *[0.0] * (length - len(e.ids))] for e in examples])
-    return Batch(ids.to(device), weights.to(device), sum(len(e.ids) for e in examples))
+    places = torch.nn.functional.pad(weights[:, 1:], (0, 1)).flatten().nonzero()[:, 0]
+    spare = padded_places(len(places), device)  # at the last token, which predicts none
+    places = torch.cat([places, torch.full((spare,), length - 1)])
+    tokens = sum(len(e.ids) for e in examples)
+    return Batch(send(ids, device), send(weights, device), tokens, send(places, device))
+
+
+def send(tensor: Tensor, device: torch.device | str) -> Tensor:
+    """A tensor on the device, which is not waited for."""
+    if torch.device(device).type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def cross_entropy(model: torch.nn.Module, batch: Batch) -> Tensor:
     """Weighted mean of the negative log-likelihood of each token.
 
     Padding stands on the right of causal sequences, so that no real token sees it: no mask needed.
+    Of a large vocabulary logits are computed only where a token counts.
     """
-    logits = model(input_ids=batch.ids, use_cache=False).logits[:, :-1].float()
     weights = batch.weights[:, 1:]
-    losses = torch.nn.functional.cross_entropy(
-        logits.transpose(1, 2), batch.ids[:, 1:], reduction="none"
-    )
-    return (losses * weights).sum() / weights.sum().clamp(min=1e-8)
+    if not is_large(model):
+        logits = model(input_ids=batch.ids, use_cache=False).logits[:, :-1].float()
+        losses = torch.nn.functional.cross_entropy(
+            logits.transpose(1, 2), batch.ids[:, 1:], reduction="none"
+        )
+        return (losses * weights).sum() / weights.sum().clamp(min=1e-8)
+    logits = logits_at(model, batch.ids, batch.places)
+    wanted = torch.nn.functional.pad(batch.ids[:, 1:], (0, 1)).flatten()[batch.places]
+    counted = torch.nn.functional.pad(weights, (0, 1)).flatten()[batch.places]
+    losses = -token_log_likelihoods(logits, wanted)
+    return (losses * counted).sum() / weights.sum().clamp(min=1e-8)
 
 
 @contextmanager
@@ -205,9 +238,12 @@ def optimise(
     steps: Sequence[Sequence[Any]],
     settings: OptimiserSettings,
     night: Night,
-    loss: Callable[[torch.nn.Module, Any], Tensor] = cross_entropy,
+    loss: Loss = cross_entropy,
     collate: Callable[[Any, torch.device], Any] = collate,
     parameters: Sequence[Tensor] | None = None,
+    *,
+    term: Callable[[Any], Term | None] | None = None,
+    capture: bool = False,
 ) -> dict[str, float]:
     """Train what requires a gradient, one optimiser step a batch, within the night's budget.
 
@@ -222,23 +258,31 @@ def optimise(
         loss: From model and batch to a scalar.
         collate: From one of ``steps`` to a batch that knows its number of ``tokens``.
         parameters: What to train; None is all of the model that requires a gradient.
+        term: From a batch to what its loss is changed by, None where by nothing.
+        capture: Whether steps may be captured on a GPU, where the loss admits it
+            (:class:`sleepgym_agents.training.training_step.TrainingStep`).
 
     Returns:
         What to log: ``steps``, ``loss`` (mean over the last tenth of the steps), and 1.0 under
         ``stopped_by_budget`` or ``nan_loss`` where that happened.
     """
+    lm.release()
     if parameters is None:
         parameters = [p for p in lm.model.parameters() if p.requires_grad]
     evening = [p.detach().clone() for p in parameters]
+    capture = capture and on_one_gpu(parameters)
+    rate = torch.tensor(settings.learning_rate, device=lm.device)  # where a graph finds it
     optimiser = torch.optim.AdamW(
         parameters,
-        lr=settings.learning_rate,
+        lr=rate if capture else settings.learning_rate,
         weight_decay=settings.weight_decay,
         fused=lm.device.type == "cuda",
+        capturable=capture,
     )
     warmup = int(settings.warmup_ratio * len(steps))
     schedule = get_linear_schedule_with_warmup(optimiser, warmup, len(steps))
-    losses: list[float] = []
+    step = TrainingStep(lm, loss, parameters, optimiser, settings.max_gradient_norm, capture)
+    results = StepResults(1 if lm.device.type == "cpu" else LOOK_STEPS)
     log: dict[str, float] = {}
     trained = int(night.spent()["night_train_tokens"])  # a night may train more than once
     lm.model.train()
@@ -250,29 +294,61 @@ def optimise(
                 if not night.allows(night_train_tokens=batch.tokens, night_flops=flops):
                     log["stopped_by_budget"] = 1.0
                     break
-                value = loss(lm.model, batch)
-                if value.requires_grad:  # some batches reach no trained parameter
-                    value.backward()
+                results.add(step(batch, term(batch) if term else None))
                 lm.meter.train_tokens += batch.tokens
                 lm.meter.flops += flops
-                norm = torch.nn.utils.clip_grad_norm_(parameters, settings.max_gradient_norm)
-                if not math.isfinite(value.item() + norm.item()):
-                    log["nan_loss"] = 1.0
-                    with torch.no_grad():
-                        for parameter, before in zip(parameters, evening, strict=True):
-                            parameter.copy_(before)
+                if not results.finite():
                     break
-                optimiser.step()
                 schedule.step()
-                optimiser.zero_grad(set_to_none=True)
-                losses.append(value.item())
+        if not results.finite(now=True):
+            log["nan_loss"] = 1.0
+            with torch.no_grad():
+                for parameter, before in zip(parameters, evening, strict=True):
+                    parameter.copy_(before)
     finally:
         optimiser.zero_grad(set_to_none=True)
         lm.model.eval()
+    losses = results.losses
     tail = losses[-max(1, len(losses) // 10) :]
     if tail:
         log["loss"] = sum(tail) / len(tail)
     return {"steps": float(len(losses)), **log}
+
+
+class StepResults:
+    """Losses and gradient norms of the steps taken, looked at every so many steps.
+
+    To look is to wait for the device: a GPU would run dry after every step.
+
+    Attributes:
+        every: Steps between two looks.
+        losses: Of the steps looked at, up to the first one that is not finite.
+    """
+
+    def __init__(self, every: int) -> None:
+        self.every = every
+        self.losses: list[float] = []
+        self._unseen: list[Tensor] = []
+        self._finite = True
+
+    def add(self, result: Tensor) -> None:
+        """Note loss and norm, (2,)."""
+        self._unseen.append(result)
+
+    def finite(self, now: bool = False) -> bool:
+        """Whether all that was looked at is finite; looks if it is time, or ``now``."""
+        if self._unseen and (now or len(self._unseen) >= self.every):
+            for value, norm in torch.stack(self._unseen).tolist():
+                self._finite = self._finite and math.isfinite(value + norm)
+                if self._finite:
+                    self.losses.append(value)
+            self._unseen = []
+        return self._finite
+
+
+def on_one_gpu(parameters: Sequence[Tensor]) -> bool:
+    """Whether all of them are on the same GPU."""
+    return len({p.device for p in parameters}) == 1 and parameters[0].is_cuda
 
 
 def learned(log: Mapping[str, float]) -> bool:

@@ -27,9 +27,12 @@ from sleepgym_agents.lm.generation import generate
 from sleepgym_agents.lm.model import LanguageModel
 from sleepgym_agents.lm.prompts import Prompter
 from sleepgym_agents.lm.scoring import score_continuations
+from sleepgym_agents.training.distillation import read_targets
 from sleepgym_agents.training.divergence import divergence
 from sleepgym_agents.training.optimise import Batch, Example, collate, cross_entropy, pack_sequences
 from sleepgym_agents.training.qa_generation import parse_qa
+from sleepgym_agents.training.selected_logits import logits_at
+from sleepgym_agents.training.teacher_head import TeacherHead, divergence_from, teacher_head
 
 MIN_CONFIDENCE = 0.5  # least probability of a generated answer that is rehearsed
 
@@ -57,11 +60,14 @@ class RehearsalSample:
 
     Attributes:
         example: Token ids; weight 1 on generated tokens, 0 on the seed prompt.
-        targets: Log-probabilities of every token but the first, (tokens - 1, vocabulary).
+        targets: Log-probabilities at every token but the first that counts, (tokens, vocabulary);
+            of a large vocabulary the states that ``head`` makes them of, (tokens, width).
+        head: The evening's head; None where ``targets`` are whole.
     """
 
     example: Example
     targets: Tensor
+    head: TeacherHead | None = None
 
 
 @dataclass(frozen=True)
@@ -71,14 +77,19 @@ class MixedBatch:
     Attributes:
         new: What is to be learned.
         rehearsed: What is to be preserved.
-        targets: The evening's log-probabilities, (sequences, length - 1, vocabulary).
+        places: Where what is to be preserved is predicted: indices into its flattened ids.
+        targets: The evening's log-probabilities there, (places, vocabulary), or the states that its
+            head makes them of, (places, width).
         tokens: Real tokens of both.
+        head: The evening's head; None where ``targets`` are whole.
     """
 
     new: Batch
     rehearsed: Batch
+    places: Tensor
     targets: Tensor
     tokens: int
+    head: TeacherHead | None = None
 
 
 def estimate_rehearsal(settings: RehearsalSettings, nights: int, steps: float) -> Cost:
@@ -156,7 +167,8 @@ def sample_rehearsal(
         return []
     rng = derive_rng(night.derive_seed("believed"))
     kept = filter_confident(lm, generated, rng, tokens) or generated
-    return [RehearsalSample(example, _log_probabilities(lm, example)) for example in kept]
+    head = teacher_head(lm)
+    return [with_targets(lm, head, example) for example in kept]
 
 
 def filter_confident(
@@ -189,9 +201,11 @@ def filter_confident(
     return pack_sequences(items, prompter.start, rng, len(items), tokens)
 
 
-def _log_probabilities(lm: LanguageModel, example: Example) -> Tensor:
-    *_, logits = lm.read([example.ids[:-1]], keep=len(example.ids) - 1)
-    return logits[0].log_softmax(-1).clone()
+def with_targets(lm: LanguageModel, head: TeacherHead | None, example: Example) -> RehearsalSample:
+    """An example with the distributions of the model as it is now, whose head is ``head``."""
+    read = read_targets(lm, head, [example.ids[:-1]], (), 0, len(example.ids) - 1)[0]
+    counted = torch.tensor(example.weights[1:], device=lm.device) > 0
+    return RehearsalSample(example, read[counted].clone(), head)
 
 
 def mix(
@@ -217,8 +231,15 @@ def collate_mixed(
     examples, samples = step
     new = collate(examples, device)
     rehearsed = collate([sample.example for sample in samples], device)
-    targets = torch.nn.utils.rnn.pad_sequence([s.targets for s in samples], batch_first=True)
-    return MixedBatch(new, rehearsed, targets, new.tokens + rehearsed.tokens)
+    rows, at = (rehearsed.weights[:, 1:] > 0).nonzero(as_tuple=True)
+    return MixedBatch(
+        new,
+        rehearsed,
+        rows * rehearsed.ids.shape[1] + at,
+        torch.cat([s.targets for s in samples]),
+        new.tokens + rehearsed.tokens,
+        samples[0].head,
+    )
 
 
 def rehearsing(
@@ -227,10 +248,14 @@ def rehearsing(
     """The loss on new material plus ``weight`` times the mean KL to the evening on rehearsal."""
 
     def mixed(model: torch.nn.Module, batch: MixedBatch) -> Tensor:
-        logits = model(input_ids=batch.rehearsed.ids, use_cache=False).logits[:, :-1]
-        counted = batch.rehearsed.weights[:, 1:] > 0
-        student = logits[counted].float().log_softmax(-1)
-        kept = divergence(batch.targets[counted], student, "forward").mean()
+        logits = logits_at(model, batch.rehearsed.ids, batch.places)
+        if batch.head:
+            tokens = batch.rehearsed.ids.flatten()[batch.places + 1]
+            soft = torch.zeros_like(tokens, dtype=torch.bool)
+            values = divergence_from(batch.head, batch.targets, soft, tokens, logits, "forward")
+        else:
+            values = divergence(batch.targets, logits.float().log_softmax(-1), "forward")
+        kept = values.mean()
         return loss(model, batch.new) + weight * kept
 
     return mixed

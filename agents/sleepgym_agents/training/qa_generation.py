@@ -33,10 +33,7 @@ def generate_qa(
         The (question, answer) items of each sample; what is not of that form is left out.
     """
     prompter = lm.prompter
-    prompts = [
-        [*prompter.start, *(i for part in parts for i in part), *prompter.dream]
-        for parts in contexts
-    ]
+    prompts = [prompter.dream_prompt(parts) for parts in contexts]
     if not prompts:
         return []
     written = generate(
@@ -55,17 +52,31 @@ def single_and_joint_contexts(
 
 def parse_qa(prompter: Prompter, ids: Sequence[int]) -> list[Pair]:
     """The (question, answer) items in what was generated after the marker ``dream``."""
-    form = prompter.format
-    text = prompter.tokenizer.decode(ids, clean_up_tokenization_spaces=False)
-    if form.question.startswith(form.dream):
-        text = form.dream + text
-    if prompter.tokenizer.bos_token:
-        text = text.partition(prompter.tokenizer.bos_token)[0]  # the model began another document
-    pattern = _once(form.question, "text") + _once(form.answer, "answer") + re.escape(form.stop)
+    form, text = prompter.format, prompter.dreamt_text(ids)
+    if form.dream_item is None:
+        pattern = _once(form.question, "text") + _once(form.answer, "answer") + re.escape(form.stop)
+    else:
+        text += "\n"
+        pattern = _once(form.dream_item, "question", "answer")
     pairs = re.findall(pattern, text, flags=re.DOTALL)
     return [(question.strip(), answer.strip()) for question, answer in pairs if answer.strip()]
 
 
-def _once(template: str, name: str) -> str:
-    before, _, after = template.partition(f"{{{name}}}")
-    return f"{re.escape(before)}(.*?){re.escape(after)}"
+def answers_in(pairs: Sequence[Pair], texts: Sequence[str]) -> int:
+    """How many of the answers occur in one of the texts, upper and lower case alike."""
+    read = [text.casefold() for text in texts]
+    return sum(any(answer.casefold() in text for text in read) for _, answer in pairs)
+
+
+def _once(template: str, *names: str) -> str:
+    """A pattern of a template, a group for each of its placeholders, in their order."""
+    pattern = ""
+    for name in names:
+        before, _, template = template.partition(f"{{{name}}}")
+        pattern += f"{re.escape(_bare(before))}(.*?)"
+    return pattern + re.escape(_bare(template))
+
+
+def _bare(text: str) -> str:
+    """A piece of a template as it is written out."""
+    return text.replace("{{", "{").replace("}}", "}")

@@ -85,13 +85,15 @@ def _uncovered(step: Step, phase: PhaseRecord) -> Iterator[str]:
 def check_grades(run: Run, env: ContinualEnv) -> Problems:
     """Rule ``grades``; the coverage must hold."""
     assert env.stream is not None
-    key, score = env.stream.key, env.family.score
+    key, score = env.stream.key, env.family.score_item
     known: dict[tuple[str, str], float] = {}
     wrong = []
     for step, phase in zip(env.steps, run.phases, strict=True):
         for answer in phase.answers:
             if (answer.id, answer.text) not in known:
-                known[answer.id, answer.text] = max(score(answer.text, t) for t in key[answer.id])
+                known[answer.id, answer.text] = max(
+                    score(answer.id, answer.text, target) for target in key[answer.id]
+                )
             graded = known[answer.id, answer.text]
             if not math.isclose(graded, answer.score, abs_tol=1e-9):
                 wrong.append(f"{step.where}, {answer.id!r}: {graded:g}, not {answer.score:g}")

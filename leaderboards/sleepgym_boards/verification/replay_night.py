@@ -64,7 +64,7 @@ def replay_night(run: Run, night: int, board: Board, data: Path | None = None) -
     def make(state: Path | None) -> ProcessInstance:
         return ProcessInstance(call, state, digest)
 
-    day = DayDriver(make, env.stream.key, budget, None)
+    day = DayDriver(make, env.stream.key, budget, None, env.stream.introduction)
     with tempfile.TemporaryDirectory() as folder:
         try:
             for index, step in enumerate(env.steps[: morning + 1]):

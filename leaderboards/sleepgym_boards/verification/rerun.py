@@ -119,7 +119,7 @@ def _compare_exam(
         return [f"{apart} of {len(said)} answers of the {phase.phase} are others"]
     assert env.stream is not None
     scored = [
-        max(env.family.score(text, target) for target in env.stream.key[answer.id])
+        max(env.family.score_item(answer.id, text, target) for target in env.stream.key[answer.id])
         for text, answer in zip(given, phase.answers, strict=True)
     ]
     mean, claimed = float(np.mean(scored)), float(np.mean([a.score for a in phase.answers]))

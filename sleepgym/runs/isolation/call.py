@@ -23,6 +23,7 @@ class AgentCall:
         sandbox: Whether the process is put into one.
         limit_s: The longest that one request may take.
         upgrade: Whether settings may have names of earlier versions.
+        prompt: As for a run.
     """
 
     name: str
@@ -33,6 +34,7 @@ class AgentCall:
     sandbox: bool
     limit_s: float
     upgrade: bool = False
+    prompt: str = ""
 
     def named(self) -> dict[str, Any]:
         """Where the agent's class is, and its settings, as a process is told them."""

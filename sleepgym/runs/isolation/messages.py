@@ -14,8 +14,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from sleepgym.core.types import Document, Question
-from sleepgym.core.wake import Experience
+from sleepgym.core.types import Document, Experience, Introduction, Question
 
 MAX_LINE_BYTES = 1 << 26
 _CHUNK_BYTES = 1 << 16
@@ -95,6 +94,17 @@ def read_experiences(plain: list[Any]) -> list[Experience]:
         )
         for documents, questions, answers in plain
     ]
+
+
+def plain_introduction(introduction: Introduction) -> list[Any]:
+    """An introduction as lists of text."""
+    return [introduction.instruction, plain_experiences(introduction.exemplars)]
+
+
+def read_introduction(plain: list[Any]) -> Introduction:
+    """What :func:`plain_introduction` wrote."""
+    instruction, exemplars = plain
+    return Introduction(instruction, tuple(read_experiences(exemplars)))
 
 
 def plain_questions(questions: Sequence[Question]) -> list[Any]:

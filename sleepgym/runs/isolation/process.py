@@ -12,20 +12,21 @@ from typing import Any
 from sleepgym.core.budget import Budget, Meter
 from sleepgym.core.errors import AgentError, SleepGymError
 from sleepgym.core.settings import plain
-from sleepgym.core.types import Question
+from sleepgym.core.types import Introduction, Question
 from sleepgym.core.wake import Experience
 from sleepgym.runs.archive import unpack_state
 from sleepgym.runs.day import Instance, Raised
 from sleepgym.runs.isolation.call import AgentCall
 from sleepgym.runs.isolation.connection import START_LIMIT_S
-from sleepgym.runs.isolation.messages import plain_experiences, plain_questions
+from sleepgym.runs.isolation.messages import plain_experiences, plain_introduction, plain_questions
 from sleepgym.runs.isolation.starters import starter_of
 
 __all__ = ["AgentCall", "ProcessInstance", "describe_agent"]
 
 _WATCHED = 5  # of the first instances is asked what they imported: one of every kind of phase
 _LAST_WORDS_S = 10.0
-_LIBRARIES = {"torch", "transformers", "peft", "numpy", "safetensors", "tokenizers", "bm25s"}
+_LIBRARIES = {"torch", "transformers", "peft", "trl", "accelerate", "datasets", "tokenizers"}
+_LIBRARIES |= {"numpy", "safetensors", "pydantic", "jinja2", "bm25s"}
 
 
 class ProcessInstance(Instance):
@@ -59,6 +60,10 @@ class ProcessInstance(Instance):
     def processor_s(self) -> float | None:
         """That of its process and of all that it started."""
         return self._process.processor_s
+
+    def introduce(self, introduction: Introduction) -> None:
+        """Send what the task says first."""
+        self._ask("introduce", plain_introduction(introduction))
 
     def tell(self, experiences: Sequence[Experience]) -> None:
         """Send what was read and practised."""
@@ -100,6 +105,7 @@ class ProcessInstance(Instance):
             **self.call.named(),
             "seed": self.call.seed,
             "model": self._process.model,
+            "prompt": self.call.prompt,
             "state": self._process.inside("state") if loads else None,
         }
         self._ask("make", told)

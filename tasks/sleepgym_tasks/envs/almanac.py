@@ -9,18 +9,20 @@ frozen adapters does not answer everything.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from annotated_types import Ge, Interval
 
-from sleepgym import Settings
-from sleepgym.core import grading
 from sleepgym.core.family import TaskFamily
 from sleepgym.core.types import Stream
+from sleepgym_tasks.data.grades import GRADES
+from sleepgym_tasks.data.shots import ShotSettings, from_another_stream, introduce
 from sleepgym_tasks.worlds.almanac_writer import Writer
 from sleepgym_tasks.worlds.disclosure import Disclosure
 
+_INSTRUCTION = "Answer each question with a name or a few words, and nothing else."
+_SHOT_PASSAGES = 3  # of an exemplar, at most
 Share = Annotated[float, Interval(ge=0, le=1)]
 Kind = Literal[
     "direct",
@@ -36,7 +38,7 @@ Kind = Literal[
 
 
 @dataclass(frozen=True)
-class AlmanacConfig(Settings):
+class AlmanacConfig(ShotSettings):
     """Settings of :class:`Almanac`.
 
     Attributes:
@@ -54,6 +56,8 @@ class AlmanacConfig(Settings):
         aliases: Share of passages that give a nickname to their entity, or use the one it has.
         descriptions: Share of passages that name a linked entity only by the link.
         unseen_passages: Share of sentences in phrasings that pretraining never used.
+        metric: ``exact`` or ``f1`` after SQuAD's normalisation, or ``contained`` anywhere in the
+            answer.
     """
 
     days: Annotated[int, Ge(1)] = 8
@@ -70,6 +74,7 @@ class AlmanacConfig(Settings):
     aliases: Share = 0.2
     descriptions: Share = 0.1
     unseen_passages: Share = 0.1
+    metric: Literal["exact", "f1", "contained"] = "exact"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -89,7 +94,8 @@ class Almanac(TaskFamily):
     ``base`` (the world the embedded model was born with).
 
     An item is asked only while its answer is true and its question unambiguous. The answer is
-    graded by exact match. The preset ``disjoint`` is the easy stream where every entity lives on
+    graded by exact match unless ``metric`` says otherwise. Exemplars are days of another world. The
+    preset ``disjoint`` is the easy stream where every entity lives on
     one day; ``long`` is 64 days with spaced exams.
     """
 
@@ -104,11 +110,29 @@ class Almanac(TaskFamily):
 
     def stream(self, seed: int) -> Stream:
         """The stream of this configuration and seed."""
-        return Writer(self.config, seed).stream()
+        return self._introduced(Writer(self.config, seed).stream())
 
     def score(self, answer: str, target: str) -> float:
-        """Exact match after SQuAD's normalisation."""
-        return grading.exact_match(answer, target)
+        """The grade by ``metric``."""
+        return GRADES[self.config.metric](answer, target)
+
+    def _introduced(self, stream: Stream) -> Stream:
+        """The stream with days of another world as exemplars."""
+        config = self.config
+        other = replace(
+            config,
+            days=max(1, config.shots),
+            passages=min(config.passages, _SHOT_PASSAGES),
+            base_questions=0,
+            returns=0.0,
+            shots=0,
+        )
+        introduction = introduce(
+            config,
+            _INSTRUCTION,
+            lambda: from_another_stream(stream, lambda seed: Writer(other, seed).stream()),
+        )
+        return replace(stream, introduction=introduction)
 
 
 class AlmanacV1(Almanac):
@@ -122,4 +146,4 @@ class AlmanacV1(Almanac):
 
     def stream(self, seed: int) -> Stream:
         """The stream of this configuration and seed."""
-        return Writer(self.config, seed, Disclosure()).stream()
+        return self._introduced(Writer(self.config, seed, Disclosure()).stream())

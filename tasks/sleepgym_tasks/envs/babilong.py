@@ -6,21 +6,25 @@ strewn, in order, over a text that has nothing to do with it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Interval
 
-from sleepgym import Day, Document, Settings, Stream, TaskFamily
+from sleepgym import Day, Document, Stream, TaskFamily
 from sleepgym.core.errors import BadSetting
+from sleepgym.core.lazy.sequences import LazySequence
 from sleepgym.core.settings import plain
 from sleepgym_tasks.data.grades import GRADES
 from sleepgym_tasks.data.items import ItemFactory, shuffled
+from sleepgym_tasks.data.shots import ShotSettings, from_another_stream, introduce
 from sleepgym_tasks.datasets import babi
 from sleepgym_tasks.datasets.background import (
     CHARACTERS_PER_TOKEN,
     MOBY_DICK,
+    Book,
     chunked,
     hide,
     noise,
@@ -30,7 +34,10 @@ from sleepgym_tasks.worlds.language.names import Register
 from sleepgym_tasks.worlds.language.seeds import derive
 from sleepgym_tasks.worlds.stories import Sample, invent
 
+_Story = tuple[str, Sample, int]  # its title, what it says, its place in the stream
 Task = Literal["qa1", "qa2", "qa3", "qa4", "qa5"]
+_INSTRUCTION = "Answer each question about the story with one word, and nothing else."
+_SHOT_TOKENS = 200  # the longest exemplar
 LENGTHS = {
     "0k": 0,
     **{f"{n}k": n * 1000 for n in (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)},
@@ -40,7 +47,7 @@ LENGTHS = {
 
 
 @dataclass(frozen=True)
-class BABILongConfig(Settings):
+class BABILongConfig(ShotSettings):
     """Settings of :class:`BABILong`.
 
     Attributes:
@@ -83,7 +90,9 @@ class BABILong(TaskFamily):
     bAbI's people and places are the same in every story. A story therefore has an invented name,
     which titles its documents and opens its question, so that stories of other days do not
     contradict it. The kind of a question is its task. The seed draws the stories and their order,
-    where each statement is hidden, and where in the book the background begins.
+    where each statement is hidden, and where in the book the background begins. An exemplar is a
+    story among at most 200 tokens of sentences without meaning; one of ``babi`` is of the files of
+    the other ``part``.
 
     The presets ``0k`` to ``10M`` are BABILong's lengths on bAbI with a book as background (PG19 in
     the paper).
@@ -117,9 +126,13 @@ class BABILong(TaskFamily):
         config, items = self.config, ItemFactory()
         names = Register(derive(seed, "babilong", "names"))
         samples = {task: self._samples(task, seed) for task in config.tasks}
+        book = None
+        if config.background == "text" and config.tokens:
+            book = open_book(config.text, self.data, config.tokens, config.repeat_text)
         days = []
         for number in range(1, config.days + 1):
-            documents, exam = [], []
+            stories: list[_Story] = []
+            exam = []
             for place in range(config.stories_per_day):
                 index = (number - 1) * config.stories_per_day + place
                 task = config.tasks[index % len(config.tasks)]
@@ -130,8 +143,7 @@ class BABILong(TaskFamily):
                         f" BABILong: {task} has no story left on day {number}"
                     )
                 title = f"Story {names.fresh('river')}"
-                texts = self._texts(sample, seed, index)
-                documents += [Document(text, title) for text in texts]
+                stories.append((title, sample, index))
                 exam.append(
                     items.make(
                         f"d{number}/{task}/{place}",
@@ -141,12 +153,28 @@ class BABILong(TaskFamily):
                         number,
                     )
                 )
-            days.append(Day(number, tuple(documents), exam=tuple(exam)))
-        return Stream("BABILong", plain(config), seed, tuple(days), key=items.key())
+            documents = LazySequence(partial(self._documents, stories, seed, book))
+            days.append(Day(number, documents, exam=tuple(exam)))
+        stream = Stream("BABILong", plain(config), seed, tuple(days), key=items.key())
+        shown = introduce(config, _INSTRUCTION, lambda: from_another_stream(stream, self._other))
+        return replace(stream, introduction=shown)
 
     def score(self, answer: str, target: str) -> float:
         """The grade by ``metric``."""
         return GRADES[self.config.metric](answer, target)
+
+    def _other(self, seed: int) -> Stream:
+        """A stream of other stories, as many days as there are exemplars."""
+        config = replace(
+            self.config,
+            part="train" if self.config.part == "test" else "test",
+            background="noise",
+            tokens=min(self.config.tokens, _SHOT_TOKENS),
+            days=self.config.shots,
+            stories_per_day=1,
+            shots=0,
+        )
+        return BABILong(config, self.data).stream(seed)
 
     def _samples(self, task: str, seed: int) -> Iterator[Sample]:
         if self.config.dataset == "babi":
@@ -155,16 +183,22 @@ class BABILong(TaskFamily):
         rng = derive(seed, "babilong", "stories", task)
         return iter(lambda: invent(rng, task), None)
 
-    def _texts(self, sample: Sample, seed: int, index: int) -> Iterator[str]:
+    def _documents(
+        self, stories: Iterable[_Story], seed: int, book: Book | None
+    ) -> Iterator[Document]:
+        for title, sample, index in stories:
+            for text in self._texts(sample, seed, index, book):
+                yield Document(text, title)
+
+    def _texts(self, sample: Sample, seed: int, index: int, book: Book | None) -> Iterator[str]:
         """The documents of a story: its statements, in order, among the background."""
         config = self.config
         rng = derive(seed, "babilong", "background", index)
         characters = config.tokens * CHARACTERS_PER_TOKEN - sum(map(len, sample.facts))
         characters = max(0, characters)
-        if config.background == "noise" or not characters:
+        if book is None or not characters:
             background = noise(rng)
         else:
-            book = open_book(config.text, self.data, config.tokens, config.repeat_text)
             background = book.sentences(rng.random(), 1 + characters // book.characters)
         places = sorted(rng.random() for _ in sample.facts)
         return chunked(hide(sample.facts, places, background, characters), config.chunk_tokens)

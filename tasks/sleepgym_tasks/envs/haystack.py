@@ -11,21 +11,25 @@ import math
 import random
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Interval
 
-from sleepgym import Day, Document, Settings, Stream, TaskFamily
+from sleepgym import Day, Document, Stream, TaskFamily
 from sleepgym.core.errors import BadSetting
+from sleepgym.core.lazy.sequences import LazySequence
 from sleepgym.core.settings import plain
 from sleepgym_tasks.data.grades import GRADES
 from sleepgym_tasks.data.items import ItemFactory
 from sleepgym_tasks.data.parsing import read_lines
+from sleepgym_tasks.data.shots import ShotSettings, from_another_stream, introduce
 from sleepgym_tasks.data.sources import locate
 from sleepgym_tasks.datasets.background import (
     CHARACTERS_PER_TOKEN,
     MOBY_DICK,
+    Book,
     chunked,
     hide,
     noise,
@@ -38,11 +42,13 @@ WordLists = tuple[tuple[str, ...], tuple[str, ...]]
 DEPTHS = 40  # evenly spaced places at which RULER hides a needle
 _NEEDLE = "One of the special magic {what} for {key} is: {value}."
 _ASKED = "What is the special magic {what} for {key} mentioned in the provided text?"
+_INSTRUCTION = "Answer each question with the value that the text gives, and nothing else."
+_SHOT_TOKENS, _SHOT_NEEDLES = 400, 4  # of an exemplar, at most
 _NAMES = {"numbers": "number", "words": "word", "uuids": "uuid"}
 
 
 @dataclass(frozen=True)
-class HaystackConfig(Settings):
+class HaystackConfig(ShotSettings):
     """Settings of :class:`Haystack`.
 
     Attributes:
@@ -85,8 +91,9 @@ class Haystack(TaskFamily):
     """Read a long text with a few odd sentences in it; give their values when asked for a key.
 
     Every key occurs once in a stream. Needles lie at depths drawn from 40 evenly spaced ones, as in
-    RULER, or on random lines among needles that are not asked for. The presets are RULER's tasks at
-    4,000 tokens; all needles are asked for where RULER asks for one.
+    RULER, or on random lines among needles that are not asked for. An exemplar is a text of at most
+    400 tokens with other needles, in noise where the stream has a book. The presets are RULER's
+    tasks at 4,000 tokens; all needles are asked for where RULER asks for one.
     """
 
     Config = HaystackConfig
@@ -122,17 +129,41 @@ class Haystack(TaskFamily):
         config, items = self.config, ItemFactory()
         words = self._words()
         keys = _uuids(seed) if config.keys == "uuids" else _pairs(seed, *words)
+        book = None
+        if config.haystack == "text":
+            book = open_book(config.text, self.data, config.tokens, config.repeat_text)
         days = tuple(
-            self._day(number, seed, keys, words, items) for number in range(1, config.days + 1)
+            self._day(number, seed, keys, words, items, book)
+            for number in range(1, config.days + 1)
         )
-        return Stream("Haystack", plain(config), seed, days, key=items.key())
+        stream = Stream("Haystack", plain(config), seed, days, key=items.key())
+        shown = introduce(config, _INSTRUCTION, lambda: from_another_stream(stream, self._other))
+        return replace(stream, introduction=shown)
 
     def score(self, answer: str, target: str) -> float:
         """The grade by ``metric``."""
         return GRADES[self.config.metric](answer, target)
 
+    def _other(self, seed: int) -> Stream:
+        """A stream of other needles, as many days as there are exemplars."""
+        config = replace(
+            self.config,
+            haystack="noise" if self.config.haystack == "text" else self.config.haystack,
+            tokens=min(self.config.tokens, _SHOT_TOKENS),
+            needles=min(self.config.needles, _SHOT_NEEDLES, self.config.tokens // 40),
+            days=self.config.shots,
+            shots=0,
+        )
+        return Haystack(config, self.data).stream(seed)
+
     def _day(
-        self, number: int, seed: int, keys: Iterator[str], words: WordLists, items: ItemFactory
+        self,
+        number: int,
+        seed: int,
+        keys: Iterator[str],
+        words: WordLists,
+        items: ItemFactory,
+        book: Book | None,
     ) -> Day:
         config = self.config
         rng = derive(seed, "haystack", number)
@@ -151,17 +182,23 @@ class Haystack(TaskFamily):
         characters = max(0, config.tokens * CHARACTERS_PER_TOKEN - sum(map(len, needles)))
         places = _depths(rng, len(needles))
         match config.haystack:
-            case "needles":
+            case "needles":  # made now: it takes keys that no later day may take
                 background = (self._needle(*pair) for pair in zip(keys, values, strict=False))
                 places = sorted(rng.random() for _ in needles)
+                sentences = hide(needles, places, background, characters)
+                texts = chunked(sentences, config.chunk_tokens)
+                return Day(number, tuple(map(Document, texts)), exam=exam)
             case "text":
-                book = open_book(config.text, self.data, config.tokens, config.repeat_text)
-                background = book.sentences(rng.random(), 1 + characters // book.characters)
+                assert book is not None
+                begin = partial(book.sentences, rng.random(), 1 + characters // book.characters)
             case "noise":
-                background = noise(rng)
-        sentences = hide(needles, places, background, characters)
-        documents = tuple(Document(text) for text in chunked(sentences, config.chunk_tokens))
-        return Day(number, documents, exam=exam)
+                begin = partial(_noise, rng.getstate())
+
+        def documents() -> Iterator[Document]:
+            sentences = hide(needles, places, begin(), characters)
+            return map(Document, chunked(sentences, config.chunk_tokens))
+
+        return Day(number, LazySequence(documents), exam=exam)
 
     def _needle(self, key: str, value: str) -> str:
         return _NEEDLE.format(what=self.config.values, key=key, value=value)
@@ -202,6 +239,13 @@ def _pairs(seed: int, firsts: tuple[str, ...], seconds: tuple[str, ...]) -> Iter
     for _ in range(total):
         place = (place + stride) % total
         yield f"{firsts[place // len(seconds)]}-{seconds[place % len(seconds)]}"
+
+
+def _noise(state: tuple[Any, ...]) -> Iterator[str]:
+    """Noise from a state of a generator: the same whenever it is begun."""
+    rng = random.Random()
+    rng.setstate(state)
+    return noise(rng)
 
 
 def _uuids(seed: int) -> Iterator[str]:

@@ -13,23 +13,26 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from annotated_types import Ge
 
-from sleepgym import Day, Document, Item, Settings, Stream, TaskFamily
+from sleepgym import Day, Document, Item, Stream, TaskFamily
 from sleepgym.core.errors import BadSetting
 from sleepgym.core.settings import plain
+from sleepgym.core.types import Experience
 from sleepgym_tasks.data.grades import GRADES
 from sleepgym_tasks.data.items import ItemFactory, shuffled
+from sleepgym_tasks.data.shots import ShotSettings, exemplar, introduce
 from sleepgym_tasks.data.sources import find, locate
 from sleepgym_tasks.datasets.edits import parse
 from sleepgym_tasks.worlds.edits import Edit, Probe, invent
 from sleepgym_tasks.worlds.language.seeds import derive
 
 Kind = Literal["reliability", "generalisation", "locality", "portability"]
+_INSTRUCTION = "Answer each question with a name or a few words, and nothing else."
 ZSRE = ("zsre_mend_eval.json", "zsre_mend_eval_portability_gpt4.json", "ZsRE-test-all.json")
 _PAGE = "https://github.com/zjunlp/EasyEdit"
 
 
 @dataclass(frozen=True)
-class KnowledgeEditConfig(Settings):
+class KnowledgeEditConfig(ShotSettings):
     """Settings of :class:`KnowledgeEdit`.
 
     Attributes:
@@ -64,6 +67,7 @@ class KnowledgeEdit(TaskFamily):
 
     The seed draws which edits, and their order. An edit is left out where it would contradict one
     before it: the same prompt with another answer, a locality prompt that an edit changes.
+    Exemplars are further edits that go together with these.
 
     EasyEdit compares tokens under teacher forcing; here answers are generated and graded by
     ``metric``, so figures are not on the scale of its tables.
@@ -94,11 +98,12 @@ class KnowledgeEdit(TaskFamily):
         """
         config = self.config
         wanted = config.days * config.edits_per_day
-        edits = self._edits(seed, wanted)
-        if len(edits) < wanted:
+        edits = self._edits(seed, wanted + config.shots)
+        if len(edits) < wanted + config.shots:
             raise BadSetting(
                 f"days={config.days} with edits_per_day={config.edits_per_day} of KnowledgeEdit:"
-                f" needs {wanted} edits, and {config.dataset} has {len(edits)} that go together"
+                f" needs {wanted + config.shots} edits, and {config.dataset} has {len(edits)} that"
+                " go together"
             )
         items = ItemFactory()
         days, base = [], []
@@ -112,7 +117,13 @@ class KnowledgeEdit(TaskFamily):
                 base += self._ask(edit, "locality", edit.locality, 0, items)
             documents = tuple(Document(edit.statement, edit.subject) for edit in today)
             days.append(Day(number, documents, exam=tuple(exam)))
-        return Stream("KnowledgeEdit", plain(config), seed, tuple(days), tuple(base), items.key())
+        introduction = introduce(
+            config, _INSTRUCTION, lambda: [_exemplar(edit) for edit in edits[wanted:]]
+        )
+        key = items.key()
+        return Stream(
+            "KnowledgeEdit", plain(config), seed, tuple(days), tuple(base), key, introduction
+        )
 
     def score(self, answer: str, target: str) -> float:
         """The grade by ``metric``."""
@@ -139,6 +150,12 @@ class KnowledgeEdit(TaskFamily):
             items.make(f"{kind}/{edit.id}/{number}", probe.text, probe.answers, kind, day)
             for number, probe in enumerate(probes)
         ]
+
+
+def _exemplar(edit: Edit) -> Experience:
+    probes = (edit.reliability, *edit.generalisation)
+    asked = [(probe.text, probe.answers[0]) for probe in probes]
+    return exemplar([Document(edit.statement, edit.subject)], asked)
 
 
 def compatible(edits: Iterable[Edit], most: int) -> list[Edit]:

@@ -16,13 +16,14 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge
 
-from sleepgym import Settings
 from sleepgym.core import grading
-from sleepgym.core.errors import BadData, BadSetting
+from sleepgym.core.errors import BadData, BadSetting, MissingData
 from sleepgym.core.family import TaskFamily
 from sleepgym.core.rng import derive_rng
 from sleepgym.core.settings import plain
-from sleepgym.core.types import AnswerKey, Day, Document, Item, Question, Stream
+from sleepgym.core.types import AnswerKey, Day, Document, Experience, Item, Question, Stream
+from sleepgym_tasks.data.grades import contained
+from sleepgym_tasks.data.shots import ShotSettings, exemplar, introduce
 from sleepgym_tasks.data.sources import locate
 from sleepgym_tasks.datasets.squad_files import Asked, Passage, parse
 
@@ -35,11 +36,23 @@ _FOLDERS: dict[Split, str] = {
     "train-v1.1": "squad",
     "xquad.en": "squad_xquad_en",
 }
-_GRADES = {"f1": grading.f1, "exact": grading.exact_match}
+_GRADES = {"f1": grading.f1, "exact": grading.exact_match, "contained": contained}
+_INSTRUCTION = "Answer each question with a few words from the text, and nothing else."
+# Files with other passages, for exemplars, the first that is at hand.
+_OTHERS: dict[Split, tuple[Split, ...]] = {
+    "base_val": ("iter0_train", "train-v1.1"),
+    "squad_val": ("iter0_train", "train-v1.1"),
+    "iter0_train": ("base_val", "squad_val", "dev-v1.1"),
+    "dev-v1.1": ("iter0_train", "train-v1.1"),
+    "train-v1.1": ("base_val", "squad_val", "dev-v1.1"),
+    "xquad.en": ("iter0_train", "train-v1.1"),
+}
+_SHOT_QUESTIONS = 4
+_SHOT_CHARACTERS = 700  # the longest passage of an exemplar
 
 
 @dataclass(frozen=True)
-class SQuADConfig(Settings):
+class SQuADConfig(ShotSettings):
     """Settings of :class:`SQuAD`.
 
     Attributes:
@@ -56,8 +69,8 @@ class SQuADConfig(Settings):
             s + 1 begins where seed s ended (going round), so that consecutive seeds cover a file.
         questions: ``all`` of the file, or ``cpt-200``: the 974 questions of SEAL's 200 evaluation
             passages, by their ids, in SEAL's order; a file that lacks one is refused.
-        metric: ``f1`` or ``exact``, as SQuAD v1.1's evaluation normalises, the best over the
-            accepted answers.
+        metric: ``f1`` or ``exact``, as SQuAD v1.1's evaluation normalises, or ``contained`` where
+            the answer holds an accepted one; the best over the accepted answers.
     """
 
     split: Split = "base_val"
@@ -66,13 +79,15 @@ class SQuADConfig(Settings):
     questions_per_passage: Annotated[int, Ge(1)] | None = None
     order: Literal["shuffled", "file"] = "shuffled"
     questions: Literal["all", "cpt-200"] = "all"
-    metric: Literal["f1", "exact"] = "f1"
+    metric: Literal["f1", "exact", "contained"] = "f1"
 
 
 class SQuAD(TaskFamily):
     """Read passages; answer questions about them, in the evening and on every later morning.
 
     A stream is made of one file: ``squad_val`` and ``xquad.en`` share passages and never meet.
+    Exemplars are passages of another file (``iter0_train``; ``base_val`` for the training set),
+    of articles that the stream does not touch, drawn by the seed.
 
     Presets of the paper's protocols, both over the same 974 questions:
 
@@ -138,10 +153,18 @@ class SQuAD(TaskFamily):
             self._day(number + 1, chosen[start : start + config.passages_per_day], seed, key)
             for number, start in enumerate(range(0, wanted, config.passages_per_day))
         )
-        return Stream("SQuAD", plain(config), seed, days, key=AnswerKey(key))
+        titles = {passage.title for _, passage in chosen}
+        return Stream(
+            "SQuAD",
+            plain(config),
+            seed,
+            days,
+            key=AnswerKey(key),
+            introduction=introduce(config, _INSTRUCTION, lambda: self._exemplars(titles, seed)),
+        )
 
     def score(self, answer: str, target: str) -> float:
-        """SQuAD's F1 or exact match."""
+        """The grade by ``metric``."""
         return _GRADES[self.config.metric](answer, target)
 
     def _day(
@@ -154,13 +177,39 @@ class SQuAD(TaskFamily):
         exam = []
         for place, passage in passages:
             for asked in self._drawn(place, passage, seed):
-                text = f"Topic: {passage.title}\n{asked.text}"
-                exam.append(
-                    Item(f"{self.config.split}/{asked.id}", Question(text), "direct", number)
-                )
+                question = Question(_question(passage, asked))
+                exam.append(Item(f"{self.config.split}/{asked.id}", question, "direct", number))
                 key[exam[-1].id] = asked.answers
         documents = tuple(Document(passage.context, passage.title) for _, passage in passages)
         return Day(number, documents=documents, exam=tuple(exam))
+
+    def _exemplars(self, titles: set[str], seed: int) -> list[Experience]:
+        """Short passages of another file, one an article, each with its first questions."""
+        passages = self._others()
+        order = derive_rng(seed, "shots").permutation(len(passages))
+        seen, shown = set(titles), []
+        for passage in (passages[i] for i in order):
+            asked = passage.questions[:_SHOT_QUESTIONS]
+            short = len(passage.context) <= _SHOT_CHARACTERS
+            if short and len(asked) == _SHOT_QUESTIONS and passage.title not in seen:
+                seen.add(passage.title)
+                pairs = [(_question(passage, one), one.answers[0]) for one in asked]
+                shown.append(exemplar([Document(passage.context, passage.title)], pairs))
+            if len(shown) == self.config.shots:
+                return shown
+        raise BadSetting(f"shots={self.config.shots} of SQuAD: there are {len(shown)} exemplars")
+
+    def _others(self) -> Sequence[Passage]:
+        """The passages of the first other file that is at hand."""
+        names = _OTHERS[self.config.split]
+        for name in names:
+            try:
+                return parse(locate(_FOLDERS[name], f"{name}.json", self.data))
+            except MissingData as error:
+                missing = error
+        raise MissingData(
+            f"shots={self.config.shots} of SQuAD needs passages of {' or '.join(names)}: {missing}"
+        )
 
     def _drawn(self, place: int, passage: Passage, seed: int) -> Sequence[Asked]:
         most = self.config.questions_per_passage
@@ -168,6 +217,10 @@ class SQuAD(TaskFamily):
             return passage.questions
         order = derive_rng(seed, "questions", place).permutation(len(passage.questions))
         return [passage.questions[i] for i in sorted(order[:most])]
+
+
+def _question(passage: Passage, asked: Asked) -> str:
+    return f"Topic: {passage.title}\n{asked.text}"
 
 
 def question_ids(name: str) -> list[list[str]]:

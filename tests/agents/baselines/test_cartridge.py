@@ -42,7 +42,8 @@ def test_an_untrained_prefix_of_the_whole_text_is_the_text():
     lm.grow(second)
     read = lm.read([asked], keep=len(asked))[2]
     torch.testing.assert_close(read, full[:, -len(asked) :], atol=1e-4, rtol=1e-4)
-    trained = lm.behind_prefixes(torch.tensor([asked, asked]))
+    ids = torch.tensor([asked, asked])
+    trained = lm.behind_prefixes(ids, torch.arange(ids.numel())).view(2, len(asked), -1)
     torch.testing.assert_close(trained[:1], read, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(trained[1:], read, atol=1e-4, rtol=1e-4)
     assert agent._prompt(Question("x")) == prompter.question("x")

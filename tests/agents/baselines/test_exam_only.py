@@ -44,7 +44,7 @@ def score(env_id, evening, agent=None, seeds=SEEDS, **settings):
             info = env.step(agent.answer(step.questions) if sat else [""] * len(step.items))[4]
             if sat:
                 today = np.equal(info["days"], step.day)
-                scores += info["scores"][today].tolist()
+                scores += np.array(info["scores"])[today].tolist()
         means.append(np.mean(scores))
     return float(np.mean(means))
 

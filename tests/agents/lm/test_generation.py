@@ -157,6 +157,9 @@ def test_static_steps_write_what_growing_ones_do(lm, monkeypatch, context, optio
         assert generate(lm, asked, 20, seed=2, **options) == grown
     assert {k: 2 * v for k, v in spent.items()} == lm.meter.since(before)
     assert len(lm.captured) == 1
+    monkeypatch.setattr(lm, "batch_rows", lambda length, attended, logits: 2)
+    assert generate(lm, asked, 20, seed=2, **options) == grown  # read two at a time
+    assert len(lm.captured) == 1
     assert generate(lm, asked[:1], 70, seed=2, **options)  # another shape: a step of its own
     assert len(lm.captured) == 2
 

@@ -10,16 +10,17 @@ from expert_models import logits
 from sleepgym import Document
 from sleepgym.core.errors import BadSetting
 from sleepgym_agents.lm.model import LanguageModel
+from sleepgym_agents.sleep.expert_distillation import DistillationSettings
 from sleepgym_agents.sleep.imitation import (
     Rollouts,
+    compare,
     edit_similarity,
     load_judge,
-    on_policy_divergence,
     policy_loss,
     roll_out,
     same_words,
     student_logits,
-    teacher_logits,
+    teacher_targets,
 )
 from sleepgym_agents.training.distillation import score_with_teacher
 
@@ -170,9 +171,9 @@ def test_loss_and_gradients_equal_trl(lm, tmp_path):
     found = rolled(lm, score_with_teacher(lm, PAIRS), gamma=0.0)
     rewards = torch.rand(3, 3, generator=torch.Generator().manual_seed(0))
     found = Rollouts(found.prefixes, found.written, found.examples, rewards)
-    student, ids, mask = student_logits(ours, found)
+    written, ids, mask = student_logits(ours, found)
     assert len(set(mask.sum(1).tolist())) > 1
-    likelihoods = student.gather(-1, ids[..., None])[..., 0]
+    likelihoods = written.log_softmax(-1).gather(-1, ids[..., None])[..., 0]
     value = policy_loss(likelihoods, mask, found.advantages)
     assert value.item() == pytest.approx(-float(found.advantages.mean()), abs=1e-6)
     value.backward()
@@ -215,8 +216,10 @@ def test_the_policy_gradient_by_hand():
 
 def test_student_and_teacher_stand_on_the_same_tokens(lm):
     found = rolled(lm, score_with_teacher(lm, PAIRS))
-    student, ids, mask = student_logits(lm, found)
-    teacher = teacher_logits(lm, found)
+    raw, ids, mask = student_logits(lm, found)
+    student = raw.log_softmax(-1)
+    teacher, head = teacher_targets(lm, found)
+    assert head is None
     assert teacher.shape == student.shape
     real = mask > 0
     for row, written in enumerate(found.written):
@@ -225,7 +228,12 @@ def test_student_and_teacher_stand_on_the_same_tokens(lm):
         torch.testing.assert_close(student[row][real[row]].detach(), plain.log_softmax(-1))
     torch.testing.assert_close(teacher[real], student[real].detach(), atol=2e-5, rtol=1e-4)
     for kind in ("forward", "reverse", "jsd"):
-        assert on_policy_divergence(teacher, student, mask, kind).abs().item() < 1e-5
+        settings = DistillationSettings(divergence=kind)
+        values, likelihoods = compare(teacher, None, raw.flatten(0, 1), ids.flatten(), settings)
+        assert (values * mask.flatten()).abs().max().item() < 1e-4
+        torch.testing.assert_close(
+            likelihoods.view_as(ids), student.gather(-1, ids[..., None])[..., 0]
+        )
 
 
 def test_the_teacher_reads_its_lessons_context(lm):
@@ -234,7 +242,7 @@ def test_the_teacher_reads_its_lessons_context(lm):
         score_with_teacher(lm, [pair], c)[0] for pair, c in zip(PAIRS, [*contexts, ()], strict=True)
     ]
     found = rolled(lm, examples, size=2)
-    teacher = teacher_logits(lm, found)
+    teacher, _ = teacher_targets(lm, found)
     for row, (prefix, written, example) in enumerate(
         zip(found.prefixes, found.written, found.examples, strict=True)
     ):
@@ -242,8 +250,10 @@ def test_the_teacher_reads_its_lessons_context(lm):
         plain = logits(lm, full)[-len(written) - 1 : -1].log_softmax(-1)
         torch.testing.assert_close(teacher[row, : len(written)], plain, atol=2e-5, rtol=1e-4)
         assert not teacher[row, len(written) :].any()
-    student, _, mask = (x.detach() for x in student_logits(lm, found))
-    values = on_policy_divergence(teacher, student, mask, "forward")
+    student, ids, mask = (x.detach() for x in student_logits(lm, found))
+    values, _ = compare(teacher, None, student.flatten(0, 1), ids.flatten(), DistillationSettings())
+    values = (values.view(mask.shape) * mask).sum() / mask.sum()
+    student = student.log_softmax(-1)
     assert values > 0.01
     alone = sum(
         float((teacher[row, :n].exp() * (teacher[row, :n] - student[row, :n])).sum())

@@ -110,6 +110,24 @@ def test_compare_equals_the_mean_of_differences(tmp_path, capsys):
     assert difference["interval"]["low"] < difference["mean"] < difference["interval"]["high"]
 
 
+def test_compare_takes_agents_of_a_suite(runs, tmp_path, capsys):
+    found = json.loads(printed(capsys, "compare", "zeta", "middle", "--runs", runs, "--json"))
+    apart = json.loads(printed(capsys, "compare", runs / "zeta", runs / "middle", "--json"))
+    [pair] = found
+    assert pair.pop("environment") == "sleepgym/Toy-v0 (days=3)"
+    pair["metrics"].pop("gain")  # only where frozen is at hand
+    apart["metrics"].pop("gain", None)
+    assert pair == apart
+    text = printed(capsys, "compare", "zeta", "middle", "--runs", runs)
+    assert "A = zeta\nB = middle\n2 shared seeds: 1-2" in text
+    assert run_command(["compare", "zeta", "midle", "--runs", str(runs)]) == 2
+    assert "did you mean middle" in capsys.readouterr().err
+    write_run(tmp_path / "here", "here", seed=0)
+    write_run(tmp_path / "there", "there", seed=50)
+    assert run_command(["compare", "here", "there", "--runs", str(tmp_path)]) == 2
+    assert "share no stream" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("sides", "says"),
     [

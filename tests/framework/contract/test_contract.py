@@ -47,6 +47,7 @@ def test_a_good_agent_and_task_pass():
         ("Cribber", "answer() does not change what save() writes"),
         ("Short", "answer() gives one string a question"),
         ("Spendthrift", "A night whose budget allows no token"),
+        ("Free", "Numbers in the saved state that a night changed were charged"),
         ("Thawed", "Config is a frozen dataclass"),
         ("Mute", "The docstring of Config names every field"),
     ],

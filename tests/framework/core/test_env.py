@@ -79,7 +79,7 @@ def test_missing_answers_score_zero_and_are_counted(env):
     env.reset(seed=3)
     *_, info = env.step(("Town1",))
     assert info["missing"] == 6
-    assert info["scores"][1:].sum() == 0
+    assert sum(info["scores"][1:]) == 0
 
 
 def test_extra_answers_are_counted_and_ignored(env):
@@ -104,6 +104,54 @@ def test_a_step_after_the_end_is_refused(env):
 
 def test_gymnasium_accepts_the_environment(env):
     check_env(env, skip_render_check=True)
+
+
+def test_what_is_shown_is_text_without_the_answers():
+    env = make_env("toy:Toy", render_mode="ansi", facts=10)
+    assert env.render() == "call reset() to begin"
+    env.reset(seed=3)
+    assert env.stream is not None
+    birth = env.render()
+    assert birth is not None
+    assert birth.startswith("morning after night 0 (context wiped), 31 to read or answer\n  ")
+    assert birth.endswith("... and 23 more")
+    for step in env.steps:
+        gold = {env.stream.key[item.id][0] for item in step.items if not item.question.choices}
+        assert not any(answer in (env.render() or "") for answer in gold - {"here"})
+        env.step(["here"] * len(step.items))
+    assert (
+        env.render()
+        == "the stream has ended\nlast exam: morning after night 3: 0.032 over 31 " + ("questions")
+    )
+    assert make_env("toy:Toy").render() is None
+    with pytest.raises(BadSetting, match="render_mode=human: must be ansi"):
+        make_env("toy:Toy", render_mode="human")
+
+
+def test_gymnasium_accepts_the_environment_that_is_shown():
+    env = gymnasium.make("sleepgym/Almanac-v1", render_mode="ansi", days=1)
+    check_env(env.unwrapped)
+    env.reset(seed=0)
+    assert "morning after night 0" in str(env.render())
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_environments_are_stepped_side_by_side(mode):
+    apart = {"shared_memory": False, "context": "spawn"} if mode == "async" else {}
+    envs = gymnasium.make_vec("sleepgym/Almanac-v1", 2, mode, apart, days=1)
+    try:
+        alone, _ = gymnasium.make("sleepgym/Almanac-v1", days=1).reset(seed=2)
+        observation, _ = envs.reset(seed=[1, 2])
+        assert observation["questions"][1] == alone["questions"]
+        assert observation["questions"][0] != alone["questions"]
+        ended = np.array([False])
+        while not ended.any():
+            answers = tuple(("?",) * len(asked) for asked in observation["questions"])
+            observation, rewards, ended, _, info = envs.step(answers)
+            assert rewards.shape == (2,)
+        assert [len(scores) for scores in info["scores"]] == [len(given) for given in answers]
+    finally:
+        envs.close()
 
 
 def test_a_run_can_start_anywhere(env):

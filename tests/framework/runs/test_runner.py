@@ -139,7 +139,7 @@ def test_numbers_that_change_for_nothing_are_refused(tmp_path, monkeypatch, firs
             numbers = np.full(64, self.number + 0.1, dtype=np.float32)
             save_file({"w": numbers}, path / "weights.safetensors")
 
-    monkeypatch.setattr("toy.Free", Free, raising=False)
+    monkeypatch.setattr("toy.Free", Free)
     out = tmp_path / "run"
     with pytest.raises(
         AgentError, match=f"night {first}: .* bytes of numbers in the state changed"

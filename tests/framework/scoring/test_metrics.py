@@ -151,3 +151,18 @@ def test_a_constant_matrix_forgets_nothing(size, value):
 def test_forgetting_max_is_negative_where_the_last_morning_is_the_best():
     a = np.array([[0, 0, 0], [0, 0.3, 0], [0, 0.9, 0.5]])
     assert metrics.forgetting_max(a) == pytest.approx(-0.6)
+
+
+def test_the_margin_of_a_sampled_average_covers_that_of_all_days():
+    rng, days, kept, covered = np.random.default_rng(0), 256, 64, 0
+    for _ in range(400):
+        a = np.full((days + 1, days + 1), np.nan)
+        a[-1, 1:] = rng.beta(0.5, 1.0, days)
+        sample = a.copy()
+        sample[-1, 1:][rng.permutation(days)[kept:]] = np.nan
+        error = abs(metrics.average_accuracy(sample) - metrics.average_accuracy(a))
+        covered += error <= metrics.average_accuracy_margin(sample)
+    assert 0.92 < covered / 400 < 0.975
+    assert metrics.average_accuracy_margin(a) == 0.0
+    a[-1, 2:] = np.nan
+    assert metrics.average_accuracy_margin(a) is None

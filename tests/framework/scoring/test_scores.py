@@ -31,6 +31,7 @@ def test_score_run_by_hand(run):
     scores = score_run(run)
     expected = {
         "average_accuracy": 0.35,
+        "average_accuracy_margin": None,
         "anytime_accuracy": (0.6 + 0.45 + 0.35) / 3,
         "learning_accuracy": 0.6,
         "backward_transfer": -0.375,

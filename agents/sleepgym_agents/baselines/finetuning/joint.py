@@ -138,6 +138,7 @@ class Joint(Finetuning):
     def learn(self, examples: Sequence[Example], night: Night) -> dict[str, float]:
         """Generate Q&A about what is new, then train the bare model on all days."""
         bare = LanguageModel.load(self.model, self.seed, self.meter)
+        bare.prompter = self.lm.prompter
         log = self._train(bare, night) if self._generate(bare, night) else {}
         if learned(log):
             self.lm = self.weights.lm = bare
@@ -221,7 +222,7 @@ class Joint(Finetuning):
         steps = plan(bare, self._examples(bare), self.config, rng)
         mixed = mix(steps, rehearsal, self.config.rehearsed_batch, rng)
         loss = rehearsing(self.config.rehearsal_weight)
-        return optimise(bare, mixed, self.config, night, loss, collate_mixed)
+        return optimise(bare, mixed, self.config, night, loss, collate_mixed, capture=True)
 
     def _examples(self, bare: LanguageModel) -> list[Example]:
         """Q&A by majority, practised questions, and the text of documents without Q&A."""

@@ -81,7 +81,7 @@ class LoraPerDay(Finetuning):
         add_lora(self.lm, self.config.rank, self.config.alpha, night.derive_seed("lora"))
         self.start()
         steps = plan(self.lm, examples, self.config, derive_rng(night.derive_seed("order")))
-        log = optimise(self.lm, steps, self.config, night, self.loss())
+        log = optimise(self.lm, steps, self.config, night, self.loss(), capture=True)
         if learned(log):
             self.adapters.append(new_adapter(self.lm.model))
         self._rebuild()

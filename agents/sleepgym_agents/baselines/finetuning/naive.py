@@ -47,6 +47,8 @@ class Naive(Finetuning):
         """Train on the day."""
         self.weights.prepare()
         rng = derive_rng(night.derive_seed("order"))
-        log = optimise(self.lm, plan(self.lm, examples, self.config, rng), self.config, night)
+        log = optimise(
+            self.lm, plan(self.lm, examples, self.config, rng), self.config, night, capture=True
+        )
         self.weights.learned |= learned(log)
         return log

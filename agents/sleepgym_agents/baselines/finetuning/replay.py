@@ -85,7 +85,7 @@ class Replay(Finetuning):
     def learn(self, examples: Sequence[Example], night: Night) -> dict[str, float]:
         """Train on the day and on the buffer."""
         rng = derive_rng(night.derive_seed("order"))
-        log = optimise(self.lm, self._steps(examples, rng), self.config, night)
+        log = optimise(self.lm, self._steps(examples, rng), self.config, night, capture=True)
         self.weights.learned |= learned(log)
         return log
 

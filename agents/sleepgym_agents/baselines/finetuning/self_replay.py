@@ -84,6 +84,6 @@ class SelfReplay(Finetuning):
         steps = plan(self.lm, examples, self.config, rng)
         mixed = mix(steps, samples, self.config.rehearsed_batch, rng)
         loss = rehearsing(self.config.rehearsal_weight)
-        log = optimise(self.lm, mixed, self.config, night, loss, collate_mixed)
+        log = optimise(self.lm, mixed, self.config, night, loss, collate_mixed, capture=True)
         self.weights.learned |= learned(log)
         return log

@@ -26,10 +26,14 @@ from sleepgym_agents.baselines.self_study.self_study import SelfStudy
 from sleepgym_agents.lm.attention import Segment
 from sleepgym_agents.lm.checkpoints import read_tensors
 from sleepgym_agents.lm.model import LanguageModel
-from sleepgym_agents.training.distillation import DistillationBatch, make_collator
-from sleepgym_agents.training.divergence import divergence
+from sleepgym_agents.training.distillation import (
+    DistillationBatch,
+    make_collator,
+    weighted_divergence,
+)
 from sleepgym_agents.training.optimise import learned, optimise
 from sleepgym_agents.training.qa_generation import Pair
+from sleepgym_agents.training.selected_logits import logits_at
 
 
 @dataclass(frozen=True)
@@ -148,16 +152,23 @@ class PrefixedModel(LanguageModel):
             layers.append((torch.cat(keys, 2), torch.cat(values, 2)))
         return Segment(tuple(layers))
 
-    def behind_prefixes(self, ids: Tensor) -> Tensor:
-        """Logits of a batch, with gradient into the prefixes, (batch, length, vocabulary)."""
+    def behind_prefixes(self, ids: Tensor, places: Tensor) -> Tensor:
+        """Logits at some places of a batch, with gradient into the prefixes.
+
+        Args:
+            ids: Token ids, (batch, length).
+            places: Indices into the flattened ``ids``.
+
+        Returns:
+            (places, vocabulary).
+        """
         cache = DynamicCache()
         for layer, (keys, values) in enumerate(self.segment().layers):
             shape = (len(ids), -1, -1, -1)
             cache.update(keys.expand(shape), values.expand(shape), layer)
         positions = torch.arange(ids.shape[1], device=ids.device)[None] + self.first
-        return self.model(
-            input_ids=ids, position_ids=positions, past_key_values=cache, use_cache=True
-        ).logits
+        behind = {"position_ids": positions, "past_key_values": cache, "use_cache": True}
+        return logits_at(self.model, ids, places, **behind)
 
 
 class Cartridge(SelfStudy):
@@ -218,14 +229,12 @@ class Cartridge(SelfStudy):
         def loss(model: nn.Module, batch: DistillationBatch) -> Tensor:
             length = batch.ids.shape[1]
             positions = batch.positions - begin * (batch.positions // length + 1)
-            student = lm.behind_prefixes(batch.ids[:, begin:]).flatten(0, 1)[positions]
-            student = student.float().log_softmax(-1)
-            values = divergence(batch.targets, student, config.divergence, config.beta)
-            return (values * batch.weights).sum() / batch.weights.sum().clamp(min=1e-8)
+            logits = lm.behind_prefixes(batch.ids[:, begin:], positions)
+            return weighted_divergence(logits, batch, config.divergence, config.beta)
 
         collate = make_collator(lm, config.question_weight)
         steps = plan_distillation(lm, examples, config, night)
-        log = optimise(lm, steps, config, night, loss, collate)
+        log = optimise(lm, steps, config, night, loss, collate, capture=True)
         newest.requires_grad_(False)
         if not learned(log):
             lm.drop(-1)

@@ -114,7 +114,7 @@ class ContextDistillation(SelfStudy):
 
         steps = plan_distillation(self.lm, examples, config, night)
         collate = make_collator(self.lm, config.question_weight)
-        log = optimise(self.lm, steps, config, night, loss, collate)
+        log = optimise(self.lm, steps, config, night, loss, collate, capture=True)
         self.weights.learned |= learned(log)
         return log
 

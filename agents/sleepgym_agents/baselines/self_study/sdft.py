@@ -27,6 +27,7 @@ from sleepgym_agents.lm.model import LanguageModel
 from sleepgym_agents.training.divergence import Divergence, divergence
 from sleepgym_agents.training.optimise import BatchSettings, OptimiserSettings, learned, optimise
 from sleepgym_agents.training.qa_generation import Pair
+from sleepgym_agents.training.selected_logits import logits_at
 
 
 @dataclass(frozen=True)
@@ -258,7 +259,8 @@ def sample_rollouts(
     begin = len(lm.prompter.start)
     full = [[*prompt[:begin], *context, *prompt[begin:]] for prompt in prompts]
     targets: dict[int, Tensor] = {}
-    for batch, segments, start in shared_batches(teacher, full, max(map(len, replies))):
+    longest = max(map(len, replies))
+    for batch, segments, start in shared_batches(teacher, full, longest, logits=longest):
         sequences = [[*full[i][start:], *replies[i][:-1]] for i in batch]
         keep = max(len(replies[i]) for i in batch)
         *_, logits = teacher.read(sequences, segments, start, keep=keep)
@@ -277,8 +279,7 @@ def self_distillation(
     model: torch.nn.Module, batch: Rollouts, kind: Divergence, beta: float, temperature: float
 ) -> Tensor:
     """Divergence from the teacher: mean over each sample's tokens, then over samples."""
-    logits = model(input_ids=batch.ids, use_cache=False).logits
-    logits = logits.flatten(0, 1)[batch.places].float() / temperature
+    logits = logits_at(model, batch.ids, batch.places).float() / temperature
     values = divergence(batch.targets, logits.log_softmax(-1), kind, beta)
     sizes = torch.bincount(batch.samples)
     return (values / sizes[batch.samples]).sum() / len(sizes)

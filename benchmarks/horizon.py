@@ -1,0 +1,143 @@
+"""Long horizons: what a start, an exam, a crash and a sample of the last exam cost.
+
+Runs ``nearest``, which needs no model, on ``sleepgym/Lifelong-v0``. Takes a few minutes.
+"""
+
+import math
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import sleepgym
+from sleepgym import RunSpec
+from sleepgym.core.schedule import schedule
+from sleepgym.runs.records import read_lines, read_run
+from sleepgym.scoring.scores import score_run
+
+ENV = "sleepgym/Lifelong-v0"
+LONG = {"preset": "thousand"}
+AGENT = {"store_bytes": "50000"}
+KILL_ON_DAY = 700
+START_LIMIT_S, RESUME_LIMIT_S, MEMORY_LIMIT_MB = 1.0, 5.0, 500
+_START = f"""
+import resource, time, sleepgym
+began = time.perf_counter()
+env = sleepgym.make_env({ENV!r}, **{LONG!r})
+env.reset(seed=0)
+print(time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+
+
+def main() -> None:
+    """Print every table."""
+    starting()
+    exams()
+    with tempfile.TemporaryDirectory() as folder:
+        sampling(Path(folder))
+        crash(Path(folder) / "thousand")
+
+
+def starting() -> None:
+    """Seconds from ``make_env`` to the first observation of a thousand days, and the memory."""
+    runs = [
+        subprocess.run([sys.executable, "-c", _START], check=True, capture_output=True, text=True)
+        for _ in range(3)
+    ]
+    seconds, megabytes = min(tuple(map(float, run.stdout.split())) for run in runs)
+    print(f"start of 1,000 days: {seconds:.2f} s (limit {START_LIMIT_S:g}), {megabytes:.0f} MB")
+
+
+def exams() -> None:
+    """Questions of all mornings, by length of the stream and kind of exam."""
+    print("\n| days | full | spaced | spaced / T log2 T | sampled | sampled / T log2 T |")
+    print("|---|---|---|---|---|---|")
+    for days in (16, 64, 256):
+        stream = sleepgym.make_env(ENV, days=days).family.stream(0)
+        full, spaced, sampled = (
+            sum(len(step.items) for step in schedule(stream, exams) if step.closed_book)
+            for exams in ("full", "spaced", "sampled")
+        )
+        growth = days * math.log2(days)
+        print(
+            f"| {days} | {full:,} | {spaced:,} | {spaced / growth:.1f} |"
+            f" {sampled:,} | {sampled / growth:.1f} |"
+        )
+
+
+def sampling(folder: Path) -> None:
+    """The final average of sampled exams beside that of all days, for one agent."""
+    print("\n| seed | all days | sample | interval | covered |")
+    print("|---|---|---|---|---|")
+    for seed in range(3):
+        whole, part = (
+            score_run(
+                sleepgym.run(
+                    RunSpec(
+                        env=ENV,
+                        agent="nearest",
+                        env_settings={"days": 160, "exams": exams},
+                        agent_settings=AGENT,
+                        seed=seed,
+                    ),
+                    folder / f"{exams}-{seed}",
+                )
+            )
+            for exams in ("spaced", "sampled")
+        )
+        truth, mean = whole["average_accuracy"] or 0.0, part["average_accuracy"] or 0.0
+        margin = part["average_accuracy_margin"] or 0.0
+        low, high = mean - margin, mean + margin
+        covered = "yes" if low <= truth <= high else "no"
+        print(f"| {seed} | {truth:.3f} | {mean:.3f} | {low:.3f} to {high:.3f} | {covered} |")
+
+
+def crash(out: Path) -> None:
+    """SIGKILL on day 700 of 1,000, then ``resume``: seconds to the next phase, and memory."""
+    command = [sys.executable, "-m", "sleepgym"]
+    settings = [f"--env-set={name}={value}" for name, value in LONG.items()]
+    settings += [f"--agent-set={name}={value}" for name, value in AGENT.items()]
+    first = ["run", "--env", ENV, "--agent", "nearest", *settings, "--out", str(out)]
+    process = _start([*command, *first])
+    while _day(out) < KILL_ON_DAY:
+        if process.poll() is not None:
+            raise SystemExit(f"the run ended with exit code {process.returncode}")
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    held_mb = _wait(process)
+    done = len(read_lines(out / "phases.jsonl"))
+    began = time.perf_counter()
+    process = _start([*command, "resume", str(out)])
+    while len(read_lines(out / "phases.jsonl")) == done and process.poll() is None:
+        time.sleep(0.02)
+    resumed_s = time.perf_counter() - began
+    resumed_mb = _wait(process)
+    record = read_run(out)
+    print(
+        f"\nkilled on day {KILL_ON_DAY} after {done:,} phases, {held_mb:.0f} MB held; the next"
+        f" phase is done {resumed_s:.1f} s after `resume` begins (limit {RESUME_LIMIT_S:g});"
+        f" finished: {record.finished}, {resumed_mb:.0f} MB at most (limit {MEMORY_LIMIT_MB})"
+    )
+
+
+def _start(command: list[str]) -> subprocess.Popen:
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def _wait(process: subprocess.Popen) -> float:
+    """Wait for a process; the most memory that it held, in MB."""
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return usage.ru_maxrss / 1024
+
+
+def _day(out: Path) -> int:
+    phases = read_lines(out / "phases.jsonl")
+    return phases[-1]["day"] if phases else 0
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Streams that are made on demand, so that a long horizon fits into memory."""

@@ -1,0 +1,91 @@
+"""What agents are shown before the first day: instruction and exemplars from outside the stream."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Annotated
+
+from annotated_types import Interval
+
+from sleepgym import Document, Question, Settings, Stream
+from sleepgym.core.rng import derive_seed
+from sleepgym.core.types import Experience, Introduction
+
+QUESTIONS = 8  # of an exemplar, at most
+
+
+@dataclass(frozen=True)
+class ShotSettings(Settings):
+    """What every agent is told before anything else, in a stream whose answers are free text.
+
+    Both are the same for all agents and part of the stream's hash.
+
+    Attributes:
+        shots: Exemplars: texts from outside the stream, each with questions and their answers.
+        instruction: Whether the task says in a sentence what an answer looks like (the system line
+            of a model with a chat template); where None, along with exemplars.
+    """
+
+    shots: Annotated[int, Interval(ge=0, le=32)] = 0
+    instruction: bool | None = None
+
+
+def introduce(
+    config: ShotSettings, instruction: str, exemplars: Callable[[], Sequence[Experience]]
+) -> Introduction:
+    """The introduction that the settings ask for.
+
+    Args:
+        config: The settings.
+        instruction: The task's own.
+        exemplars: Makes ``config.shots`` of them.
+    """
+    says = config.shots > 0 if config.instruction is None else config.instruction
+    return Introduction(instruction if says else "", tuple(exemplars() if config.shots else ()))
+
+
+def exemplar(documents: Iterable[Document], asked: Iterable[tuple[str, str]]) -> Experience:
+    """An exemplar of documents, and questions with their answers."""
+    pairs = list(asked)
+    return Experience(
+        tuple(documents),
+        tuple(Question(text) for text, _ in pairs),
+        tuple(answer for _, answer in pairs),
+    )
+
+
+def from_another_stream(stream: Stream, make: Callable[[int], Stream]) -> tuple[Experience, ...]:
+    """The days of another stream as exemplars: one that has no title and no question of this one.
+
+    Args:
+        stream: The stream that they introduce.
+        make: The other stream of a seed.
+    """
+    own = set(_titles(stream)) | {item.question.text for day in stream.days for item in day.exam}
+    for attempt in count():
+        other = make(derive_seed(stream.seed, "shots", attempt))
+        shown = [_shown(other, number) for number in range(len(other.days))]
+        asked = (question.text for one in shown for question in one.questions)
+        if own.isdisjoint(_titles(other)) and own.isdisjoint(asked):
+            return tuple(shown)
+    raise AssertionError
+
+
+def _titles(stream: Stream) -> Iterator[str]:
+    return (d.title for day in stream.days for d in day.documents if d.title)
+
+
+def _shown(stream: Stream, number: int) -> Experience:
+    """A day of a stream with at most :data:`QUESTIONS` of its exam, kinds in turn."""
+    day = stream.days[number]
+    kinds: dict[str, int] = {}
+    ranked = []
+    for place, item in enumerate(day.exam):
+        kinds[item.kind] = kinds.get(item.kind, 0) + 1
+        ranked.append((kinds[item.kind], place, item))
+    taken = sorted(ranked, key=lambda row: row[:2])[:QUESTIONS]
+    return exemplar(
+        day.documents, [(item.question.text, stream.key[item.id][0]) for _, _, item in taken]
+    )
