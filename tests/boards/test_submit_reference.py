@@ -2,6 +2,7 @@
 
 import json
 import runpy
+import subprocess
 import sys
 import tarfile
 import types
@@ -24,7 +25,6 @@ from sleepgym_boards.verification.identity import board_settings
 
 BOARDS = ROOT / "leaderboards"
 SCRIPT = runpy.run_path(str(BOARDS / "submit_reference.py"))
-RUNNER = runpy.run_path(str(BOARDS / "run_reference.py"))
 COMMIT = "a1" * 20
 TOY_SUITE = """
 summary = "a toy"
@@ -123,26 +123,32 @@ def test_the_command_says_what_is_wrong_in_one_line(suite, tmp_path, capsys):
     assert capsys.readouterr().out.startswith("skipped notes: seeds: no run of seed 101")
 
 
-def test_reference_runs_stop_in_time_and_go_on_elsewhere(tmp_path, capsys):
+@pytest.mark.slow
+def test_reference_runs_stop_in_time_and_go_on_elsewhere(tmp_path):
     suite = tmp_path / "toy.toml"
     suite.write_text(TOY_SUITE)
-    main, archive = RUNNER["main"], tmp_path / "ref.tar.gz"
-    command = [str(suite), "--isolation", "in-process", "--records", str(archive), "--workers", "2"]
-    here, there = tmp_path / "here", tmp_path / "there"
-    assert main([*command, "--first", "nobody", "--out", str(here)]) == 2
-    assert "unknown agent 'nobody'" in capsys.readouterr().err
-    assert main([*command, "--limit-s", "0", "--out", str(here)]) == 1
+    archive, here, there = (tmp_path / name for name in ("ref.tar.gz", "here", "there"))
+
+    def reference(*more):
+        words = [BOARDS / "run_reference.py", suite, "--isolation", "in-process", "--workers", "2"]
+        command = [sys.executable, *words, "--records", archive, *more]
+        done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout, done.stderr
+
+    code, _, error = reference("--first", "nobody", "--out", here)
+    assert (code, error.count("\n")) == (2, 1)
+    assert "unknown agent 'nobody'" in error
     run(RunSpec("toy:Toy", "toy:Notes", seed=7, label="notes"), here / "toy/notes/seed-7", nights=1)
-    assert main([*command, "--limit-s", "0", "--out", str(here)]) == 1
+    assert reference("--limit-s", "0", "--out", here)[:2] == (1, "0 of 2 runs are finished\n")
     with tarfile.open(archive) as records:
         records.extractall(there, filter="data")
     assert (there / "toy/notes/seed-7/state/night-00001").is_dir()
-    assert main([*command, "--first", "twin", "--out", str(there)]) == 0
-    assert capsys.readouterr().out.endswith("2 of 2 runs are finished\n")
+    code, said, _ = reference("--first", "twin", "--out", there)
+    assert code == 0
+    assert said.endswith("2 of 2 runs are finished\n")
     with tarfile.open(archive) as records:
-        assert sorted({name.split("/")[-1] for name in records.getnames()}) == sorted(
-            ["run.json", "phases.jsonl", "answers.jsonl", "nights.jsonl"]
-        )
+        names = {name.split("/")[-1] for name in records.getnames()}
+    assert names == {"run.json", "phases.jsonl", "answers.jsonl", "nights.jsonl"}
 
 
 def test_a_role_follows_the_file_that_plays_it(suite, tmp_path, capsys):
