@@ -6,12 +6,12 @@ import csv
 import io
 import json
 import re
-from html.parser import HTMLParser
 from itertools import pairwise
 from urllib.parse import urljoin
 
 import pytest
 
+from pages import Page
 from sleepgym.cli import run_command
 from sleepgym.core.errors import SleepGymError
 from sleepgym_boards.board import load_board, load_boards
@@ -23,35 +23,7 @@ from sleepgym_boards.site.methods import order_methods
 from sleepgym_boards.site.pages import LINKS
 from synthetic_verdicts import HOSTILE, make_verdict, write_submission
 
-VOID = {"meta", "link", "img", "br", "input", "col"}
 HANDLERS = re.compile(r"on[a-z]+|style")
-
-
-class Page(HTMLParser):
-    """Tags and rows of tables; every tag must be closed."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.tags, self.rows, self.words = [], [], [], []
-        self.feed(text)
-        assert not self.open
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-        if tag == "tr":
-            self.rows.append([])
-        if tag in ("td", "th"):
-            self.rows[-1].append("")
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag, (tag, self.getpos())
-
-    def handle_data(self, data):
-        self.words.append(data)
-        if self.rows and {"td", "th"} & set(self.open):
-            self.rows[-1][-1] += data.strip()
 
 
 @pytest.fixture(scope="module")
