@@ -1,6 +1,7 @@
 """Long horizons: what a start, an exam, a crash and a sample of the last exam cost.
 
-Runs ``nearest``, which needs no model, on ``sleepgym/Lifelong-v0``. Takes a few minutes.
+On ``sleepgym/Lifelong-v0``: ``nearest``, which needs no model, for the sample; for the crash an
+agent that does next to nothing, so that the framework is measured. Takes some minutes.
 """
 
 import math
@@ -13,7 +14,7 @@ import time
 from pathlib import Path
 
 import sleepgym
-from sleepgym import RunSpec
+from sleepgym import Agent, NoSettings, RunSpec
 from sleepgym.core.schedule import schedule
 from sleepgym.runs.records import read_lines, read_run
 from sleepgym.scoring.scores import score_run
@@ -30,6 +31,32 @@ env = sleepgym.make_env({ENV!r}, **{LONG!r})
 env.reset(seed=0)
 print(time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
+
+
+class Diary(Agent):
+    """Remembers the titles of its last days and answers with the newest."""
+
+    Config = NoSettings
+
+    def __init__(self, config=None, *, seed=0, model="embedded"):
+        super().__init__(config, seed=seed, model=model)
+        self.titles = []
+
+    def study(self, documents):
+        """Note the titles."""
+        self.titles = [*self.titles, *(document.title for document in documents)][-100:]
+
+    def answer(self, questions):
+        """The newest title."""
+        return [self.titles[-1] if self.titles else ""] * len(questions)
+
+    def save(self, path):
+        """Write the titles."""
+        (path / "titles.txt").write_text("\n".join(self.titles))
+
+    def load(self, path):
+        """Read them."""
+        self.titles = (path / "titles.txt").read_text().split("\n")
 
 
 def main() -> None:
@@ -99,8 +126,7 @@ def crash(out: Path) -> None:
     """SIGKILL on day 700 of 1,000, then ``resume``: seconds to the next phase, and memory."""
     command = [sys.executable, "-m", "sleepgym"]
     settings = [f"--env-set={name}={value}" for name, value in LONG.items()]
-    settings += [f"--agent-set={name}={value}" for name, value in AGENT.items()]
-    first = ["run", "--env", ENV, "--agent", "nearest", *settings, "--out", str(out)]
+    first = ["run", "--env", ENV, "--agent", "horizon:Diary", *settings, "--out", str(out)]
     process = _start([*command, *first])
     while _day(out) < KILL_ON_DAY:
         if process.poll() is not None:
@@ -124,7 +150,13 @@ def crash(out: Path) -> None:
 
 
 def _start(command: list[str]) -> subprocess.Popen:
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
+    )
 
 
 def _wait(process: subprocess.Popen) -> float:

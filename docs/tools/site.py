@@ -33,6 +33,7 @@ PACKAGES = {
 }
 _FENCE = re.compile(r"^(```.*?^```)", re.M | re.S)
 _LINK = re.compile(r"\[([^\[\]]*(?:\[[^\[\]]*\][^\[\]]*)*)\]\((?!\w+:|#)([^)#\s]+)(#[^)\s]*)?\)")
+_SEARCH = 'data-md-component="search" role="dialog" aria-label="Search"'
 _ROLE = re.compile(r":(?:class|func|meth|mod|data|attr):<code>~?([^<]+)</code>")
 
 
@@ -75,6 +76,11 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
 def on_page_content(html: str, page: Any, config: Any, files: Any) -> str:
     """Show the roles of docstrings as code."""
     return _ROLE.sub(r"<code>\1</code>", html) if page.file.src_uri.startswith("api/") else html
+
+
+def on_post_page(output: str, page: Any, config: Any) -> str:
+    """Name the theme's search dialog for those who hear the page."""
+    return output.replace('data-md-component="search" role="dialog"', _SEARCH)
 
 
 def api_pages() -> dict[str, str]:

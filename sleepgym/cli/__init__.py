@@ -12,7 +12,7 @@ import typer
 from typer.exceptions import TyperException
 
 import sleepgym
-from sleepgym.cli import inspect, look, reading, running, skills
+from sleepgym.cli import inspect, look, reading, running, serving, skills
 from sleepgym.cli.console import accept_any_text, choose_width
 from sleepgym.core import registry
 from sleepgym.core.errors import SleepGymError
@@ -48,7 +48,7 @@ def _root(
         raise typer.Exit
 
 
-for module in (running, reading, look, inspect, skills):
+for module in (running, reading, look, inspect, skills, serving):
     module.add_commands(app)
 
 

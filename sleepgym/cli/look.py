@@ -119,20 +119,15 @@ def _print_trace(trace: Trace, number: int, total: int) -> None:
     from rich.text import Text
 
     from sleepgym.cli.console import console
-    from sleepgym.scoring.failures import RIGHT
 
     day = f"day {trace.day}" if trace.day else "base knowledge"
     head = f"[{number}/{total}] {trace.kind}, {day}, {trace.fate}"
     console.print(Text(f"\n{head}", style="bold"), highlight=False)
-    when = []
-    for phase, night, score in trace.history:
-        place = "evening" if phase == "evening" else f"morning {night}"
-        when.append(f"{place} {'right' if score >= RIGHT else 'wrong'}")
     rows = [("question", trace.question or f"{trace.id} (this record holds no samples)")]
     if trace.choices:
         rows.append(("choices", " | ".join(trace.choices)))
     rows += [("right", " | ".join(trace.gold)), ("answer", trace.answer or "(empty)")]
-    rows.append(("when", ", ".join(when)))
+    rows.append(("when", trace.story))
     for name, value in rows:
         if value:
             style = "red" if name == "answer" and trace.failed else ""

@@ -36,7 +36,7 @@ class Agent(ABC):
         search_space: Setting -> the values that a search draws from; empty: nothing to tune.
         config: This agent's settings.
         seed: Seed of this run.
-        model: ``"embedded"``, a path, a hub id or ``"scratch"``.
+        model: ``"embedded"``, a path, a hub id, ``openai:URL#NAME`` or ``"scratch"``.
         meter: Counts tokens and operations; the substrate charges it.
         night_log: What the last ``sleep`` returned.
     """
@@ -88,6 +88,18 @@ class Agent(ABC):
     def estimate(cls, config: Any, scale: Scale) -> Cost:
         """What an agent with these settings would do with the model in a stream; nothing here."""
         return Cost()
+
+    @classmethod
+    def served_model(cls, model: str) -> Mapping[str, Any] | None:
+        """What a run records of a model behind a server; None for one whose files are digested.
+
+        Args:
+            model: The run's ``--model``.
+
+        Raises:
+            SleepGymError: If the agent cannot use it.
+        """
+        return None
 
     @property
     def added_parameters(self) -> int:

@@ -29,6 +29,10 @@ class BadRun(SleepGymError):
     """A run directory that cannot be read, or that holds another configuration."""
 
 
+class EndpointError(SleepGymError):
+    """A server of a model that is down, slow or unintelligible; the run stays resumable."""
+
+
 class AgentError(SleepGymError):
     """An agent that broke its contract or raised; the run stays resumable."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +26,7 @@ from sleepgym.scoring.comparisons import (
     read_runs,
     stream_name,
 )
+from sleepgym.scoring.failures import FATES, by_turns, trace_questions
 from sleepgym.scoring.glossary import clip, clip_difference, explain, heading
 from sleepgym.scoring.regrading import announce, regrade
 from sleepgym.scoring.scores import Scores, accuracy_matrix, aggregate, score_run
@@ -43,6 +45,7 @@ HEADLINE = (
     "night_seconds",
     "state_bytes",
 )
+FAILURES = 12  # of a configuration's first run
 COMPARED = ("average_accuracy", "morning_accuracy", "retention", "base_retention")
 
 PageFigure = dict[str, Any]
@@ -107,12 +110,18 @@ def write_report(
 
 
 def number(value: float | None) -> str:
-    """A value as tables show it: three decimals, or thousands; a dash where undefined."""
+    """A value as tables show it: three decimals, thousands, or millions; a dash if undefined."""
     if value is None:
         return "–"
     if value == 0 or 0.0005 <= abs(value) < 1000:
         return f"{value:.0f}" if value == int(value) and abs(value) >= 10 else f"{value:.3f}"
-    return f"{value:,.0f}" if 1000 <= abs(value) < 1e7 else f"{value:.3g}"
+    if abs(value) < 1000:
+        return f"{value:.3g}"
+    if abs(value) < 1e6:
+        return f"{value:,.0f}"
+    suffixes = zip((1e6, 1e9, 1e12, 1e15), "MGTP", strict=True)
+    size, suffix = max((pair for pair in suffixes if pair[0] <= abs(value)), key=lambda p: p[0])
+    return f"{value / size:.3g}{suffix}"
 
 
 def _best_first(comparison: Comparison, scores: dict[Path, Scores]) -> Comparison:
@@ -228,7 +237,20 @@ def _section(
         "compared": COMPARED,
         "differences": _differences(comparison, scores, reference),
         "configurations": comparison.configurations,
+        **_failures(comparison),
     }
+
+
+def _failures(comparison: Comparison) -> dict[str, Any]:
+    """What became of the questions of each configuration, and some that were wrong at last."""
+    counts, examples = {}, {}
+    for c in comparison.configurations:
+        traces = {r.path: trace_questions(r, remake=False) for r in c.records}
+        found = Counter(trace.fate for run in traces.values() for trace in run)
+        counts[c.label] = {fate: found[fate] for fate in FATES}
+        first = by_turns(trace for trace in traces[c.records[0].path] if trace.failed)
+        examples[c.label] = [trace for trace in first if trace.question][:FAILURES]
+    return {"fates": FATES, "fate_counts": counts, "failures": examples}
 
 
 def _differences(

@@ -12,6 +12,13 @@ from sleepgym.runs.cache import cached_model
 _SUFFIXES = (".safetensors", ".json", ".jinja", ".model", ".tiktoken")
 _NAMES = ("merges.txt", "vocab.txt")
 _CHUNK_BYTES = 1 << 20
+SERVED = "openai:"
+KEYS = ("SLEEPGYM_API_KEY", "OPENAI_API_KEY")  # variables that may hold a server's key
+
+
+def is_served(model: str) -> bool:
+    """Whether a model's name is the address of a server: ``openai:URL#NAME``."""
+    return model.startswith(SERVED)
 
 
 def model_digest(model: str) -> str | None:
@@ -24,7 +31,7 @@ def model_digest(model: str) -> str | None:
             ``--model`` may have.
 
     Returns:
-        The digest; None for a model whose files are not at hand, such as a hub id.
+        The digest; None for a model whose files are not at hand, such as a hub id or a server's.
     """
     folder = model_folder(model)
     if folder is None or not folder.exists():
@@ -51,7 +58,7 @@ def _digest(files: tuple[tuple[Path, int, int], ...]) -> str:
 
 def model_folder(model: str) -> Path | None:
     """Where a model's files are; None for one that has none here."""
-    if model == "scratch":
+    if model == "scratch" or is_served(model):
         return None
     if model != "embedded":
         path = Path(model).expanduser()

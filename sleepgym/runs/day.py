@@ -27,6 +27,7 @@ from sleepgym.core.errors import AgentError
 from sleepgym.core.schedule import Step
 from sleepgym.core.types import AnswerKey, Introduction, Phase, Question, plain_text
 from sleepgym.core.wake import Experience, experience_of, tell
+from sleepgym.runs.base_model import is_served
 from sleepgym.runs.clocks import gpu_s, processor_s
 
 MAX_ANSWER_CHARACTERS = 100_000
@@ -127,7 +128,8 @@ class LocalInstance(Instance):
 
     def close(self) -> None:
         """Free what it held: the memory of a model at once, as it may stand in a circle."""
-        holds_model = self.agent.uses_model and self.agent.model != "scratch"
+        small = self.agent.model == "scratch" or is_served(self.agent.model)
+        holds_model = self.agent.uses_model and not small
         del self.agent
         if holds_model:
             gc.collect()

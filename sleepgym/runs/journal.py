@@ -111,8 +111,8 @@ class Journal:
             saved = read_meta(self.path)
             saved.setdefault("model_digest", meta["model_digest"])  # an older record says nothing
             saved.setdefault("salt", None)
-            names = ("spec", "stream_hash", "model_digest", "salt")
-            change = next((name for name in names if saved[name] != meta[name]), None)
+            names = ("spec", "stream_hash", "model_digest", "served_model", "salt")
+            change = next((n for n in names if saved.get(n) != meta.get(n)), None)
             if change is None:
                 return
             if read_lines(self.path / "phases.jsonl"):

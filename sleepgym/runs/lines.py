@@ -11,7 +11,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterable
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from sleepgym.core.types import plain_text
 
 _FIELD = b', "chain": "'
 _HEX_DIGITS = 16
+_SHARED_CHARACTERS = 64
 _SHOWN_PHASES = ("study", "practice", "evening", "sleep", "morning")
 
 
@@ -32,16 +35,15 @@ def read_lines(file: Path) -> list[dict[str, Any]]:
         BadRun: If another line is malformed, no object, or holds a value that its field cannot
             have.
     """
-    if not file.exists():
-        return []
     rows = []
-    for number, line in enumerate(file.read_bytes().split(b"\n")[:-1], start=1):
+    for number, line in enumerate(_whole_lines(file), start=1):
         try:
             row = json.loads(line, parse_constant=_refuse_constant)
             _check(row, _REQUIRED.get(file.name, ()))
         except (ValueError, RecursionError) as error:
             raise BadRun(f"{file}, line {number}: {error}") from error
         row.pop("chain", None)
+        _share_texts(row)
         if b"\\ud" in line and isinstance(row.get("answer"), str):
             row["answer"] = plain_text(row["answer"])  # before 0.2 halves of surrogate pairs stood
         rows.append(row)
@@ -73,22 +75,37 @@ def plain(rows: Iterable[dict[str, Any]]) -> bytes:
 
 def last_link(file: Path) -> str:
     """The ``chain`` of the last whole line of a file; empty where there is none."""
-    lines = file.read_bytes().split(b"\n")[:-1] if file.exists() else []
-    return _parts(lines[-1])[1] if lines else ""
+    last = deque(_whole_lines(file), maxlen=1)
+    return _parts(last[0])[1] if last else ""
 
 
 def altered_lines(file: Path) -> list[int]:
     """Numbers, from 1, of the lines that do not follow the one before them as they were written."""
-    if not file.exists():
-        return []
     found: list[int] = []
     last: str | None = ""
-    for number, line in enumerate(file.read_bytes().split(b"\n")[:-1], start=1):
+    for number, line in enumerate(_whole_lines(file), start=1):
         body, link = _parts(line)
         if not link or (last is not None and _link(last, body) != link):
             found.append(number)
         last = link or None  # what follows a line without one may be as it was
     return found
+
+
+def _whole_lines(file: Path) -> Iterator[bytes]:
+    """The lines of a file without their ends, one held at a time; not a torn last one."""
+    if not file.exists():
+        return
+    with open(file, "rb") as handle:
+        for line in handle:
+            if line.endswith(b"\n"):
+                yield line[:-1]
+
+
+def _share_texts(row: dict[str, Any]) -> None:
+    """Hold each short text once: ids and kinds come back every morning."""
+    for name, value in row.items():
+        if type(value) is str and len(value) <= _SHARED_CHARACTERS:
+            row[name] = sys.intern(value)
 
 
 def _link(last: str, body: bytes) -> str:

@@ -104,15 +104,22 @@ def context_digest(told: Sequence[Experience]) -> str | None:
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
-def read_samples(record: RunRecord) -> dict[tuple[int, str], Sample]:
+def read_samples(record: RunRecord, remake: bool = True) -> dict[tuple[int, str], Sample]:
     """The samples of a run by (step, id): from its file, else from its stream made again.
 
-    Empty where neither is at hand: ``--no-samples``, and data that are not here.
+    Args:
+        record: The run.
+        remake: Whether to make the stream again where there is no file (``--no-samples``).
+
+    Returns:
+        Empty where neither is at hand.
 
     Raises:
         BadRun: If a line is malformed.
     """
-    lines = read_lines(record.path / FILE) or _made_again(record)
+    lines = read_lines(record.path / FILE)
+    if not lines and remake:
+        lines = _made_again(record)
     return {(line["step"], line["id"]): line for line in lines}
 
 

@@ -18,7 +18,7 @@ from sleepgym.core.env import ContinualEnv, make_env
 from sleepgym.core.errors import BadSetting
 from sleepgym.core.rng import derive_seed
 from sleepgym.core.settings import build_config, plain, upgrade_settings
-from sleepgym.runs.base_model import model_digest
+from sleepgym.runs.base_model import is_served, model_digest
 from sleepgym.runs.prompt import use_prompt
 from sleepgym.runs.records import SCHEMA
 
@@ -40,7 +40,8 @@ class RunSpec:
         env_settings: ``preset``, family settings, ``exams`` and budgets, as text or values.
         agent_settings: Fields of the agent's ``Config``.
         seed: Seed of the stream. The agent's is derived from it and does not give it away.
-        model: ``"embedded"``, a path, a hub id or ``"scratch"``; ignored by agents without one.
+        model: ``"embedded"``, a path, a hub id, ``openai:URL#NAME`` or ``"scratch"``; ignored by
+            agents without one.
         data: Folder of original data files.
         isolation: Where the agent lives: in this process (``"in-process"``), in one of its own
             that neither holds nor is told the stream's seed (``"process"``), or in one that sees
@@ -114,14 +115,27 @@ class RunSpec:
             prompt=self.prompt,
         )
 
-    def describe_agent(self) -> tuple[dict[str, Any], bool]:
-        """Every setting of the agent, and whether it uses a model."""
+    def describe_agent(self) -> dict[str, Any]:
+        """``settings`` of the agent, ``uses_model``, and what is known of a ``served`` model.
+
+        Raises:
+            BadSetting: If the agent needs a server where there is no network.
+        """
         if self.isolation == "in-process":
-            return plain(self.agent_config()), registry.agent_class(self.agent).uses_model
+            cls = registry.agent_class(self.agent)
+            return {
+                "settings": plain(self.agent_config()),
+                "uses_model": cls.uses_model,
+                "served": cls.served_model(self.model),
+            }
+        if self.isolation == "sandbox" and is_served(self.model):
+            raise BadSetting(
+                f"isolation=sandbox has no network for model {self.model!r:.200}: "
+                "use --isolation process, or in-process"
+            )
         from sleepgym.runs.isolation.process import describe_agent
 
-        found = describe_agent(self.agent_call())
-        return found["settings"], found["uses_model"]
+        return describe_agent(self.agent_call())
 
     def agent_config(self) -> Any:
         """The agent's configuration with every default filled in."""
@@ -133,7 +147,8 @@ class RunSpec:
 def describe(spec: RunSpec, env: ContinualEnv) -> dict[str, Any]:
     """The contents of ``run.json``: ``spec`` identifies the run, the rest says where it ran."""
     assert env.stream is not None
-    settings, uses_model = spec.describe_agent()
+    agent = spec.describe_agent()
+    uses_model = agent["uses_model"]
     return {
         "schema": SCHEMA,
         "spec": {
@@ -142,7 +157,7 @@ def describe(spec: RunSpec, env: ContinualEnv) -> dict[str, Any]:
             "exams": env.exams,
             "budget": plain(env.budget),
             "agent": spec.agent,
-            "agent_settings": settings,
+            "agent_settings": agent["settings"],
             "seed": spec.seed,
             "model": spec.model if uses_model else None,
             "isolation": spec.isolation,
@@ -150,6 +165,7 @@ def describe(spec: RunSpec, env: ContinualEnv) -> dict[str, Any]:
         },
         "salt": spec.salt or None,
         "model_digest": model_digest(spec.model) if uses_model else None,
+        "served_model": agent["served"],
         "label": spec.label or spec.agent,
         "stream_hash": env.stream.content_hash,
         "days": len(env.stream.days),

@@ -52,14 +52,24 @@ class Trace:
         """Whether it was wrong when it was last asked."""
         return self.fate != "kept"
 
+    @property
+    def story(self) -> str:
+        """Its history in words: ``evening right, morning 1 wrong``."""
+        words = []
+        for phase, night, score in self.history:
+            place = phase if phase == "evening" else f"{phase} {night}"
+            words.append(f"{place} {'right' if score >= RIGHT else 'wrong'}")
+        return ", ".join(words)
 
-def trace_questions(record: RunRecord) -> list[Trace]:
+
+def trace_questions(record: RunRecord, remake: bool = True) -> list[Trace]:
     """Every question that an exam of a run asked since it was taught, by day and id.
 
     Args:
         record: The run, finished or not.
+        remake: Whether a stream is made again to know the questions of a record without samples.
     """
-    samples = read_samples(record)
+    samples = read_samples(record, remake)
     asked: dict[str, list[dict[str, Any]]] = {}
     for line in record.answers:
         taught = line["item_day"] == 0 or (line["day"] >= line["item_day"])

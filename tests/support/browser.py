@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 
 import pytest
 
 from sleepgym_boards.site.serving import HOST, make_server
 
+AXE_VERSION = "4.14.1"
 NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 SHIFTS = """
 window.shifts = [];
@@ -68,6 +73,52 @@ def serve(folder) -> Iterator[str]:
         yield f"http://{HOST}:{server.server_port}/"
         server.shutdown()
         thread.join()
+
+
+@contextmanager
+def serve_files(folder) -> Iterator[str]:
+    """The address of a folder of any pages."""
+
+    class Handler(SimpleHTTPRequestHandler):
+        def log_message(self, *arguments) -> None:
+            pass
+
+    with ThreadingHTTPServer((HOST, 0), partial(Handler, directory=str(folder))) as server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        yield f"http://{HOST}:{server.server_port}/"
+        server.shutdown()
+        thread.join()
+
+
+def find_axe(folder: Path) -> str | None:
+    """The script of axe-core: the file that SLEEPGYM_AXE names, else from npm; None without."""
+    named = os.environ.get("SLEEPGYM_AXE")
+    if named:
+        return Path(named).read_text("utf-8")
+    package = f"axe-core@{AXE_VERSION}"
+    command = ["npm", "pack", package, "--silent", "--fetch-retries=0", "--fetch-timeout=20000"]
+    try:
+        subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=40)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    subprocess.run(["tar", "xzf", *(f.name for f in folder.glob("*.tgz"))], cwd=folder, check=True)
+    return (folder / "package" / "axe.min.js").read_text("utf-8")
+
+
+def find_violations(
+    page, axe: str, impacts: tuple[str, ...] = ("moderate", "serious", "critical")
+) -> list[tuple[str, str, str]]:
+    """What axe finds on a page: rule, element and advice."""
+    page.evaluate(axe)
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    assert found["passes"]
+    return [
+        (rule["id"], node["html"], node["failureSummary"])
+        for rule in found["violations"]
+        if rule["impact"] in impacts
+        for node in rule["nodes"]
+    ]
 
 
 class Visit:

@@ -11,7 +11,7 @@ from sleepgym import make_env
 from sleepgym.core.schedule import schedule
 from sleepgym_tasks.envs.almanac import Almanac, AlmanacConfig, AlmanacV1
 from sleepgym_tasks.envs.codebook import Codebook, CodebookConfig
-from sleepgym_tasks.worlds.disclosure import Disclosure
+from sleepgym_tasks.worlds.almanac.disclosure import Disclosure
 from sleepgym_tasks.worlds.language.phrases import ATTRIBUTES
 from sleepgym_tasks.worlds.language.values import VALUES
 from sleepgym_tasks.worlds.passages import Author
@@ -251,7 +251,9 @@ def test_no_question_of_version_1_mentions_the_answer_of_another(seed):
 def test_no_fact_of_version_1_is_both_asked_and_a_step_to_another(seed, monkeypatch):
     added = []
     add = Disclosure.add
-    monkeypatch.setattr(Disclosure, "add", lambda self, q: (added.append(q), add(self, q))[1])
+    monkeypatch.setattr(
+        Disclosure, "add", lambda self, q, alone: (added.append(q), add(self, q))[1]
+    )
     AlmanacV1().stream(seed)
     asked = {question.needs[-1] for question in added}
     steps = {fact for question in added for fact in question.needs[:-1]}

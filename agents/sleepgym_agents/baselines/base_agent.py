@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -13,10 +13,13 @@ from sleepgym import Agent, Question, Settings
 from sleepgym.core.cost import Cost, Scale
 from sleepgym.core.errors import BadSetting
 from sleepgym.core.types import Introduction
+from sleepgym.runs.base_model import is_served
 from sleepgym_agents.baselines.trained_weights import TrainedWeights
+from sleepgym_agents.endpoints.model import Endpoint
 from sleepgym_agents.lm.generation import generate
 from sleepgym_agents.lm.model import LanguageModel
 from sleepgym_agents.lm.scoring import choose
+from sleepgym_agents.models.hub import locate
 
 
 @dataclass(frozen=True)
@@ -37,16 +40,23 @@ class ModelAgent(Agent):
     methods of :class:`sleepgym.Agent` to learn. This class itself remembers nothing.
 
     Attributes:
-        lm: The language model, this agent's own copy.
+        takes_endpoint: Whether a served model will do, as the agent keeps text or nothing. Each
+            class says it for itself: what is derived from it may train.
+        lm: The language model, this agent's own copy, or an
+            :class:`~sleepgym_agents.endpoints.model.Endpoint`.
         weights: What is trained of it, and makes up the saved state; None where nothing is.
     """
 
     Config: ClassVar[type] = AnswerSettings
     uses_model: ClassVar[bool] = True
+    takes_endpoint: ClassVar[bool] = False
 
     def __init__(self, config: Any = None, *, seed: int = 0, model: str = "embedded") -> None:
         super().__init__(config, seed=seed, model=model)
-        self.lm = LanguageModel.load(model, seed, self.meter)
+        if self._served(model):
+            self.lm: Any = Endpoint(model, seed, self.meter)
+        else:
+            self.lm = LanguageModel.load(model, seed, self.meter)
         self.weights: TrainedWeights | None = None
         if self.config.max_answer_tokens > self._most_answer_tokens:
             raise BadSetting(
@@ -70,16 +80,22 @@ class ModelAgent(Agent):
         chosen = [i for i, question in enumerate(questions) if question.choices]
         free = [i for i, question in enumerate(questions) if not question.choices]
         offered = [questions[i].choices for i in chosen]
-        labels = choose(self.lm, [prompts[i] for i in chosen], offered)
-        written = generate(self.lm, [prompts[i] for i in free], self.config.max_answer_tokens)
+        labels = self._chosen_labels([prompts[i] for i in chosen], offered)
         answers = dict(zip(chosen, labels, strict=True))
-        answers.update(zip(free, map(self.lm.prompter.answer_text, written), strict=True))
+        answers.update(zip(free, self._free_answers([prompts[i] for i in free]), strict=True))
         return [answers[i] for i in range(len(questions))]
 
     @classmethod
     def estimate(cls, config: Any, scale: Scale) -> Cost:
         """Every question is read once, with its choices, and answered."""
         return Cost(scale.asked_tokens, scale.answered_tokens(config.max_answer_tokens))
+
+    @classmethod
+    def served_model(cls, model: str) -> Mapping[str, Any] | None:
+        """What a server says of a model."""
+        if is_served(model) and not cls._served(model):
+            locate(model)  # refuses it, with the agents that take one
+        return Endpoint(model).identity if cls._served(model) else None
 
     @property
     def added_parameters(self) -> int:
@@ -96,7 +112,24 @@ class ModelAgent(Agent):
         if self.weights:
             self.weights.load(path)
 
-    def _prompt(self, question: Question, answer_tokens: int = 0) -> list[int]:
+    @classmethod
+    def _served(cls, model: str) -> bool:
+        return is_served(model) and vars(cls).get("takes_endpoint", False)
+
+    def _chosen_labels(
+        self, prompts: Sequence[Any], choices: Sequence[tuple[str, ...]]
+    ) -> list[str]:
+        if isinstance(self.lm, Endpoint):
+            return self.lm.choose(prompts, choices)
+        return choose(self.lm, prompts, choices)
+
+    def _free_answers(self, prompts: Sequence[Any]) -> list[str]:
+        longest = self.config.max_answer_tokens
+        if isinstance(self.lm, Endpoint):
+            return self.lm.write(prompts, longest)
+        return [self.lm.prompter.answer_text(ids) for ids in generate(self.lm, prompts, longest)]
+
+    def _prompt(self, question: Question, answer_tokens: int = 0) -> Any:
         """A prompt that leaves room for an answer; of what does not fit the oldest goes."""
         room = self.lm.max_tokens - max(self.config.max_answer_tokens, answer_tokens)
         return self.lm.prompter.prompt(question.text, self.context(question), room)

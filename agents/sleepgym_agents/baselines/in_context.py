@@ -11,6 +11,7 @@ from annotated_types import Ge
 from sleepgym import Document, Night, Question
 from sleepgym.core.cost import Cost, Scale
 from sleepgym_agents.baselines.base_agent import AnswerSettings, ModelAgent
+from sleepgym_agents.endpoints.model import Endpoint
 from sleepgym_agents.lm.scoring import score_continuations
 from sleepgym_agents.training.qa_generation import generate_qa
 
@@ -39,6 +40,7 @@ class InContext(ModelAgent):
     """
 
     Config: ClassVar[type] = InContextSettings
+    takes_endpoint: ClassVar[bool] = True
     title: ClassVar[str] = "In context"
     sources: ClassVar[str] = "Brown et al. 2020"
     search_space: ClassVar[Mapping[str, Sequence[Any]]] = {
@@ -48,7 +50,7 @@ class InContext(ModelAgent):
 
     def __init__(self, config: Any = None, *, seed: int = 0, model: str = "embedded") -> None:
         super().__init__(config, seed=seed, model=model)
-        self.parts: list[list[int]] = []
+        self.parts: list[Any] = []  # token ids; for a served model documents and demonstrations
 
     def study(self, documents: Sequence[Document]) -> None:
         """Take documents into the context."""
@@ -71,7 +73,10 @@ class InContext(ModelAgent):
             tokens: Longest sequence.
             seed: Of the sampling.
         """
-        written = generate_qa(self.lm, [self.parts] * samples, tokens=tokens, seed=seed)
+        if isinstance(self.lm, Endpoint):
+            written = self.lm.write_qa(self.parts, samples, tokens=tokens, seed=seed)
+        else:
+            written = generate_qa(self.lm, [self.parts] * samples, tokens=tokens, seed=seed)
         return [pair for sample in written for pair in sample]
 
     def matches_greedy(self, questions: Sequence[Question], answers: Sequence[str]) -> list[bool]:

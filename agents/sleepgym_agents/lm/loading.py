@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ def load_model(name: str, seed: int) -> tuple[PreTrainedModel, Prompter]:
         seed: Used by ``"scratch"`` only.
 
     Raises:
-        BadSetting: If the device or number format is none.
+        BadSetting: If the device, number format or attention is none.
         MissingData: If the files cannot be loaded whole, or tokenizer and weights do not fit.
     """
     transformers.logging.disable_progress_bar()
@@ -105,6 +105,7 @@ def chosen_dtype(model: PreTrainedModel, device: torch.device | str) -> torch.dt
 def _from_files(name: str) -> tuple[PreTrainedModel, Prompter]:
     source, options = locate(name)
     options = {**options, "trust_remote_code": False}
+    _check_settings(name, Path(source))
     attention = os.environ.get("SLEEPGYM_ATTN") or "auto"
     chosen = {} if attention == "auto" else {"attn_implementation": attention}
     try:
@@ -118,14 +119,30 @@ def _from_files(name: str) -> tuple[PreTrainedModel, Prompter]:
         )
         tokenizer = AutoTokenizer.from_pretrained(source, **options)
     except Exception as error:  # damaged files raise whatever their readers raise
+        if chosen and "ttention" in str(error):
+            raise BadSetting(f"attn={attention}: {_in_line(error)}") from error
         raise MissingData(
             f"cannot load model {name!r} (safetensors or GGUF only): {_in_line(error)}"
         ) from error
     _check_whole(name, model, report)
     form = chosen_format(Path(source), tokenizer, known_prompt(name))
-    prompter = Prompter(form, tokenizer, _end_ids(model))
+    prompter = Prompter(form, tokenizer, _end_ids(name, model))
     _check_tokenizer(name, model, tokenizer)
     return model, prompter
+
+
+def _check_settings(name: str, folder: Path) -> None:
+    """Refuse settings that are damaged: transformers reads some as if they were not there."""
+    for file in sorted(folder.glob("*.json")):
+        if file.name == "tokenizer.json":  # large, and never passed over
+            continue
+        try:
+            json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
+            raise MissingData(
+                f"cannot load model {name!r}: {file.name} is no JSON ({_in_line(error):.80}); "
+                "fetch it anew"
+            ) from error
 
 
 def _check_whole(name: str, model: PreTrainedModel, report: dict[str, Any]) -> None:
@@ -138,6 +155,8 @@ def _check_whole(name: str, model: PreTrainedModel, report: dict[str, Any]) -> N
         raise MissingData(
             f"cannot load model {name!r}: its files {what} {_some(missing or odd)}; fetch them anew"
         )
+    if unused := sorted(report.get("unexpected_keys") or ()):
+        log.warning("model %s does not use %s of its files", name, _some(unused))
 
 
 def _check_tokenizer(name: str, model: PreTrainedModel, tokenizer: Any) -> None:
@@ -154,12 +173,15 @@ def _check_tokenizer(name: str, model: PreTrainedModel, tokenizer: Any) -> None:
         )
 
 
-def _end_ids(model: PreTrainedModel) -> tuple[int, ...]:
+def _end_ids(name: str, model: PreTrainedModel) -> tuple[int, ...]:
     """All tokens that end an answer, as the generation config lists them."""
-    ends = getattr(model.generation_config, "eos_token_id", None)
-    if ends is None:
-        return ()
-    return tuple(ends) if isinstance(ends, Sequence) else (int(ends),)
+    told = getattr(model.generation_config, "eos_token_id", None)
+    ends = told if isinstance(told, list | tuple) else [] if told is None else [told]
+    if not all(type(end) is int for end in ends):
+        raise MissingData(
+            f"model {name!r}: generation_config.json, eos_token_id={told!r:.60}: must be token ids"
+        )
+    return tuple(ends)
 
 
 def _some(names: list[str]) -> str:

@@ -102,12 +102,21 @@ class LanguageModel:
 
     @property
     def max_tokens(self) -> int:
-        """Longest sequence: the positions of the model, or its shortest attention window."""
+        """Longest sequence: the positions of the model, or its shortest attention window.
+
+        LongRoPE turns positions otherwise once a sequence is longer than the model was first
+        trained on, earlier ones included: what was read once could not be gone on from.
+        """
         config = self.model.config.get_text_config()
         limits = [
             getattr(config, name, None) or 2**31
             for name in ("max_position_embeddings", "attention_chunk_size")
         ]
+        rotary = getattr(config, "rope_parameters", None) or {}
+        for rope in (rotary, *rotary.values()):  # one for all layers, or one a kind of them
+            if isinstance(rope, dict) and rope.get("rope_type") == "longrope":
+                short = rope.get("original_max_position_embeddings")
+                limits.append(short or config.original_max_position_embeddings)
         if getattr(config, "use_sliding_window", True):
             limits.append(getattr(config, "sliding_window", None) or 2**31)
         return min(limits)

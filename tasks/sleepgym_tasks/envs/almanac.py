@@ -14,12 +14,14 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from annotated_types import Ge, Interval
 
+from sleepgym.core.errors import BadSetting
 from sleepgym.core.family import TaskFamily
 from sleepgym.core.types import Stream
 from sleepgym_tasks.data.grades import GRADES
 from sleepgym_tasks.data.shots import ShotSettings, from_another_stream, introduce
-from sleepgym_tasks.worlds.almanac_writer import Writer
-from sleepgym_tasks.worlds.disclosure import Disclosure
+from sleepgym_tasks.worlds.almanac.disclosure import Disclosure
+from sleepgym_tasks.worlds.almanac.hard_questions import HardKind
+from sleepgym_tasks.worlds.almanac.writer import Writer
 
 _INSTRUCTION = "Answer each question with a name or a few words, and nothing else."
 _SHOT_PASSAGES = 3  # of an exemplar, at most
@@ -47,7 +49,8 @@ class AlmanacConfig(ShotSettings):
         facts_min: Fewest facts of a passage.
         facts_max: Most facts of a passage.
         questions: Questions a day, shared evenly among the kinds that the day allows.
-        kinds: Kinds that a day asks, in turn; one that is named twice gets two shares.
+        kinds: Kinds that a day asks, in turn; one that is named twice gets two shares. Version 1
+            knows five more: deletion, cascade, absence, as-of and implicit.
         base_questions: Questions about the base world, asked every morning.
         returns: Share of passages about an entity met before, or of the base world.
         from_base: Share of the returns that go to the base world.
@@ -65,7 +68,7 @@ class AlmanacConfig(ShotSettings):
     facts_min: Annotated[int, Ge(1)] = 4
     facts_max: Annotated[int, Ge(1)] = 6
     questions: Annotated[int, Ge(1)] = 24
-    kinds: tuple[Kind, ...] = get_args(Kind)
+    kinds: tuple[Kind | HardKind, ...] = get_args(Kind)
     base_questions: Annotated[int, Ge(0)] = 50
     returns: Share = 0.35
     from_base: Share = 0.35
@@ -109,7 +112,14 @@ class Almanac(TaskFamily):
     config: AlmanacConfig
 
     def stream(self, seed: int) -> Stream:
-        """The stream of this configuration and seed."""
+        """The stream of this configuration and seed.
+
+        Raises:
+            BadSetting: If ``kinds`` names one of version 1.
+        """
+        later = [kind for kind in self.config.kinds if kind in get_args(HardKind)]
+        if later:
+            raise BadSetting(f"kinds={later[0]} of Almanac-v0: only sleepgym/Almanac-v1 asks it")
         return self._introduced(Writer(self.config, seed).stream())
 
     def score(self, answer: str, target: str) -> float:
@@ -142,7 +152,26 @@ class AlmanacV1(Almanac):
     answer of no other question of the stream, and the link of a two-hop question or the nickname
     behind an alias is asked by no other, so that an agent that kept nothing learns nothing from
     reading an exam from end to end.
+
+    Five further ``kinds`` (the preset ``hard``): ``deletion`` (a later day says that a fact is no
+    longer true; items ``deleted``, right answer "not known", and ``kept``, of facts that still
+    hold), ``absence`` (``absent``: never told; ``present``), ``cascade`` (what an older link leads
+    to, where today changed the entity it points to), ``as-of`` (what was true on a day that the
+    question names, asked for ever; texts then name their day) and ``implicit`` (a need that a fact
+    meets, in none of its words). "Not known" is right for as many new questions as it is wrong.
     """
+
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        **Almanac.presets,
+        "hard": {
+            "passages": 8,
+            "questions": 36,
+            "kinds": ("direct", "updated", *get_args(HardKind)),
+            "returns": 0.6,
+            "updates": 0.6,
+            "ties": 0.6,
+        },
+    }
 
     def stream(self, seed: int) -> Stream:
         """The stream of this configuration and seed."""

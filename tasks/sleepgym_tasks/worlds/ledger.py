@@ -84,9 +84,13 @@ class Ledger:
         self._sources.setdefault(value, []).append(fact)
         return told
 
+    def forget(self, fact: Fact) -> None:
+        """Make a told fact untrue; nothing takes its place."""
+        del self.told[fact.subject][fact.attribute]
+
     def is_current(self, told: Told) -> bool:
         """Say whether no newer telling replaced this one."""
-        return self.told[told.fact.subject][told.fact.attribute] is told
+        return self.told[told.fact.subject].get(told.fact.attribute) is told
 
     def identifies(self, fact: Fact) -> bool:
         """Say whether attribute and value have pointed at this subject alone, ever."""

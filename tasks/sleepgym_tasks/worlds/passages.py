@@ -96,7 +96,7 @@ class Author:
         self._register = register
         self._world = world
         self._written = 0
-        self._relied_on: set[Fact] = set()  # links that a description used: they stay true
+        self.relied_on: set[Fact] = set()  # links that a description used: they stay true
 
     def write(self, count: int, day: int = 0) -> list[Passage]:
         """Write the passages of a day; no entity is the subject of two of them."""
@@ -162,7 +162,7 @@ class Author:
             if pointers:
                 fact = pointers[int(rng.random() * len(pointers))]
                 nouns = fact.spec.nouns
-                self._relied_on.add(fact)
+                self.relied_on.add(fact)
                 return nouns[int(rng.random() * len(nouns))].format(s=fact.subject)
         nickname = self.ledger.nickname(name, kind)
         return nickname if nickname and rng.random() < 3 * self.manner.aliases else name
@@ -175,7 +175,7 @@ class Author:
         old = [
             a
             for a in attributes
-            if (told[a.name].fact not in self._relied_on if a.name in told else a.name in born)
+            if (told[a.name].fact not in self.relied_on if a.name in told else a.name in born)
         ]
         new = [a for a in attributes if a.name not in told and a.name not in born]
         changed = sum(rng.random() < self.manner.updates for _ in range(count)) if old else 0

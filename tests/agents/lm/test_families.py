@@ -17,6 +17,16 @@ from sleepgym_agents.lm.reading_check import check_reading
 from sleepgym_agents.lm.scratch import SCRATCH_FORMAT, byte_tokenizer
 
 REFUSED = {
+    "gpt_neo": {
+        "num_layers": 2,
+        "num_heads": 4,
+        "window_size": 30,
+        "attention_types": [[["global", "local"], 1]],
+    },
+    "bloom": {"n_layer": 2, "n_head": 4},
+    "mamba": {},
+    "lfm2": {"num_hidden_layers": 3, "layer_types": ["conv", "full_attention", "conv"]},
+    "qwen3_5_text": {},
     "gpt_oss": {"num_local_experts": 4, "num_experts_per_tok": 2},
     "stablelm": {},  # does not pass the segments on
     "falcon_h1": {"mamba_d_ssm": 32, "mamba_n_heads": 4, "mamba_d_state": 4},
@@ -62,6 +72,39 @@ def test_reading_by_segments_equals_the_plain_forward_pass(kind, prompter):
     segment, _, _ = lm.read([common])
     *_, found = lm.read(ids, [segment], len(common))
     torch.testing.assert_close(found[:, -1], torch.stack(wanted), atol=2e-3, rtol=2e-3)
+
+
+WINDOWS = {
+    "gemma2": {"sliding_window": 30},
+    "qwen2": {"use_sliding_window": True, "sliding_window": 30, "max_window_layers": 1},
+    "llama4_text": {
+        "attention_chunk_size": 30,
+        "num_local_experts": 2,
+        "intermediate_size_mlp": 48,
+    },
+    "phi3": {
+        "original_max_position_embeddings": 30,
+        "rope_parameters": {
+            "rope_type": "longrope",
+            "rope_theta": 10_000.0,
+            "short_factor": [1.0] * 4,
+            "long_factor": [4.0] * 4,
+        },
+    },
+}
+
+
+@pytest.mark.parametrize("kind", WINDOWS)
+def test_no_more_is_read_than_is_seen_alike(kind, prompter):
+    lm = LanguageModel(tiny(kind, **{**SIZES, **WINDOWS[kind]}), prompter)
+    check_reading(lm, kind)
+    assert lm.max_tokens == 30
+    ids = list(range(20, 50))
+    with torch.no_grad():
+        wanted = lm.model(torch.tensor([ids])).logits[0, -1]
+    segment, _, _ = lm.read([ids[:12]])
+    *_, found = lm.read([ids[12:]], [segment], 12)
+    torch.testing.assert_close(found[0, -1], wanted, atol=2e-3, rtol=2e-3)
 
 
 @pytest.mark.parametrize("kind", REFUSED)

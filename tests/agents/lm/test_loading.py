@@ -82,6 +82,27 @@ def test_every_listed_end_token_ends_an_answer(folder):
     assert prompter.answer_text([*paris, 2, *prompter.encode("ux")]) == "Paris"
 
 
+@pytest.mark.parametrize("ends", ["2", [[2]], [2.5], {"a": 2}])
+def test_end_tokens_that_are_none_are_refused(folder, ends):
+    settings = json.loads((folder / "generation_config.json").read_text())
+    (folder / "generation_config.json").write_text(json.dumps({**settings, "eos_token_id": ends}))
+    refused(folder, r"eos_token_id=.*must be token ids")
+
+
+@pytest.mark.parametrize("name", ["generation_config.json", "special_tokens_map.json"])
+def test_settings_that_transformers_would_pass_over_are_refused(folder, name):
+    (folder / name).write_text("version https://git-lfs.github.com/spec/v1")
+    refused(folder, rf"{name} is no JSON")
+
+
+def test_weights_that_the_model_does_not_use_are_told(folder, caplog):
+    weights = load_file(folder / "model.safetensors")
+    weights["model.layers.2.mlp.up_proj.weight"] = torch.zeros(48, 32)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    LanguageModel.load(str(folder))
+    assert "does not use model.layers.2.mlp.up_proj.weight" in caplog.text
+
+
 def test_files_that_decide_what_is_read_are_in_the_digest(folder):
     seen = {model_digest(str(folder))}
     for name in ("merges.txt", "tokenizer.model", "chat_template.jinja", "prompt.json"):
@@ -98,6 +119,13 @@ def test_device_and_format_are_chosen_by_options(folder, monkeypatch, caplog):
     assert LanguageModel.load(str(folder)).model.dtype == torch.bfloat16
     assert "LlamaForCausalLM" in caplog.text
     assert "bfloat16 on cpu, attention eager" in caplog.text
+
+
+def test_an_attention_that_is_none(folder, monkeypatch):
+    monkeypatch.setenv("SLEEPGYM_ATTN", "flash_nope")
+    with pytest.raises(BadSetting, match=r"attn=flash_nope: .*not supported") as caught:
+        LanguageModel.load(str(folder))
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(("option", "value"), [("DEVICE", "gpu"), ("DTYPE", "int4")])

@@ -111,6 +111,23 @@ def test_accessible(made):
     assert tags.count("table") == tags.count("caption")
 
 
+def test_failures_are_counted_and_shown(tmp_path, monkeypatch):
+    from sleepgym.reports import report
+    from sleepgym.runs.runner import run
+    from sleepgym.runs.spec import RunSpec
+
+    for agent in ("Fleeting", "Notes"):
+        run(RunSpec("toy:Toy", f"toy:{agent}", {"days": 2}), tmp_path / "runs" / agent)
+    monkeypatch.setattr(report, "_drawn", lambda *_: [])
+    page = Page(write_report([tmp_path / "runs"], tmp_path / "out").read_text())
+    assert ["toy:Fleeting", "0", "4", "0", "0", "1"] in page.rows
+    assert ["toy:Notes", "0", "0", "0", "0", "5"] in page.rows
+    text = " ".join(" ".join(page.words).split())
+    assert "Where is Person10? direct, day 1, lost overnight: evening right" in text
+    assert "answer: unknown" in text
+    assert "toy:Notes: some" not in text
+
+
 def test_what_is_left_out_is_listed(made):
     text = " ".join(made[2].words)
     assert "not finished, 10 of 13 phases" in text
@@ -150,7 +167,9 @@ def test_no_readable_run(tmp_path):
         (64.0, "64"),
         (1.5, "1.500"),
         (123456.0, "123,456"),
-        (6e12, "6e+12"),
+        (17_300_000, "17.3M"),
+        (-6e12, "-6T"),
+        (3e19, "3e+04P"),
         (0.0001, "0.0001"),
     ],
 )

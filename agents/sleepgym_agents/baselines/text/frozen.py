@@ -13,4 +13,5 @@ class Frozen(ModelAgent):
     It ignores what it studies and practises, and its saved state is empty.
     """
 
+    takes_endpoint: ClassVar[bool] = True
     title: ClassVar[str] = "Frozen base model"

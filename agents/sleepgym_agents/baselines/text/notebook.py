@@ -57,6 +57,7 @@ class Notebook(InContext):
     """
 
     Config: ClassVar[type] = NotebookSettings
+    takes_endpoint: ClassVar[bool] = True
     title: ClassVar[str] = "Notebook"
     sources: ClassVar[str] = "MemoryBank, Zhong et al. 2023"
     checked: ClassVar[str] = "property: never over its byte budget"

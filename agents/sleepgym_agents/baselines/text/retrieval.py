@@ -44,6 +44,7 @@ class Retrieval(ModelAgent):
     """
 
     Config: ClassVar[type] = RetrievalSettings
+    takes_endpoint: ClassVar[bool] = True
     title: ClassVar[str] = "Retrieval (BM25)"
     sources: ClassVar[str] = "Lewis et al. 2020; Robertson and Zaragoza 2009"
     search_space: ClassVar[Mapping[str, Sequence[Any]]] = {

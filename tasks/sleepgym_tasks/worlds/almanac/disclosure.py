@@ -5,6 +5,8 @@ from __future__ import annotations
 from sleepgym_tasks.worlds.ledger import Fact
 from sleepgym_tasks.worlds.questions import Question
 
+Place = tuple[str, str]  # subject and attribute
+
 
 class Disclosure:
     """Refuses a question that another one answers, or that answers another one.
@@ -21,6 +23,8 @@ class Disclosure:
         self._answers: set[str] = set()
         self._steps: set[Fact] = set()
         self._asked: set[Fact] = set()
+        self._used: set[Place] = set()
+        self._alone: set[Place] = set()
 
     def allows(self, question: Question) -> bool:
         """Whether the question may join those added so far."""
@@ -30,15 +34,40 @@ class Disclosure:
             and self._answers.isdisjoint(_mentioned(question))
             and self._asked.isdisjoint(steps)
             and asked not in self._steps
+            and self._alone.isdisjoint(map(_place, question.needs))
         )
 
-    def add(self, question: Question) -> None:
-        """Count the question among those asked."""
+    def is_used(self, subject: str, attribute: str) -> bool:
+        """Whether a question is about this of the subject, or takes it as a step."""
+        return (subject, attribute) in self._used
+
+    def reserve(self, fact: Fact) -> None:
+        """Let no question be about this of the subject, with any value, until released."""
+        self._alone.add(_place(fact))
+
+    def release(self, fact: Fact) -> None:
+        """Allow questions about what was reserved."""
+        self._alone.discard(_place(fact))
+
+    def add(self, question: Question, alone: bool = False) -> None:
+        """Count the question among those asked.
+
+        Args:
+            question: The question.
+            alone: Whether no other may be about the same of the same subject.
+        """
+        self._used.update(map(_place, question.needs))
+        if alone:
+            self._alone.update(map(_place, question.needs))
         *steps, asked = question.needs
         self._mentioned |= _mentioned(question)
         self._answers.update(question.answers)
         self._steps.update(steps)
         self._asked.add(asked)
+
+
+def _place(fact: Fact) -> Place:
+    return fact.subject, fact.attribute
 
 
 def _mentioned(question: Question) -> set[str]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, get_args
 
 from sleepgym.core.settings import plain
 from sleepgym.core.types import AnswerKey, Day, Document, Item, Question, Stream
-from sleepgym_tasks.worlds.disclosure import Disclosure
+from sleepgym_tasks.worlds.almanac.disclosure import Disclosure
+from sleepgym_tasks.worlds.almanac.hard_questions import HardKind, HardQuestions
 from sleepgym_tasks.worlds.language.names import Register
+from sleepgym_tasks.worlds.language.phrases_hard import TODAY
 from sleepgym_tasks.worlds.language.seeds import derive
 from sleepgym_tasks.worlds.ledger import Fact, Ledger
 from sleepgym_tasks.worlds.passages import Author, Manner, Passage
@@ -46,6 +48,9 @@ class Writer:
         world = base_world()
         register = Register(derive(seed, "almanac", "names"), world.taken)
         self.author = Author(derive(seed, "almanac", "author"), register, world, manner)
+        self.hard_kinds = [kind for kind in config.kinds if kind in get_args(HardKind)]
+        self.kinds = [kind for kind in config.kinds if kind not in self.hard_kinds]
+        self.hard = HardQuestions(self.author, disclosure) if disclosure else None
         self.key: dict[str, tuple[str, ...]] = {}
         self.drafts: dict[str, _Draft] = {}
         self.watched: dict[tuple[str, str], list[_Draft]] = defaultdict(list)
@@ -57,10 +62,22 @@ class Writer:
         texts = []
         for number in range(1, self.config.days + 1):
             passages = self.author.write(self.config.passages, number)
-            self._retire(passages, number - 1)
-            self._ask_day(passages, number)
+            documents = [Document(p.text, p.title) for p in passages]
+            facts = [fact for passage in passages for fact in passage.facts]
+            asked = 0
+            if self.hard and self.hard_kinds:
+                documents += self._take_back(self.hard, passages, number)
+                self._retire([*facts, *self.hard.deleted], number - 1)
+                asked = self._ask_hard(self.hard, passages, number)
+            else:
+                self._retire(facts, number - 1)
+            self._ask_day(passages, number, self.config.questions - asked)
             self._ask_locality(passages, number)
-            texts.append(tuple(Document(p.text, p.title) for p in passages))
+            if "as-of" in self.hard_kinds:
+                documents = [
+                    replace(d, text=TODAY.format(day=number, text=d.text)) for d in documents
+                ]
+            texts.append(tuple(documents))
         days = tuple(
             Day(number, documents, exam=tuple(draft.item for draft in self.exams[number]))
             for number, documents in enumerate(texts, start=1)
@@ -76,13 +93,51 @@ class Writer:
             asked = Asker(rng, ledger).direct(fact, "base")
             self._add(asked, 0, "base")
 
-    def _ask_day(self, passages: list[Passage], number: int) -> None:
+    def _take_back(
+        self, hard: HardQuestions, passages: list[Passage], number: int
+    ) -> list[Document]:
+        """What the day tells of facts that are no longer true, where that is asked about."""
+        count = self._share // 2 if "deletion" in self.hard_kinds else 0
+        rng = derive(self.seed, "almanac", "deletions", number)
+        text = hard.take_back(rng, passages, number, count)
+        return [Document(text)] if text else []
+
+    @property
+    def _share(self) -> int:
+        """Questions a day of one hard kind; an even number."""
+        return max(2, self.config.questions // len(self.config.kinds) // 2 * 2)
+
+    def _ask_hard(self, hard: HardQuestions, passages: list[Passage], number: int) -> int:
+        """Ask the hard kinds, before others use their facts; how many were asked."""
+        rng = derive(self.seed, "almanac", "hard questions", number)
+        total = 0
+        if "deletion" in self.hard_kinds:
+            hard.reserve(rng, passages, 2 * self._share)
+        for kind in self.hard_kinds:
+            left = self._share
+            for together in hard.ask(rng, kind, passages, number):
+                if left <= 0:
+                    break
+                if all(self._may_ask(h.question, number) for h in together):
+                    for h in together:
+                        self._add(h.question, number, h.kind, h.lasting, h.alone)
+                    left -= len(together)
+            total += self._share - left
+        return total
+
+    def _may_ask(self, asked: Asked, day: int) -> bool:
+        holds_answer = any(f" {answer} " in f" {asked.text} " for answer in asked.answers)
+        repeats = any(d.item.question.text == asked.text for d in self.exams[day])
+        allowed = self.disclosure is None or self.disclosure.allows(asked)
+        return allowed and not repeats and not (holds_answer and asked.kind == "implicit")
+
+    def _ask_day(self, passages: list[Passage], number: int, wanted: int) -> None:
         rng = derive(self.seed, "almanac", "questions", number)
         makers = _makers(rng, self.author.ledger, passages, number)
         for name in makers:
             rng.shuffle(makers[name])
-        wanted, seen = self.config.questions, set()
-        while wanted and any(makers[name] for name in self.config.kinds):
+        seen = set()
+        while wanted > 0 and any(makers[name] for name in self.kinds):
             for name in [name for name in self._turns() if makers[name]]:
                 if not makers[name]:
                     continue  # named twice, and only one was left
@@ -94,7 +149,7 @@ class Writer:
 
     def _turns(self) -> list[str]:
         """The kinds in the order of asking; what other kinds would rule out comes first."""
-        kinds = list(self.config.kinds)
+        kinds = list(self.kinds)
         if self.disclosure is None:
             return kinds
         rank = {kind: place for place, kind in enumerate(RARE_FIRST)}
@@ -121,29 +176,30 @@ class Writer:
                 day, fact = rng.choice(old)
                 self._add(Asker(rng, ledger).direct(fact, "locality"), day, "locality")
 
-    def _add(self, asked: Asked, day: int, kind: str) -> None:
+    def _add(
+        self, asked: Asked, day: int, kind: str, lasting: bool = False, alone: bool = False
+    ) -> None:
         if any(d.item.question.text == asked.text for d in self.exams[day]):
             return
         if self.disclosure is not None:
             if not self.disclosure.allows(asked):
                 return
-            self.disclosure.add(asked)
+            self.disclosure.add(asked, alone)
         item_id = f"d{day}/{kind}/{len(self.exams[day])}"
-        draft = _Draft(Item(item_id, Question(asked.text), kind, day), asked)
+        draft = _Draft(Item(item_id, Question(asked.text), kind, day), asked, lasting)
         self.exams[day].append(draft)
         self.key[item_id] = asked.answers
         for fact in asked.needs:
             self.watched[fact.subject, fact.attribute].append(draft)
             self.watched[fact.attribute, fact.value].append(draft)
 
-    def _retire(self, passages: list[Passage], last_night: int) -> None:
-        """Items whose answer today's passages changed, or made ambiguous, are asked no more."""
-        for passage in passages:
-            for fact in passage.facts:
-                for touched in ((fact.subject, fact.attribute), (fact.attribute, fact.value)):
-                    for draft in self.watched[touched]:
-                        if draft.item.until is None and not draft.holds(self.author.ledger):
-                            draft.item = replace(draft.item, until=last_night)
+    def _retire(self, facts: Iterable[Fact], last_night: int) -> None:
+        """Items whose answer today's facts changed, or made ambiguous, are asked no more."""
+        for fact in facts:
+            for touched in ((fact.subject, fact.attribute), (fact.attribute, fact.value)):
+                for draft in self.watched[touched]:
+                    if draft.item.until is None and not draft.holds(self.author.ledger):
+                        draft.item = replace(draft.item, until=last_night)
 
 
 @dataclass
@@ -152,11 +208,14 @@ class _Draft:
 
     item: Item
     asked: Asked
+    lasting: bool = False
 
     def holds(self, ledger: Ledger) -> bool:
         """Whether the answer is still true, and the only one."""
+        if self.lasting:
+            return True
         facts = self.asked.needs
-        if any(ledger.value(f.subject, f.attribute) != f.value for f in facts):
+        if any((ledger.value(f.subject, f.attribute) or "") != f.value for f in facts):
             return False
         asks_for_subject = self.asked.answers[0] == facts[-1].subject
         return not asks_for_subject or ledger.identifies(facts[-1])

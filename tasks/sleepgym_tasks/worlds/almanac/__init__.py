@@ -1,0 +1,1 @@
+"""How streams of the invented world are written."""
