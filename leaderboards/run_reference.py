@@ -23,9 +23,10 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from sleepgym.core.errors import SleepGymError, unknown_name
-from sleepgym.runs.records import read_run
+from sleepgym.runs.records import FILES, read_run
 from sleepgym.runs.spec import RunSpec
-from sleepgym.suite.suite import load_suite, run_suite
+from sleepgym.suite.launchers import LocalLauncher, run_suite
+from sleepgym.suite.suite import load_suite
 
 Runs = Sequence[tuple[RunSpec, Path]]
 _STOPPING_S = 2.0  # workers end by themselves when their parent does
@@ -47,7 +48,8 @@ def order(runs: Runs, first: Sequence[str]) -> Runs:
 
 def run_for(runs: Runs, workers: int, limit_s: float | None) -> None:
     """Run what is not finished; stop after a time."""
-    started = get_context("spawn").Process(target=run_suite, args=(runs, workers, _show))
+    arguments = (runs, LocalLauncher(workers), _show)
+    started = get_context("spawn").Process(target=run_suite, args=arguments)
     started.start()
     started.join(limit_s)
     if started.is_alive():
@@ -56,8 +58,8 @@ def run_for(runs: Runs, workers: int, limit_s: float | None) -> None:
         time.sleep(_STOPPING_S)
 
 
-def _show(done: int, total: int, spec: RunSpec) -> None:
-    print(f"{done}/{total} {spec.env} {spec.label} seed {spec.seed}", flush=True)
+def _show(done: int, total: int, last: str) -> None:
+    print(f"{done}/{total} {last}", flush=True)
 
 
 def collect(out: Path, file: Path) -> None:
@@ -65,12 +67,10 @@ def collect(out: Path, file: Path) -> None:
     with tarfile.open(file, "w:gz") as archive:
         for meta in sorted(out.rglob("seed-*/run.json")):
             folder = meta.parent
-            names = [*sorted(folder.glob("*.json*")), folder / "state"]
-            if is_finished(folder):
-                names.pop()
-            for name in names:
-                if name.exists():
-                    archive.add(name, name.relative_to(out))
+            names = ["run.json", *FILES, *([] if is_finished(folder) else ["state"])]
+            for path in (folder / name for name in names):
+                if path.exists():
+                    archive.add(path, path.relative_to(out))
 
 
 def is_finished(folder: Path) -> bool:

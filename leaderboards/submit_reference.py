@@ -25,6 +25,7 @@ from typing import Any
 from sleepgym.contract import docstrings
 from sleepgym.core import registry
 from sleepgym.core.errors import BadRun, SleepGymError
+from sleepgym.core.settings import completed_settings
 from sleepgym.runs.records import read_meta
 from sleepgym_boards.board import Board, board_file, load_board
 from sleepgym_boards.catalogue.entries import SUFFIX, verdict_file
@@ -112,7 +113,10 @@ def _groups(runs: Path) -> dict[Path, list[dict[str, Any]]]:
 def _apart(meta: dict[str, Any], board: Board) -> str:
     """How a run's environment differs from the board's; empty where it does not."""
     spec, environment = meta["spec"], board.environment
-    given = {"environment": spec["env"], "exams": spec["exams"], **spec["env_settings"]}
+    config = registry.family_class(environment.id).Config
+    own = spec["env_settings"]
+    own = completed_settings(config, own) if spec["env"] == environment.id else own
+    given = {"environment": spec["env"], "exams": spec["exams"], **own}
     wanted = {"environment": environment.id, "exams": environment.exams, **board_settings(board)}
     for name in [*wanted, *given]:
         if given.get(name) != wanted.get(name):

@@ -2,7 +2,9 @@
 
 import json
 import runpy
+import subprocess
 import sys
+import tarfile
 import types
 
 import pytest
@@ -24,6 +26,12 @@ from sleepgym_boards.verification.identity import board_settings
 BOARDS = ROOT / "leaderboards"
 SCRIPT = runpy.run_path(str(BOARDS / "submit_reference.py"))
 COMMIT = "a1" * 20
+TOY_SUITE = """
+summary = "a toy"
+seeds = "7"
+envs = [{ id = "toy:Toy", label = "toy" }]
+agents = [{ id = "toy:Notes", label = "notes" }, { id = "toy:Notes", label = "twin" }]
+"""
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +121,34 @@ def test_the_command_says_what_is_wrong_in_one_line(suite, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
     assert main([str(runs / "a"), "--board", board, *out]) == 1
     assert capsys.readouterr().out.startswith("skipped notes: seeds: no run of seed 101")
+
+
+@pytest.mark.slow
+def test_reference_runs_stop_in_time_and_go_on_elsewhere(tmp_path):
+    suite = tmp_path / "toy.toml"
+    suite.write_text(TOY_SUITE)
+    archive, here, there = (tmp_path / name for name in ("ref.tar.gz", "here", "there"))
+
+    def reference(*more):
+        words = [BOARDS / "run_reference.py", suite, "--isolation", "in-process", "--workers", "2"]
+        command = [sys.executable, *words, "--records", archive, *more]
+        done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout, done.stderr
+
+    code, _, error = reference("--first", "nobody", "--out", here)
+    assert (code, error.count("\n")) == (2, 1)
+    assert "unknown agent 'nobody'" in error
+    run(RunSpec("toy:Toy", "toy:Notes", seed=7, label="notes"), here / "toy/notes/seed-7", nights=1)
+    assert reference("--limit-s", "0", "--out", here)[:2] == (1, "0 of 2 runs are finished\n")
+    with tarfile.open(archive) as records:
+        records.extractall(there, filter="data")
+    assert (there / "toy/notes/seed-7/state/night-00001").is_dir()
+    code, said, _ = reference("--first", "twin", "--out", there)
+    assert code == 0
+    assert said.endswith("2 of 2 runs are finished\n")
+    with tarfile.open(archive) as records:
+        names = {name.split("/")[-1] for name in records.getnames()}
+    assert names == {"run.json", "phases.jsonl", "answers.jsonl", "nights.jsonl"}
 
 
 def test_a_role_follows_the_file_that_plays_it(suite, tmp_path, capsys):

@@ -84,6 +84,26 @@ class Padder(Honest):
         self.notes = json.loads(hidden.rstrip(b"\0"))
 
 
+class Namer(Honest):
+    """Keeps its notes in the names of empty files."""
+
+    def save(self, path: Path):
+        for name, town in self.notes.items():
+            (path / f"{name}={town}").touch()
+
+    def load(self, path: Path):
+        self.notes = dict(file.name.split("=") for file in path.iterdir())
+
+
+class Weigher(Honest):
+    """Keeps its notes, and numbers that change every night."""
+
+    def save(self, path: Path):
+        super().save(path)
+        numbers = np.full(20_000, len(self.notes), dtype=np.float32)
+        save_file({"layer.weight": numbers}, path / "weights.safetensors")
+
+
 class Hider(Honest):
     """Keeps its notes in a class attribute, outside the saved state."""
 
@@ -170,3 +190,19 @@ class Verbose(Honest):
 
     def _answer(self, question):
         return super()._answer(question) + " and then some" * 200
+
+
+class Yes(str):
+    """An answer that says of itself that it is right."""
+
+    __hash__ = str.__hash__
+
+    def __eq__(self, other):
+        return True
+
+
+class Agreeable(Honest):
+    """Answers what is equal to everything."""
+
+    def _answer(self, question):
+        return Yes("whatever you like")

@@ -25,6 +25,17 @@ from sleepgym_boards.verification.verdict import (
 )
 from sleepgym_boards.verification.verifier import derive_mark
 
+_OF_THE_MATRIX = (
+    "average_accuracy",
+    "anytime_accuracy",
+    "learning_accuracy",
+    "backward_transfer",
+    "forward_transfer",
+    "forgetting_first_last",
+    "forgetting_max",
+    "retention",
+    "base_retention",
+)
 HOSTILE = (
     '<img src="https://example.org/x.png" onerror="alert(1)"><script>alert(2)</script>{{ 7*7 }}'
 )
@@ -34,7 +45,7 @@ def write_submission(
     folder: Path,
     slug: str,
     verdict: Verdict | None,
-    board: str = "almanac-8",
+    board: str = "almanac-8-v1",
 ) -> Path:
     """A file without content, and the verdict on it with its hash."""
     file = folder / board / f"{slug}.json.gz"
@@ -49,7 +60,7 @@ def write_submission(
 
 def make_verdict(
     name: str = "Example",
-    board: Board | str = "almanac-8",
+    board: Board | str = "almanac-8-v1",
     skill: float = 0.6,
     decay: float = 0.95,
     cost: float = 1.0,
@@ -166,25 +177,16 @@ def _matrix(rng: np.random.Generator, days: int, skill: float, decay: float, spa
 
 
 def _metrics(a: np.ndarray, cost: float, days: int) -> dict[str, float | None]:
-    average = metrics.average_accuracy(a)
+    evening = min(1.0, (metrics.learning_accuracy(a) or 0.0) + 0.2)
     morning = metrics.learning_accuracy(a)
-    evening = min(1.0, morning + 0.2)
     weights, keys, text = (int(cost * size * days) for size in (60_000, 2_000, 12))
     return {
-        "average_accuracy": average,
-        "anytime_accuracy": metrics.anytime_accuracy(a),
-        "learning_accuracy": morning,
-        "backward_transfer": metrics.backward_transfer(a),
-        "forward_transfer": metrics.forward_transfer(a),
-        "forgetting_first_last": metrics.forgetting_first_last(a),
-        "forgetting_max": metrics.forgetting_max(a),
-        "retention": metrics.retention(a),
+        **{name: getattr(metrics, name)(a) for name in _OF_THE_MATRIX},
         "half_life": metrics.half_life(metrics.retention_curve(a)),
         "evening_accuracy": evening,
         "morning_accuracy": morning,
         "consolidation": metrics.consolidation(evening, morning),
-        "base_retention": metrics.base_retention(a),
-        "gain": metrics.gain(average, 0.02) if average is not None else None,
+        "gain": metrics.gain(metrics.average_accuracy(a), 0.02),
         "practice_accuracy": None,
         "night_seconds": 12.0 * cost,
         "night_flops": 3e11 * cost,

@@ -24,6 +24,7 @@ from sleepgym_boards.verification.rules import RULES
 
 MARKER = ".sleepgym-site"
 _DOWNLOADS = "files"
+_EXAMPLE = "almanac-8-v1"  # the board that commands on pages name
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def _write(out: Path, standings: list[Standing]) -> None:
     boards = [s.board for s in standings if not s.board.superseded_by]
     _write_index(out, standings)
     _page(out / "rules.html", "rules", boards=boards, rules=RULES)
-    _page(out / "submit.html", "submit", boards=boards)
+    _page(out / "submit.html", "submit", boards=sorted(boards, key=lambda b: b.name != _EXAMPLE))
     results = [m.results for s in standings for m in s.ranked if m.results]
     _page(out / "metrics.html", "metrics", metrics=compared_metrics(list(GLOSSARY), results))
     for standing in standings:

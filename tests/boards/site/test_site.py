@@ -2,50 +2,28 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 import re
-from html.parser import HTMLParser
+from itertools import pairwise
 from urllib.parse import urljoin
 
 import pytest
 
+from pages import Page
 from sleepgym.cli import run_command
 from sleepgym.core.errors import SleepGymError
 from sleepgym_boards.board import load_board, load_boards
 from sleepgym_boards.catalogue.entries import load_entries
 from sleepgym_boards.site.building import build_site
+from sleepgym_boards.site.exports import write_table
 from sleepgym_boards.site.formatting import share
 from sleepgym_boards.site.methods import order_methods
+from sleepgym_boards.site.pages import LINKS
 from synthetic_verdicts import HOSTILE, make_verdict, write_submission
 
-VOID = {"meta", "link", "img", "br", "input", "col"}
 HANDLERS = re.compile(r"on[a-z]+|style")
-
-
-class Page(HTMLParser):
-    """Tags and rows of tables; every tag must be closed."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.tags, self.rows, self.words = [], [], [], []
-        self.feed(text)
-        assert not self.open
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-        if tag == "tr":
-            self.rows.append([])
-        if tag in ("td", "th"):
-            self.rows[-1].append("")
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag, (tag, self.getpos())
-
-    def handle_data(self, data):
-        self.words.append(data)
-        if self.rows and {"td", "th"} & set(self.open):
-            self.rows[-1][-1] += data.strip()
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +41,7 @@ def made(tmp_path_factory):
     name = words.pop("name")
     hostile = make_verdict(name, skill=0.3, **words, **card, commands={100: HOSTILE})
     write_submission(folder, "hostile", make_verdict("x"))
-    for board in ("open", "almanac-64"):
+    for board in ("open-v1", "almanac-64-v1"):
         write_submission(folder, "sleep", make_verdict("Sleep", board), board)
     out = tmp_path_factory.mktemp("site") / "made"
     entries = [
@@ -88,7 +66,9 @@ def test_every_link_leads_to_a_file_of_the_site(made):
         for _tag, attributes in page.tags:
             for key in ("href", "src"):
                 address = (attributes.get(key) or "#").partition("#")[0]
-                if address.startswith("https://"):
+                if address in LINKS.values():
+                    assert attributes["rel"] == "noopener noreferrer"
+                elif address.startswith("https://"):
                     assert attributes["rel"] == "noopener noreferrer nofollow ugc"
                 elif address:
                     target = urljoin(name, address)
@@ -103,7 +83,7 @@ def test_a_board_names_the_leader_of_every_class_the_best_first(tmp_path):
         verdict = verdict.model_copy(update={"results": results})
         write_submission(folder, slug, verdict)
     build_site(tmp_path / "site", load_entries(folder))
-    text = (tmp_path / "site" / "almanac-8" / "index.html").read_text("utf-8")
+    text = (tmp_path / "site" / "almanac-8-v1" / "index.html").read_text("utf-8")
     said = re.sub("<[^>]*>", "", text.partition('class="lead"')[2].partition("<section>")[0])
     assert re.search(r"Heavy leads class memory with .*; Light leads class weights with", said)
 
@@ -125,9 +105,95 @@ def test_nothing_that_was_submitted_becomes_markup(made):
     assert seen >= 4  # its own page, the board's, the comparison, the front page
 
 
+def headings(page):
+    """The headings within a board's table, and the method below each."""
+    rows = [row for row in page.rows if len(row) > 1]
+    return {
+        above[1]: below[2] for above, below in pairwise(rows) if len(above) == 2 and len(below) > 9
+    }
+
+
+def test_every_class_has_its_heading_and_below_it_the_best_first(made):
+    _, out = made
+    page = Page((out / "almanac-8-v1" / "index.html").read_text("utf-8"))
+    found = headings(page)
+    assert list(found) == [
+        "re-run, class weights",
+        "recomputed, class weights",
+        "recomputed, class memory",
+        "no numbers",
+    ]
+    assert found["re-run, class weights"] == "Sleep"
+    assert found["recomputed, class memory"] == "Notes"
+
+
+def test_every_table_is_a_file_too_the_mark_first(made):
+    folder, out = made
+    board = out / "almanac-8-v1"
+    files = [board / "table", board / "metrics" / "naive", board / "nights" / "naive"]
+    entry = next(e for e in load_entries(folder) if e.slug == "naive")
+    results = entry.verdict.results
+    for file in (*files, out / "boards"):
+        plain = json.loads(file.with_name(file.name + ".json").read_text("utf-8"))
+        rows = list(csv.DictReader(io.StringIO(file.with_name(file.name + ".csv").read_text())))
+        assert len(rows) == len(plain)
+        for row, other in zip(rows, plain, strict=True):
+            assert next(iter(row)) == next(iter(other)) == "mark"
+            assert {k: v for k, v in row.items() if v} == {
+                k: str(v) for k, v in other.items() if v is not None
+            }
+    table = json.loads((board / "table.json").read_text("utf-8"))
+    (row,) = [row for row in table if row["slug"] == "naive"]
+    assert (row["mark"], row["rank_best"], row["class"]) == ("recomputed", 2, "weights")
+    assert row["average_accuracy"] == results.mean["average_accuracy"]
+    assert [row["average_accuracy_low"], row["average_accuracy_high"]] == [
+        *results.interval["average_accuracy"]
+    ]
+    assert next(r["nights_rerun"] for r in table if r["slug"] == "sleep") == 4
+    assert next(r["no_numbers_because"] for r in table if r["slug"] == "pending")
+    text = (out / "almanac-8-v1" / "index.html").read_text("utf-8")
+    assert 'href="table.csv" download' in text
+
+
+def test_no_cell_of_a_file_is_a_formula(tmp_path):
+    write_table(tmp_path / "table", [{"mark": "re-run", "model": '=HYPERLINK("x")', "gain": -0.5}])
+    assert (tmp_path / "table.csv").read_text() == (
+        'mark,model,gain\nre-run,"\'=HYPERLINK(""x"")",-0.5\n'
+    )
+
+
+def test_superseded_and_empty_boards_stand_apart(made):
+    _, out = made
+    text = (out / "index.html").read_text("utf-8")
+    busy, _, rest = text.partition("<h2>No submission yet</h2>")
+    empty, _, old = rest.partition("<h2>Superseded</h2>")
+    assert re.findall(r'h2><a href="(.*?)/', busy) == ["almanac-8-v1", "almanac-64-v1", "open-v1"]
+    assert 'href="codebook-8/index.html"' in empty
+    assert 'href="almanac-8/index.html"' in old
+    assert 'href="almanac-8-v1/index.html"' in old
+    page = (out / "almanac-8" / "index.html").read_text("utf-8")
+    assert 'Superseded by <a href="../almanac-8-v1/index.html">' in page
+    assert "Superseded" not in (out / "almanac-8-v1" / "index.html").read_text("utf-8")
+
+
+def test_settings_of_old_submissions_have_the_names_of_today(tmp_path):
+    command = "sleepgym run --agent {} --agent-set 'seed_prompts=a b' --agent-set farthest=0.3"
+    for slug, agent in (("known", "sleep"), ("stranger", "mine:Sleep")):
+        commands = {100: command.format(agent)}
+        verdict = make_verdict(slug, agent=agent, settings={"farthest": 0.3}, commands=commands)
+        write_submission(tmp_path / "in", slug, verdict)
+    build_site(tmp_path / "site", load_entries(tmp_path / "in"))
+    pages = tmp_path / "site" / "almanac-8-v1" / "methods"
+    known, stranger = ((pages / f"{slug}.html").read_text() for slug in ("known", "stranger"))
+    assert "farthest=0.3" in stranger
+    assert "farthest=0.3" not in known
+    assert known.count("max_edit_distance=0.3") == 2
+    assert "&#39;seed_prompts=a b&#39;" in known
+
+
 def test_a_row_shows_the_verdict(made):
     folder, out = made
-    page = Page((out / "almanac-8" / "index.html").read_text("utf-8"))
+    page = Page((out / "almanac-8-v1" / "index.html").read_text("utf-8"))
     entry = next(e for e in load_entries(folder) if e.slug == "naive")
     mean = entry.verdict.results.mean
     (row,) = [row for row in page.rows if "Naive" in row]
@@ -145,7 +211,7 @@ def test_a_row_shows_the_verdict(made):
         )
     ]
     assert row[10:17] == ["12", "300G", "120k", "496k", "480k", "16k", "96"]
-    assert row[17:] == ["2026-11-23"]
+    assert row[17:] == ["embedded", "4.33M", "in-process", "2026-11-23"]
     (notes,) = [row for row in page.rows if "Notes" in row]
     assert notes[1:4] == ["recomputed1", "Notes", "memory"]
     assert next(row for row in page.rows if "Sleep" in row)[1] == "re-run1"
@@ -159,25 +225,25 @@ def test_what_is_not_verified_shows_no_number_and_says_why(made):
         "old": "run on version 0 of this board",
         "edited": "changed since it was verified",
     }
-    page = Page((out / "almanac-8" / "index.html").read_text("utf-8"))
+    page = Page((out / "almanac-8-v1" / "index.html").read_text("utf-8"))
     for slug, reason in reasons.items():
-        text = (out / "almanac-8" / "methods" / f"{slug}.html").read_text("utf-8")
+        text = (out / "almanac-8-v1" / "methods" / f"{slug}.html").read_text("utf-8")
         assert f"No numbers: {reason}" in text
-        assert not (out / "almanac-8" / "methods" / f"{slug}.js").exists()
+        assert not (out / "almanac-8-v1" / "methods" / f"{slug}.js").exists()
         name = slug if slug == "pending" else slug.capitalize()
         (row,) = [row for row in page.rows if name in row]
         assert set(row[3:17]) == {"–"}
         assert reason in row[1]
     methods = order_methods(
-        load_board("almanac-8"), [e for e in load_entries(folder) if e.board == "almanac-8"]
+        load_board("almanac-8-v1"), [e for e in load_entries(folder) if e.board == "almanac-8-v1"]
     )
     assert [m.results is None for m in methods] == [False] * 4 + [True] * 4
 
 
 def test_the_method_page_shows_every_metric_and_the_commands(made):
     folder, out = made
-    entry = next(e for e in load_entries(folder) if e.slug == "sleep" and e.board == "almanac-8")
-    text = (out / "almanac-8" / "methods" / "sleep.html").read_text("utf-8")
+    entry = next(e for e in load_entries(folder) if e.slug == "sleep" and e.board == "almanac-8-v1")
+    text = (out / "almanac-8-v1" / "methods" / "sleep.html").read_text("utf-8")
     page = Page(text)
     rows = {row[0]: row[1:] for row in page.rows if row}
     results = entry.verdict.results
@@ -187,7 +253,9 @@ def test_the_method_page_shows_every_metric_and_the_commands(made):
             assert rows[name.replace("_", " ")][0] == share(value)
     for command in entry.verdict.header.commands.values():
         assert command in text
-    assert (out / "almanac-8" / "files" / "sleep.json.gz").read_bytes() == entry.file.read_bytes()
+    assert (
+        out / "almanac-8-v1" / "files" / "sleep.json.gz"
+    ).read_bytes() == entry.file.read_bytes()
     heat = [row for row in page.rows if row[0] == "birth"]
     assert len(heat[0]) == 10
 
@@ -227,10 +295,10 @@ def test_one_bad_file_stops_nothing(tmp_path, capsys):
     write_submission(folder, "bad name'", make_verdict("Bad"))
     write_submission(folder, "lost", make_verdict("Lost"), "nowhere")
     write_submission(folder, "huge", make_verdict("Huge"))
-    with open(folder / "almanac-8" / "huge.json.gz", "wb") as stream:
+    with open(folder / "almanac-8-v1" / "huge.json.gz", "wb") as stream:
         stream.truncate(1 << 30)
-    (folder / "almanac-8" / "link.json.gz").symlink_to(tmp_path / "secret")
-    (folder / "almanac-8" / "folder.json.gz").mkdir()
+    (folder / "almanac-8-v1" / "link.json.gz").symlink_to(tmp_path / "secret")
+    (folder / "almanac-8-v1" / "folder.json.gz").mkdir()
     other = make_verdict("Other")
     del other.results.matrix[-1]
     write_submission(folder, "other", other)
@@ -238,7 +306,7 @@ def test_one_bad_file_stops_nothing(tmp_path, capsys):
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 4
     assert all(line.startswith("sleepgym: left out") for line in said)
-    text = (out / "almanac-8" / "index.html").read_text()
+    text = (out / "almanac-8-v1" / "index.html").read_text()
     rows = {row[2]: row[1] for row in Page(text).rows if len(row) > 3 and row[2]}
     assert rows["Good"] == "recomputed1"
     assert "changed since" in rows["Huge"]
@@ -256,7 +324,7 @@ def test_a_number_beyond_all_measure_does_not_break_the_site(tmp_path, seconds):
     write_submission(tmp_path / "in", "odd", verdict)
     write_submission(tmp_path / "in", "good", make_verdict("Good", skill=0.9))
     build_site(tmp_path / "site", load_entries(tmp_path / "in"))
-    assert (tmp_path / "site" / "almanac-8" / "methods" / "odd.html").exists()
+    assert (tmp_path / "site" / "almanac-8-v1" / "methods" / "odd.html").exists()
 
 
 def test_methods_are_ranked_within_their_mark_the_strongest_first(tmp_path):
@@ -270,11 +338,11 @@ def test_methods_are_ranked_within_their_mark_the_strongest_first(tmp_path):
         write_submission(folder, slug, make_verdict(slug.title(), skill=skill, **marks))
     build_site(tmp_path / "site", load_entries(folder))
     site = tmp_path / "site"
-    for page in ("index.html", "almanac-8/index.html"):
+    for page in ("index.html", "almanac-8-v1/index.html"):
         rows = [row for row in Page((site / page).read_text()).rows if {"Forged", "Known"} & {*row}]
         assert rows[0][rows[0].index("Known") - 1] == "re-run1", page
         assert rows[1][rows[1].index("Forged") - 1] == "recomputed1", page
-    text = (site / "almanac-8" / "index.html").read_text()
+    text = (site / "almanac-8-v1" / "index.html").read_text()
     order = [row[1] for row in Page(text).rows if len(row) > 3 and row[2].istitle()]
     assert order == ["sealed1", "re-run1", "recomputed1", "recomputed2"]
     lead = text.partition('class="lead"')[2].partition("<section>")[0]
@@ -282,11 +350,11 @@ def test_methods_are_ranked_within_their_mark_the_strongest_first(tmp_path):
     assert "(sealed)" in lead
     assert (
         '"mark":{"name":"re-run","reruns":{"pairs":4,"of":40,"isolation":"sandbox"}}'
-        in (site / "almanac-8" / "methods" / "known.js").read_text()
+        in (site / "almanac-8-v1" / "methods" / "known.js").read_text()
     )
     assert (
         "4 of 40 nights re-run, sandbox"
-        in (site / "almanac-8" / "methods" / "known.html").read_text()
+        in (site / "almanac-8-v1" / "methods" / "known.html").read_text()
     )
 
 

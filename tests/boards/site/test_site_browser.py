@@ -25,11 +25,11 @@ PAGES = [
     "ablation.html",
     "rules.html",
     "submit.html",
-    "almanac-8/index.html",
-    "almanac-8/compare.html#a=sleep&b=naive",
-    "almanac-8/methods/sleep.html",
-    "almanac-8/methods/hostile.html",
-    "almanac-8/methods/copied.html",
+    "almanac-8-v1/index.html",
+    "almanac-8-v1/compare.html#a=sleep&b=naive",
+    "almanac-8-v1/methods/sleep.html",
+    "almanac-8-v1/methods/hostile.html",
+    "almanac-8-v1/methods/copied.html",
     "squad-cpt/index.html",
 ]
 METHODS = {
@@ -53,7 +53,7 @@ def made(tmp_path_factory):
     """Folder of submissions, folder of the site."""
     folder = tmp_path_factory.mktemp("submissions")
     for place, (slug, (name, skill, decay, cost, budget)) in enumerate(METHODS.items()):
-        verdict = make_verdict(name, "almanac-8", skill, decay, cost, seed=place, budget=budget)
+        verdict = make_verdict(name, "almanac-8-v1", skill, decay, cost, seed=place, budget=budget)
         write_submission(folder, slug, verdict)
         if budget == 0:
             verdict = make_verdict(name, "ablation", skill, decay, cost, seed=place, agent=slug)
@@ -109,7 +109,7 @@ def test_pages_open_quietly_and_stay_where_they_are(visit, viewport):
 def test_a_page_works_from_a_disk_without_a_server(browser, made):
     folder = made[1].as_uri() + "/"
     visited = Visit(browser, folder, viewport=DESKTOP, offline=True)
-    page = visited.go("almanac-8/compare.html#a=sleep&b=naive")
+    page = visited.go("almanac-8-v1/compare.html#a=sleep&b=naive")
     page.locator("#answer", has_text="is better").wait_for()
     assert not visited.complaints
     assert all(request.startswith(folder) for request in visited.requests)
@@ -117,8 +117,8 @@ def test_a_page_works_from_a_disk_without_a_server(browser, made):
 
 
 def test_sorting(visit):
-    page = visit("almanac-8/index.html").page
-    rows = page.locator("#methods tbody tr")
+    page = visit("almanac-8-v1/index.html").page
+    rows = page.locator("#methods tbody tr:not(.group)")
     names = COLUMN % 2
     assert rows.evaluate_all(names)[:4] == ["Sleep", "Seeding", "Dreaming", "Naive"]
     heading = page.get_by_role("columnheader", name="FLOPs")
@@ -142,8 +142,8 @@ def test_sorting(visit):
 
 
 def test_filtering(visit):
-    page = visit("almanac-8/index.html").page
-    rows = page.locator("#methods tbody tr")
+    page = visit("almanac-8-v1/index.html").page
+    rows = page.locator("#methods tbody tr:not(.group)")
     page.get_by_label("Budget class").select_option("memory")
     assert rows.evaluate_all(COLUMN % 2) == ["Notes"]
     assert page.locator("#shown").text_content() == "1 of 7"
@@ -156,8 +156,37 @@ def test_filtering(visit):
     assert rows.count() == 0
 
 
+def test_the_address_tells_filters_and_order(visit):
+    visited = visit("almanac-8-v1/index.html")
+    page = visited.page
+    rows = page.locator("#methods tbody tr:not(.group)")
+    headings = page.locator("#methods tbody .group")
+    assert headings.all_text_contents() == [
+        "recomputed, class weights",
+        "recomputed, class memory",
+        "no numbers",
+    ]
+    page.get_by_label("Find").fill("ing")
+    page.get_by_role("columnheader", name="FLOPs").get_by_role("button").click()
+    assert page.evaluate("location.hash") == "#find=ing&sort=night_flops&order=ascending"
+    assert headings.count() == 0  # the rows do not stand in groups any more
+    found = rows.evaluate_all(COLUMN % 2)
+    assert found == ["Dreaming", "Seeding"]
+    there = visit("almanac-8-v1/index.html#find=ing&sort=night_flops&order=descending")
+    assert there.page.locator("#methods tbody tr").evaluate_all(COLUMN % 2) == found[::-1]
+    assert there.page.get_by_label("Find").input_value() == "ing"
+    page = there.go("almanac-8-v1/index.html#class=memory&verified=1&sort=nothing&order=sideways")
+    page.reload()
+    rows = page.locator("#methods tbody tr:not(.group)")
+    assert rows.evaluate_all(COLUMN % 2) == ["Notes"]
+    page.get_by_label("Budget class").select_option("all")
+    page.get_by_label("verified only").uncheck()
+    assert page.evaluate("location.hash") == ""
+    assert headings.count() == 0 or rows.count() == 7
+
+
 def test_choosing_methods_for_the_pictures(visit):
-    page = visit("almanac-8/index.html").page
+    page = visit("almanac-8-v1/index.html").page
     chips = page.locator(".chosen li:visible")
     curves = page.locator("figure .curves").first.locator("g:visible")
     assert chips.count() == 4  # three of the first class, one of the second
@@ -175,13 +204,13 @@ def test_choosing_methods_for_the_pictures(visit):
 
 
 def test_comparing_gives_the_paired_difference_of_the_library(visit, made):
-    page = visit("almanac-8/compare.html#a=naive&b=seeding").page
+    page = visit("almanac-8-v1/compare.html#a=naive&b=seeding").page
     page.locator("#answer", has_text="is better").wait_for()
     assert page.locator("#answer").text_content().startswith("B is better: average accuracy")
     results = {
         e.slug: e.verdict.results
         for e in load_entries(made[0])
-        if e.board == "almanac-8" and e.verdict.results
+        if e.board == "almanac-8-v1" and e.verdict.results
     }
     by_seed = {
         slug: {
@@ -203,20 +232,20 @@ def test_comparing_gives_the_paired_difference_of_the_library(visit, made):
 
 
 def test_a_hostile_name_is_text(visit):
-    page = visit("almanac-8/index.html").page
+    page = visit("almanac-8-v1/index.html").page
     row = page.locator("#methods tr", has_text="onerror")
     row.get_by_role("checkbox").check()
     assert page.locator(".chosen li:visible .name").last.text_content() == HOSTILE
     row.get_by_role("link").click()
     page.wait_for_url("**/methods/hostile.html")
     assert page.locator("h1").text_content() == HOSTILE
-    page = visit("almanac-8/compare.html#a=hostile&b=sleep").page
+    page = visit("almanac-8-v1/compare.html#a=hostile&b=sleep").page
     assert page.locator("#a option:checked").text_content().startswith(HOSTILE)
     assert page.locator("main img, main script").count() == 0
 
 
 def test_the_keyboard_reaches_what_the_pointer_does(visit):
-    page = visit("almanac-8/index.html").page
+    page = visit("almanac-8-v1/index.html").page
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
     page.keyboard.press("Enter")
@@ -272,17 +301,17 @@ def test_500_rows_are_sorted_in_100_ms(browser, tmp_path):
     verdicts = [make_verdict(f"Method {k}", skill=0.1 + 0.2 * k, seed=k) for k in range(5)]
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     known = [verdict.model_copy(update={"sha256": digest}) for verdict in verdicts]
-    entries = [Entry("almanac-8", f"method-{k}", file, known[k % 5]) for k in range(500)]
+    entries = [Entry("almanac-8-v1", f"method-{k}", file, known[k % 5]) for k in range(500)]
     build_site(tmp_path / "out", entries)
     with serve(tmp_path / "out") as address:
         visited = Visit(browser, address, viewport=DESKTOP)
-        page = visited.go("almanac-8/index.html")
+        page = visited.go("almanac-8-v1/index.html")
         assert page.locator("#shown").text_content() == "500 of 500"
         assert visited.shifts() == []
         times = [visited.sort(column) for _ in range(3) for column in (0, 1, 3, 5)]
         assert statistics.median(thread_ms for _, thread_ms in times) < 100, times
         page.get_by_role("button", name="Show more: 470 left").click()
-        assert page.locator("#methods tbody tr").count() == 60
+        assert page.locator("#methods tbody tr:not(.group)").count() == 60
         page.get_by_label("Find").fill("Method 3")
         assert page.locator("#shown").text_content() == "100 of 500"
         visited.context.close()

@@ -18,7 +18,7 @@ from sleepgym_boards.site.resampling import resamples, surely_higher, table
 from sleepgym_boards.site.scales import linear, logarithmic
 from synthetic_verdicts import make_verdict
 
-BOARD = load_board("almanac-8")
+BOARD = load_board("almanac-8-v1")
 SUFFIXES = "kMGTPE"
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import re
-from html.parser import HTMLParser
 
 import pytest
 
+from pages import Page
 from sleepgym.cli import run_command
 from sleepgym.core.errors import BadRun
 from sleepgym.reports.report import HEADLINE, number, write_report
@@ -17,34 +17,6 @@ from sleepgym.scoring.scores import score_run
 from synthetic import write_run
 
 HOSTILE = '<script>alert("x")</script>{{ 7*7 }}'
-VOID = {"meta", "img", "br", "source"}
-
-
-class Page(HTMLParser):
-    """Tags, attributes, rows of the tables, and whether every tag is closed."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.tags, self.rows, self.words = [], [], [], []
-        self.feed(text)
-        assert not self.open
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-        if tag == "tr":
-            self.rows.append([])
-        if tag in ("td", "th"):
-            self.rows[-1].append("")
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.words.append(data)
-        if self.open and self.open[-1] in ("td", "th"):
-            self.rows[-1][-1] += data.strip()
 
 
 @pytest.fixture(scope="module")
