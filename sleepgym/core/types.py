@@ -131,6 +131,8 @@ class Stream:
         days: Days 1..T in order.
         base: Questions about what the model knew at birth (day 0).
         key: The accepted answers; never part of an observation.
+        base_every: Nights from one exam that asks about base knowledge to the next; the baseline
+            and the last morning always do.
     """
 
     family: str
@@ -139,6 +141,7 @@ class Stream:
     days: Sequence[Day]
     base: tuple[Item, ...] = ()
     key: AnswerKey = field(default_factory=lambda: AnswerKey({}), repr=False)
+    base_every: int = 1
 
     @cached_property
     def outlines(self) -> tuple[Outline, ...]:
