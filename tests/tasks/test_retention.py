@@ -65,6 +65,23 @@ def folder(tmp_path_factory):
         (data / "lm_eval" / f"{name}.yaml").write_text(text.format(path=path))
     broken = CHOICE.format(path=data / "nothing.jsonl").replace("own_choice", "own_broken")
     (data / "lm_eval" / "broken.yaml").write_text(broken)
+    row = {
+        "key": 1,
+        "prompt": "Say something without a comma.",
+        "instruction_id_list": ["punctuation:no_comma"],
+        "kwargs": [{"num_words": None}],
+    }
+    path = data / "lm_eval" / "rules.jsonl"
+    path.write_text(json.dumps(row) + "\n")
+    (data / "lm_eval" / "utils.py").write_text(
+        "from lm_eval.tasks.ifeval.utils import process_results\n"
+    )
+    (data / "lm_eval" / "rules.yaml").write_text(
+        f"task: own_rules\ndataset_path: json\ndataset_kwargs: {{data_files: {{test: {path}}}}}\n"
+        "test_split: test\noutput_type: generate_until\ndoc_to_text: prompt\ndoc_to_target: 0\n"
+        "process_results: !function utils.process_results\nmetric_list:\n"
+        "  - metric: prompt_level_strict_acc\n    aggregation: mean\n    higher_is_better: true\n"
+    )
     return data
 
 
@@ -112,23 +129,6 @@ def test_examples_come_before_the_question(folder):
 def test_instructions_are_checked_as_ifeval_checks_them(folder):
     pytest.importorskip("langdetect")
     pytest.importorskip("immutabledict")
-    row = {
-        "key": 1,
-        "prompt": "Say something without a comma.",
-        "instruction_id_list": ["punctuation:no_comma"],
-        "kwargs": [{"num_words": None}],
-    }
-    path = folder / "lm_eval" / "rules.jsonl"
-    path.write_text(json.dumps(row) + "\n")
-    (folder / "lm_eval" / "utils.py").write_text(
-        "from lm_eval.tasks.ifeval.utils import process_results\n"
-    )
-    (folder / "lm_eval" / "rules.yaml").write_text(
-        f"task: own_rules\ndataset_path: json\ndataset_kwargs: {{data_files: {{test: {path}}}}}\n"
-        "test_split: test\noutput_type: generate_until\ndoc_to_text: prompt\ndoc_to_target: 0\n"
-        "process_results: !function utils.process_results\nmetric_list:\n"
-        "  - metric: prompt_level_strict_acc\n    aggregation: mean\n    higher_is_better: true\n"
-    )
     env, stream = family_checks.make(ID, folder, tasks=("own_rules",), base_questions=0, days=1)
     (item,) = stream.base
     (token,) = stream.key[item.id]

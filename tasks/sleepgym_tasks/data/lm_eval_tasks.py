@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -98,14 +99,7 @@ class LmEvalTasks:
 
 
 def _load(names: Sequence[str], folder: Path | None) -> Iterator[tuple[str, Any]]:
-    try:
-        import datasets
-        from lm_eval.tasks import TaskManager
-    except ImportError as error:
-        raise MissingData(f"lm-evaluation-harness is not installed: {_INSTALL}") from error
-    logging.getLogger("lm_eval").setLevel(logging.ERROR)
-    datasets.disable_progress_bars()
-    manager = TaskManager(include_path=str(folder) if folder and folder.is_dir() else None)
+    manager = _manager(folder if folder and folder.is_dir() else None)
     for name in names:
         if name not in manager.all_tasks:
             raise BadSetting(
@@ -121,6 +115,19 @@ def _load(names: Sequence[str], folder: Path | None) -> Iterator[tuple[str, Any]
                 " them from the Hugging Face hub, or reads them beside the task's YAML file"
             ) from error
         yield from found.items()  # of a group, all of its tasks
+
+
+@cache
+def _manager(folder: Path | None) -> Any:
+    """The harness's index of tasks, which takes seconds to read; once a process."""
+    try:
+        import datasets
+        from lm_eval.tasks import TaskManager
+    except ImportError as error:
+        raise MissingData(f"lm-evaluation-harness is not installed: {_INSTALL}") from error
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)
+    datasets.disable_progress_bars()
+    return TaskManager(include_path=None if folder is None else str(folder))
 
 
 def _right(target: Any, choices: tuple[str, ...]) -> str:
