@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 6 ? n : 6)))
 TEST_WORKERS ?= $(shell echo $$(($(WORKERS) * 2)))  # tests wait for disks and processes half of the time
 
-.PHONY: demo test test-slow bench bench-gpu check-install lint types docs docs-site clean help
+.PHONY: demo demo-all test test-slow bench bench-gpu check-install lint types docs docs-site clean help
 
 help:  ## Show this help
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -20,6 +20,10 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)  ## Compare agents, sleeping ones too, over two days (with SLEEPGYM_DATA=DIR: on real CLINC150)
 	@if [ -n "$$SLEEPGYM_DATA" ]; then suite=clinc150; else suite=demo; fi; \
 	$(BIN)/sleepgym suite $$suite --out runs/$$suite --workers $(WORKERS)
+
+demo-all: $(STAMP)  ## Run every environment, on the files of SLEEPGYM_DATA or invented (again: go on where it stopped)
+	$(BIN)/sleepgym suite tracks --agents frozen,retrieval --out runs/tracks --workers $(WORKERS)
+	$(BIN)/sleepgym run --env sleepgym/Jsonl-v0 --data docs/tasks/example --agent retrieval --out runs/jsonl
 
 test: $(STAMP)  ## Run the fast tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist worksteal

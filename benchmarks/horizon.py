@@ -17,7 +17,6 @@ import sleepgym
 from sleepgym import Agent, NoSettings, RunSpec
 from sleepgym.core.schedule import schedule
 from sleepgym.runs.records import read_lines, read_run
-from sleepgym.scoring.scores import score_run
 
 ENV = "sleepgym/Lifelong-v0"
 LONG = {"preset": "thousand"}
@@ -97,6 +96,8 @@ def exams() -> None:
 
 def sampling(folder: Path) -> None:
     """The final average of sampled exams beside that of all days, for one agent."""
+    from sleepgym.scoring.scores import score_run  # not where the agent alone is imported
+
     print("\n| seed | all days | sample | interval | covered |")
     print("|---|---|---|---|---|")
     for seed in range(3):

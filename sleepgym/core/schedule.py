@@ -128,7 +128,9 @@ class Schedule(Sequence[Step]):
 
     def _morning(self, night: int) -> Step:
         stream = self._stream
-        exams = [stream.base, *(stream.days[number - 1].exam for number in self.days_asked(night))]
+        measured = night % stream.base_every == 0 or night == len(stream.outlines)
+        base = stream.base if measured else ()
+        exams = [base, *(stream.days[number - 1].exam for number in self.days_asked(night))]
         items = [i for exam in exams for i in exam if i.until is None or night <= i.until]
         order = derive_rng(stream.seed, "morning", night).permutation(len(items))
         return self._asked(Phase.EXAM, night, night, True, tuple(items[i] for i in order))

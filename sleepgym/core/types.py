@@ -167,6 +167,8 @@ class Stream:
         base: Questions about what the model knew at birth (day 0).
         key: The accepted answers; never part of an observation.
         introduction: Instruction and exemplars that every agent gets.
+        base_every: Nights from one exam that asks about base knowledge to the next; the baseline
+            and the last morning always do.
     """
 
     family: str
@@ -176,6 +178,7 @@ class Stream:
     base: tuple[Item, ...] = ()
     key: AnswerKey = field(default_factory=lambda: AnswerKey({}), repr=False)
     introduction: Introduction = Introduction()
+    base_every: int = 1
 
     @cached_property
     def outlines(self) -> tuple[Outline, ...]:

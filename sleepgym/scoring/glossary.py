@@ -7,8 +7,6 @@ from collections.abc import Sequence
 
 GLOSSARY = {
     "average_accuracy": "Accuracy after the last night, mean over all days taught.",
-    "average_accuracy_margin": "Half the width of a 95% interval for it, where the last morning "
-    "asked about a sample of the days (exams=sampled).",
     "anytime_accuracy": "Accuracy over the days taught so far that were asked, mean over nights.",
     "learning_accuracy": "Accuracy on each day in its own next morning, mean over days.",
     "backward_transfer": "Accuracy on a day on the last morning minus on its own morning, mean "
@@ -62,10 +60,17 @@ GLOSSARY = {
 }
 
 
+OF_SAMPLED_EXAMS = {  # in the scores of runs with exams=sampled alone
+    "average_accuracy_margin": "Half the width of a 95% interval for the average accuracy over all "
+    "days, of which the last morning asked about a sample.",
+}
+
+
 def explain(metric: str) -> str:
     """One sentence that says what a metric of :func:`score_run` is."""
-    if metric in GLOSSARY:
-        return GLOSSARY[metric]
+    known = GLOSSARY | OF_SAMPLED_EXAMS
+    if metric in known:
+        return known[metric]
     family, _, kind = metric.partition("_")
     if family == "gap":
         return f"accuracy_direct minus accuracy_{kind}: what is memorised but does not transfer."

@@ -120,7 +120,7 @@ def _learning(record: RunRecord, stateless: RunRecord | None) -> Scores:
     sampled = record.meta.get("spec", {}).get("exams") == "sampled"
     return {
         "average_accuracy": metrics.average_accuracy(a),
-        "average_accuracy_margin": metrics.average_accuracy_margin(a) if sampled else None,
+        **({"average_accuracy_margin": metrics.average_accuracy_margin(a)} if sampled else {}),
         "anytime_accuracy": metrics.anytime_accuracy(a),
         "learning_accuracy": metrics.learning_accuracy(a),
         "backward_transfer": metrics.backward_transfer(a),

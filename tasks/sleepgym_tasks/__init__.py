@@ -85,6 +85,11 @@ register_env(
     "sleepgym_tasks.envs.composed.lifelong:Lifelong",
     "months of days, each with material of another family: all invented, of any length",
 )
+register_env(
+    "sleepgym/Retention-v0",
+    "sleepgym_tasks.envs.composed.retention:Retention",
+    "new facts by day; every few nights what the model could before, by lm-evaluation-harness too",
+)
 register_battery(
     "worlds",
     "sleepgym_tasks.skills:Worlds",

@@ -117,6 +117,11 @@ def data_folder(data: str | Path | None, holds: str) -> Path:
     return folder
 
 
+def named_folder(data: str | Path | None) -> Path | None:
+    """The folder of data files that the user named, whether or not it exists; None for none."""
+    return _data_folder(data)[0]
+
+
 def download(source: SourceFile, target: Path) -> Path:
     """Fetch a file to ``target``; all of it, with the pinned SHA-256, or nothing.
 

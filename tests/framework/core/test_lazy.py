@@ -28,7 +28,7 @@ def lazy(stream, made=None):
     known.update({item.id: stream.key[item.id] for item in stream.base})
     key = LazyKey(known, lambda: list(days))
     return LazyStream(
-        stream.family, stream.config, stream.seed, days, stream.base, key, stream.outlines
+        stream.family, stream.config, stream.seed, days, stream.base, key, plan=stream.outlines
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sleepgym.core.errors import BadRun
-from sleepgym.runs.records import read_run
+from sleepgym.runs.records import RunRecord, read_run
 from sleepgym.scoring.comparisons import command, compare, find_stateless, read_finished, read_runs
 from sleepgym.scoring.frames import load_nights, load_runs, score_table
 from sleepgym.scoring.glossary import GLOSSARY, explain
@@ -31,7 +31,6 @@ def test_score_run_by_hand(run):
     scores = score_run(run)
     expected = {
         "average_accuracy": 0.35,
-        "average_accuracy_margin": None,
         "anytime_accuracy": (0.6 + 0.45 + 0.35) / 3,
         "learning_accuracy": 0.6,
         "backward_transfer": -0.375,
@@ -210,3 +209,14 @@ def test_a_retired_question_counts_in_no_row():
     a = accuracy_matrix(RunRecord(Path("x"), {"days": 2}, answers, [], []))
     assert a[:, 1].tolist() == [0.0, 0.0, 0.0]
     assert a[2, 2] == 1.0
+
+
+def test_a_run_of_sampled_exams_says_how_far_its_average_may_be_off(run):
+    plain = score_run(run)
+    sampled = RunRecord(
+        run.path, {**run.meta, "spec": {"exams": "sampled"}}, run.answers, run.nights, run.phases
+    )
+    scores = score_run(sampled)
+    assert scores.pop("average_accuracy_margin") == 0.0  # all three days were asked
+    assert scores == plain
+    assert explain("average_accuracy_margin").endswith(".")

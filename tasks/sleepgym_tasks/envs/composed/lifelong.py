@@ -146,7 +146,7 @@ class Lifelong(TaskFamily):
         days = LazyDays(self.config.days, mixture.day)
         key = LazyKey(mixture.answers, mixture.complete)
         config = plain(self.config)
-        return LazyStream("Lifelong", config, seed, days, mixture.base(), key, mixture.plan())
+        return LazyStream("Lifelong", config, seed, days, mixture.base(), key, plan=mixture.plan())
 
     def score(self, answer: str, target: str) -> float:
         """Exact match; items are graded by :meth:`score_item`."""
