@@ -24,6 +24,7 @@ from sleepgym.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from sleepgym.runs.records import RunRecord
     from sleepgym.runs.spec import RunSpec
     from sleepgym.suite.suite import Suite
 
@@ -265,21 +266,38 @@ def _run_and_show(runs: Sequence[tuple[RunSpec, Path]], out: Path, verbose: bool
     from sleepgym.cli.console import console
     from sleepgym.cli.progress import progress
     from sleepgym.cli.tables import show_scores
+    from sleepgym.runs.records import read_run
     from sleepgym.runs.runner import run as run_stream
     from sleepgym.scoring.hints import hints
 
-    records = []
+    records: list[RunRecord] = []
+    told: list[str] = []
+
+    def hint(record: RunRecord) -> None:
+        for text in hints(record):
+            if text not in told:
+                told.append(text)
+                console.print(f"Note: {text}.", soft_wrap=True, markup=False, highlight=False)
+
     with progress() as report:
         for spec, path in runs:
             prefix = f"seed {spec.seed}: " if len(runs) > 1 else ""
 
             def tell(
-                done: int, total: int, where: str, score: float | None, prefix: str = prefix
+                done: int,
+                total: int,
+                where: str,
+                score: float | None,
+                prefix: str = prefix,
+                path: Path = path,
             ) -> None:
                 grade = "" if score is None else f" {score:.2f}"
                 report(done, total, prefix + where + grade)
+                if where == "evening of day 1":  # before hours are spent on the days to come
+                    hint(read_run(path))
 
             records.append(run_stream(spec, path, progress=tell))
     show_scores([path for _, path in runs], verbose)
-    for hint in dict.fromkeys(hint for record in records for hint in hints(record)):
-        console.print(f"Note: {hint}.", soft_wrap=True, markup=False, highlight=False)
+    if not told:
+        for record in records:
+            hint(record)
