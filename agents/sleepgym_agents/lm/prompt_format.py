@@ -47,14 +47,14 @@ class PromptFormat:
 
     Attributes:
         start: Opens every prompt and training sequence; None is the tokenizer's own start token.
-        system: Opens them in place of ``start`` where the task gives an instruction, with
-            ``{text}``; None is ``start``, the instruction and an empty line.
         document: A document, with ``{title}`` and ``{text}``.
         question: A question, with ``{text}``.
         answer: An answer, with ``{answer}``.
         stop: Ends an answer.
-        after: Stands between ``stop`` and whatever comes next.
         dream: What makes the model write questions and answers about the text before it.
+        system: Opens a prompt in place of ``start`` where the task gives an instruction, with
+            ``{text}``; None is ``start``, the instruction and an empty line.
+        after: Stands between ``stop`` and whatever comes next.
         dream_item: A question with its answer as the model writes them after ``dream``, with
             ``{question}`` and ``{answer}``; its reply is over when it ends. None: as in a prompt,
             one after the other until it begins anew.
@@ -62,14 +62,14 @@ class PromptFormat:
     """
 
     start: str | None = None
-    system: str | None = None
     document: str = "{title}\n{text}\n\n"
     question: str = "Question: {text}\nAnswer:"
     answer: str = " {answer}"
     stop: str = "\n"
+    dream: str = "Question:"
+    system: str | None = None
     after: str = ""
-    dream: str = "Questions about the text above, with short answers from it:\nQuestion:"
-    dream_item: str | None = DREAM_ITEM
+    dream_item: str | None = None
     request: str = "{text}\n"
 
     @classmethod
@@ -100,9 +100,14 @@ class PromptFormat:
             _check(values, [f.name for f in fields(cls)])
         except (ValueError, RecursionError) as error:
             raise BadData(f"{where}: {error}") from error
-        if "dream" in values:  # of a file from before: items as in a prompt
-            values.setdefault("dream_item", None)
         return cls(**values)
+
+
+PLAIN = PromptFormat(
+    dream="Questions about the text above, with short answers from it:\nQuestion:",
+    dream_item=DREAM_ITEM,
+)
+"""For a model that says nothing about itself, base or instruct: it is asked in words to dream."""
 
 
 def chosen_format(folder: Path, tokenizer: Any, known: str = "") -> PromptFormat:
@@ -127,7 +132,7 @@ def chosen_format(folder: Path, tokenizer: Any, known: str = "") -> PromptFormat
     if not chosen and (folder / "prompt.json").is_file():
         return PromptFormat.read(folder)
     if not chosen and known == "plain":
-        return PromptFormat()
+        return PLAIN
     found, why = format_of_template(tokenizer)
     if found is not None:
         return found
@@ -135,7 +140,7 @@ def chosen_format(folder: Path, tokenizer: Any, known: str = "") -> PromptFormat
         raise BadData(f"--prompt template: {why}")
     if getattr(tokenizer, "chat_template", None):
         log.warning("%s: questions are asked in the plain form; --prompt FILE sets another", why)
-    return PromptFormat()
+    return PLAIN
 
 
 def given_format() -> PromptFormat | None:
@@ -149,7 +154,7 @@ def given_format() -> PromptFormat | None:
         return PromptFormat.parse(chosen, "--prompt")
     if chosen not in ("", "plain", "template"):
         raise BadData(f"{CHOSEN}={chosen:.40}: must be plain, template or a JSON object")
-    return PromptFormat() if chosen == "plain" else None
+    return PLAIN if chosen == "plain" else None
 
 
 def format_of_template(tokenizer: Any) -> tuple[PromptFormat | None, str]:

@@ -15,7 +15,6 @@ SCRATCH_FORMAT = PromptFormat(
     answer="{answer}",
     stop="<end>",
     dream="<q>",
-    dream_item=None,
 )
 
 

@@ -138,9 +138,9 @@ def write_examples(
     contexts = single_and_joint_contexts(context.parts, context.config.samples)
     with writing_dreams(context):
         written = context.write_qa(contexts, "dreams", 0)
-    counts = dream_counts(written, context.lm.prompter.tokenizer.decode(context.context_ids))
     if not written:
-        return [], counts
+        return [], {}
+    counts = dream_counts(written, context.lm.prompter.tokenizer.decode(context.context_ids))
     pairs = {pair for sample in written for pair in sample} | set(context.practised)
     return context.score(sorted(pairs), context.parts), counts
 

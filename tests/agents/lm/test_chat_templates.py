@@ -11,7 +11,13 @@ from sleepgym.core.errors import BadData, BadSetting, MissingData
 from sleepgym.core.types import Experience, Introduction
 from sleepgym.runs.prompt import read_prompt
 from sleepgym_agents.baselines.in_context import InContext
-from sleepgym_agents.lm.prompt_format import READ, PromptFormat, chosen_format, format_of_template
+from sleepgym_agents.lm.prompt_format import (
+    PLAIN,
+    READ,
+    PromptFormat,
+    chosen_format,
+    format_of_template,
+)
 from sleepgym_agents.lm.prompts import Prompter
 from sleepgym_agents.training.qa_generation import dream_counts, parse_qa, parse_texts
 
@@ -107,7 +113,7 @@ def test_exemplars_cannot_forge_a_turn():
 
 def test_a_template_that_cannot_be_taken_apart_gives_the_plain_form(tmp_path, monkeypatch, caplog):
     tokenizer = chat_tokenizer(NUMBERED)
-    assert chosen_format(tmp_path, tokenizer) == PromptFormat()
+    assert chosen_format(tmp_path, tokenizer) == PLAIN
     assert "cannot be split" in caplog.text
     monkeypatch.setenv("SLEEPGYM_PROMPT", "template")
     with pytest.raises(BadData, match="cannot be split"):
@@ -117,13 +123,13 @@ def test_a_template_that_cannot_be_taken_apart_gives_the_plain_form(tmp_path, mo
 def test_who_decides_on_the_form_of_a_prompt(tmp_path, monkeypatch):
     tokenizer = chat_tokenizer(CHATML)
     assert chosen_format(tmp_path, tokenizer).stop == "<|im_end|>"
-    assert chosen_format(tmp_path, tokenizer, "plain") == PromptFormat()
+    assert chosen_format(tmp_path, tokenizer, "plain") == PLAIN
     (tmp_path / "prompt.json").write_text('{"stop": "!"}')
     assert chosen_format(tmp_path, tokenizer, "plain").stop == "!"
     monkeypatch.setenv("SLEEPGYM_PROMPT", read_prompt('{"stop": "?"}'))
     assert chosen_format(tmp_path, tokenizer).stop == "?"
     monkeypatch.setenv("SLEEPGYM_PROMPT", "plain")
-    assert chosen_format(tmp_path, tokenizer) == PromptFormat()
+    assert chosen_format(tmp_path, tokenizer) == PLAIN
 
 
 def test_prompts_on_the_command_line(tmp_path):
@@ -150,7 +156,7 @@ def test_dreams_are_parsed_for_every_template(kind):
 
 
 def test_a_marker_longer_than_the_beginning_of_a_question_loses_no_item():
-    form = PromptFormat(dream="About the text:\nQuestion:", dream_item=None)
+    form = PromptFormat(dream="About the text:\nQuestion:")
     prompter = Prompter(form, chat_tokenizer(None))
     ids = prompter.encode(" Who?\nAnswer: Bo\nQuestion: Where?\nAnswer: Oslo\n")
     assert parse_qa(prompter, ids) == [("Who?", "Bo"), ("Where?", "Oslo")]

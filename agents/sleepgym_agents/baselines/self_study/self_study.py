@@ -82,8 +82,9 @@ class SelfStudy(InContext):
         pairs = dict.fromkeys(self.practised)
         if self.studied and self.parts:
             samples = generate_about(self.lm, self.parts, self.config, night)
-            text = self.lm.prompter.tokenizer.decode([i for part in self.parts for i in part])
-            self.written = dream_counts(samples, text)
+            if samples:
+                text = self.lm.prompter.tokenizer.decode([i for part in self.parts for i in part])
+                self.written = dream_counts(samples, text)
             pairs.update(dict.fromkeys(pair for sample in samples for pair in sample))
         return list(pairs)
 
