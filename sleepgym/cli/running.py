@@ -27,6 +27,7 @@ from sleepgym.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from sleepgym.runs.records import RunRecord
     from sleepgym.runs.runner import Progress
     from sleepgym.runs.spec import RunSpec
     from sleepgym.suite.launchers import Launcher
@@ -336,11 +337,20 @@ def _run_and_show(
     from sleepgym.cli.console import console
     from sleepgym.cli.progress import progress
     from sleepgym.cli.tables import show_scores
+    from sleepgym.runs.records import read_run
     from sleepgym.runs.runner import run as run_stream
     from sleepgym.scoring.hints import hints
 
-    records = []
+    records: list[RunRecord] = []
+    told: list[str] = []
     follow = _follow(track)
+
+    def hint(record: RunRecord) -> None:
+        for text in hints(record):
+            if text not in told:
+                told.append(text)
+                console.print(f"Note: {text}.", soft_wrap=True, markup=False, highlight=False)
+
     with progress() as report:
         for spec, path in runs:
             prefix = f"seed {spec.seed}: " if len(runs) > 1 else ""
@@ -348,14 +358,23 @@ def _run_and_show(
             with follow(path) if follow else nullcontext() as also:
 
                 def tell(
-                    done: int, total: int, where: str, score: float | None, prefix: str = prefix
+                    done: int,
+                    total: int,
+                    where: str,
+                    score: float | None,
+                    prefix: str = prefix,
+                    path: Path = path,
+                    also: Progress | None = also,
                 ) -> None:
                     grade = "" if score is None else f" {score:.2f}"
                     report(done, total, prefix + where + grade)
                     if also:
                         also(done, total, where, score)
+                    if where == "evening of day 1":  # before hours are spent on the days to come
+                        hint(read_run(path))
 
                 records.append(run_stream(spec, path, progress=tell))
     show_scores([path for _, path in runs], verbose)
-    for hint in dict.fromkeys(hint for record in records for hint in hints(record)):
-        console.print(f"Note: {hint}.", soft_wrap=True, markup=False, highlight=False)
+    if not told:
+        for record in records:
+            hint(record)
