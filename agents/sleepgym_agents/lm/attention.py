@@ -144,7 +144,8 @@ def _attention(
         [_scores(grouped, k, mask, softcap) for k, mask in zip(keys, masks, strict=True)], -1
     )
     weights = scores.softmax(-1).to(value.dtype).split([k.shape[2] for k in keys], -1)
-    out = sum(_each_row(w, v) for w, v in zip(weights, values, strict=True))
+    parts = [_each_row(w, v) for w, v in zip(weights, values, strict=True)]
+    out = sum(parts[1:], parts[0])
     return out.reshape(query.shape).transpose(1, 2), None
 
 

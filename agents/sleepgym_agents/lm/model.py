@@ -91,7 +91,8 @@ class LanguageModel:
 
     def captures(self, steps: int) -> bool:
         """Whether decoding so many steps goes by captured ones: on a GPU, where it pays."""
-        return self.device.type == "cuda" and steps >= CAPTURED_STEPS
+        spread = len(set((getattr(self.model, "hf_device_map", None) or {}).values())) > 1
+        return self.device.type == "cuda" and steps >= CAPTURED_STEPS and not spread
 
     def affords(self, night: Night, *, read: int = 0, generated: int = 0) -> bool:
         """Whether the night's budget allows to read and to sample so many more tokens."""
