@@ -91,6 +91,7 @@ def _causal(
     value: Tensor,
     attention_mask: Tensor | None,
     scaling: float | None = None,
+    dropout: float = 0.0,
     **_: Any,
 ) -> tuple[Tensor, None]:
     """Every token sees those before it; the last query stands where the last key stands."""
@@ -106,6 +107,7 @@ def _causal(
         key,
         value,
         attention_mask,
+        dropout,
         is_causal=attention_mask is None,
         scale=scaling,
         enable_gqa=heads > key.shape[1],
