@@ -53,9 +53,13 @@ bench: $(STAMP)  ## Ratios, measured side by side in one run
 	$(BIN)/python benchmarks/exam_floor.py
 	$(BIN)/python benchmarks/horizon.py
 
-bench-gpu:  ## Decoding and nights of random models of real shapes on one GPU, with the Python that is there
-	PYTHONPATH=.:agents:tasks:leaderboards $(PYTHON) benchmarks/gpu_generation.py
-	PYTHONPATH=.:agents:tasks:leaderboards $(PYTHON) benchmarks/gpu_night.py
+bench-gpu:  ## Decoding, training steps and nights of random models of real shapes on one GPU, with the Python that is there
+	$(GPU) benchmarks/gpu_generation.py
+	$(GPU) benchmarks/gpu_training.py
+	$(GPU) benchmarks/gpu_night.py --shape 1b
+	$(GPU) benchmarks/gpu_night.py --shape smollm2 --day cpt-200 --nights 1 --agents seeding,sleep,cartridge,context-distillation,naive-lora
+	$(GPU) benchmarks/gpu_night.py --shape 8b --nights 1 --agents sleep,naive-lora,cartridge
+bench-gpu: GPU = PYTHONPATH=.:agents:tasks:leaderboards PYTHONUNBUFFERED=1 $(PYTHON)
 
 docs: $(STAMP)  ## Write the reference and the tables of agents from the classes, docs/results.md from the submissions
 	$(BIN)/python docs/tools/reference.py

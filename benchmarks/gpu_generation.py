@@ -18,6 +18,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from sleepgym_agents.experts.expert_memory import ExpertMemory, MemorySettings
 from sleepgym_agents.lm.generation import generate
+from sleepgym_agents.lm.loading import fuse_norms
 from sleepgym_agents.lm.model import LanguageModel
 
 SHAPES = {
@@ -85,6 +86,7 @@ def main() -> None:
     )
     theirs = rate(lambda: theirs_once(lm, prompts, options.new))
     report("transformers generate", theirs, theirs)
+    fuse_norms(model)  # as LanguageModel.load does
     for temperature in (0.0, 1.0):
         name = "sampled" if temperature else "greedy"
         report(

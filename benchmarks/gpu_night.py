@@ -1,33 +1,38 @@
-"""Nights of a 1B-shaped model on one GPU: seconds a night, peak memory, model-FLOPs utilisation.
+"""Nights of large models on one GPU: seconds, share of its peak while training, memory.
 
-    python benchmarks/gpu_night.py [--nights 2] [--peak-tflops 790] [--tiny]
+    python benchmarks/gpu_night.py [--shape 1b|8b|smollm2|tiny] [--day almanac|cpt-200]
+        [--agents seeding,sleep,cartridge,naive-lora] [--nights 2] [--peak-tflops 790]
 
-The model has the shape of Llama-3.2-1B and random weights, built here: nothing is downloaded. The
-agents ``seeding`` and ``sleep`` run unchanged on days of the Almanac. Random weights write garbage,
-of which nothing would be kept and nothing learned, so
+The models have the shapes of Llama-3.2-1B, Llama-3.1-8B and SmolLM2-135M, and random weights that
+are built here: nothing is downloaded. The agents run unchanged on days of the Almanac; `--day
+cpt-200` is one day of 200 passages and 974 questions, as many as SEAL's continued pretraining has.
+Random weights write garbage, of which nothing would be kept and nothing learned, so
 
-- the day's exam questions are practised with their right answers, which ``seeding`` takes as
-  examples beside its dreams; ``confidence=0`` keeps them although the model does not believe them;
+- the day's exam questions are practised with their right answers, which are learned beside the
+  dreams; ``confidence=0`` keeps them although the model does not believe them;
 - all experts are active at every token (``router=always``), as garbage mentions no entities.
 
 So the work is that of a real night, and what is learned means nothing. Without dreams that parse,
 the second stage of ``sleep`` samples its dreams and tries none of them.
 
-Utilisation is 6 x parameters x tokens / seconds / peak over the stages of a night, all tokens
-counted once an epoch, padding not. 6 is the usual convention; with the base model frozen, fewer
-operations are really done. The row without imitation is training alone; the stages of the others
-also sample continuations for Learning to Imitate. The peak of an H200 in
-bf16, dense, is taken as 790 TFLOP/s, about what large matrix products reach of its 989.
-
-``--tiny`` is a model of two layers on whatever there is, for tests.
+Utilisation is 6 x parameters x tokens / seconds / peak over the time in which a night trains, all
+tokens counted once an epoch, padding not. 6 is the usual convention; with the base model frozen,
+fewer operations are really done. ``seeding-alone`` is ``seeding`` without imitation, whose training
+samples nothing. The peak of an H100 or H200 in bf16, dense, is taken as 790 TFLOP/s, about what
+large matrix products reach of its 989. Memory is what tensors took at most beside the weights, and
+what the allocator held in all.
 """
 
 import argparse
 import contextlib
+import dataclasses
+import gc
 import platform
 import shutil
+import sys
 import tempfile
 import time
+from pathlib import Path
 
 import torch
 import transformers
@@ -35,49 +40,112 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from sleepgym import Budget, Night
 from sleepgym.core.rng import derive_seed
+from sleepgym_agents.baselines.finetuning.naive_lora import NaiveLora, NaiveLoraSettings
+from sleepgym_agents.baselines.self_study.cartridge import Cartridge, CartridgeSettings
+from sleepgym_agents.baselines.self_study.context_distillation import (
+    ContextDistillation,
+    ContextDistillationSettings,
+)
 from sleepgym_agents.models.hub import EMBEDDED
 from sleepgym_agents.sleep.seeding import Seeding, SeedingSettings
 from sleepgym_agents.sleep.sleep import Sleep, SleepSettings
+from sleepgym_agents.training import optimise
 from sleepgym_tasks.envs.almanac import Almanac, AlmanacConfig
 
-LLAMA_1B = {
-    "vocab_size": 128_256,
-    "hidden_size": 2048,
-    "intermediate_size": 8192,
-    "num_hidden_layers": 16,
-    "num_attention_heads": 32,
-    "num_key_value_heads": 8,
-    "head_dim": 64,
-    "max_position_embeddings": 131_072,
+SHAPES = {
+    "1b": {
+        "vocab_size": 128_256,
+        "hidden_size": 2048,
+        "intermediate_size": 8192,
+        "num_hidden_layers": 16,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "head_dim": 64,
+        "max_position_embeddings": 131_072,
+        "tie_word_embeddings": True,
+    },
+    "8b": {
+        "vocab_size": 128_256,
+        "hidden_size": 4096,
+        "intermediate_size": 14_336,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "head_dim": 128,
+        "max_position_embeddings": 131_072,
+        "tie_word_embeddings": False,
+    },
+    "smollm2": {
+        "vocab_size": 49_152,
+        "hidden_size": 576,
+        "intermediate_size": 1536,
+        "num_hidden_layers": 30,
+        "num_attention_heads": 9,
+        "num_key_value_heads": 3,
+        "head_dim": 64,
+        "max_position_embeddings": 8192,
+        "tie_word_embeddings": True,
+    },
+    "tiny": {
+        "vocab_size": 20_000,  # as in the large ones, more than the tokenizer knows
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "head_dim": 32,
+        "max_position_embeddings": 8192,
+        "tie_word_embeddings": True,
+    },
 }
-TINY = {
-    **LLAMA_1B,
-    "vocab_size": 5000,  # as in the large one, more than the tokenizer knows
-    "hidden_size": 64,
-    "intermediate_size": 128,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "num_key_value_heads": 1,
-    "head_dim": 32,
+DAYS = {"almanac": (32, 192), "cpt-200": (200, 974), "few": (4, 8)}  # passages, questions
+PACKED = {"batch_size": 16, "items_per_sequence": 8}
+EXPERTS = {**PACKED, "confidence": 0.0, "router": "always"}
+AGENTS = {
+    "seeding": (Seeding, SeedingSettings, EXPERTS),
+    "seeding-alone": (Seeding, SeedingSettings, {**EXPERTS, "on_policy_every": 0}),
+    "sleep": (Sleep, SleepSettings, EXPERTS),
+    "cartridge": (Cartridge, CartridgeSettings, PACKED),
+    "context-distillation": (ContextDistillation, ContextDistillationSettings, PACKED),
+    "naive-lora": (NaiveLora, NaiveLoraSettings, {}),
 }
-NIGHT = {"confidence": 0.0, "router": "always", "batch_size": 16, "items_per_sequence": 8}
-QUICK = {"samples": 2, "dream_tokens": 8, "rehearsals": 2, "epochs": 1, "rank": 4}
-QUICK_SLEEP = {"dreams": 2, "dream_scenes": 1}
+QUICK = {
+    "samples": 2,
+    "dream_tokens": 8,
+    "rehearsals": 2,
+    "epochs": 1,
+    "rank": 4,
+    "dreams": 2,
+    "dream_scenes": 1,
+}
 
 
-class Timed:
-    """A stage that also notes how long it took, and the tokens that it trained on."""
+class TimedTraining:
+    """Within its context: how long training took, and the tokens that it was about."""
 
-    def __init__(self, stage):
-        self.stage = stage
-        self.seconds, self.train_tokens = 0.0, 0
+    def __init__(self, lm):
+        self.lm, self.own = lm, optimise.optimise
+        self.seconds, self.tokens = 0.0, 0
 
-    def __call__(self, context, expert_id, data):
-        meter, device = context.lm.meter, context.lm.device
-        before, start = meter.train_tokens, now(device)
-        log = self.stage(context, expert_id, data)
-        self.seconds = now(device) - start
-        self.train_tokens = meter.train_tokens - before
+    def __enter__(self):
+        self.seconds, self.tokens = 0.0, 0
+        self.replaced = [
+            module
+            for module in list(sys.modules.values())
+            if getattr(module, "optimise", None) is self.own
+        ]
+        for module in self.replaced:
+            module.optimise = self.train
+
+    def __exit__(self, *_):
+        for module in self.replaced:
+            module.optimise = self.own
+
+    def train(self, *given, **options):
+        before, start = self.lm.meter.train_tokens, now(self.lm.device)
+        log = self.own(*given, **options)
+        self.seconds += now(self.lm.device) - start
+        self.tokens += self.lm.meter.train_tokens - before
         return log
 
 
@@ -91,55 +159,69 @@ def now(device):
 def random_model(shape):
     """A folder with a random Llama and the embedded model's tokenizer and prompt format."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    config = LlamaConfig(**shape, tie_word_embeddings=True, rope_theta=500_000.0)
+    config = LlamaConfig(**shape, rope_theta=500_000.0, dtype="bfloat16")
     torch.manual_seed(0)
     transformers.logging.disable_progress_bar()
     with tempfile.TemporaryDirectory() as folder:
+        torch.set_default_dtype(torch.bfloat16)
         with torch.device(device):
-            model = LlamaForCausalLM(config).to(torch.bfloat16)
+            model = LlamaForCausalLM(config)
+        torch.set_default_dtype(torch.float32)
         model.save_pretrained(folder)
         for name in ("tokenizer.json", "tokenizer_config.json", "prompt.json"):
             shutil.copy(EMBEDDED / name, folder)
         del model
+        free()
         yield folder
+
+
+def free():
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--shape", choices=SHAPES, default="1b")
+    parser.add_argument("--day", choices=DAYS, default="almanac")
+    parser.add_argument("--agents", default="seeding,seeding-alone,sleep")
     parser.add_argument("--nights", type=int, default=2)
-    parser.add_argument("--questions", type=int, default=192, help="examples from a day's exam")
     parser.add_argument("--peak-tflops", type=float, default=790.0)
-    parser.add_argument("--tiny", action="store_true")
     given = parser.parse_args(arguments)
-    quick = QUICK if given.tiny else {}
-    questions = 8 if given.tiny else given.questions
-    rows = {
-        "seeding": (Seeding, SeedingSettings(**{**NIGHT, **quick})),
-        "seeding without imitation": (
-            Seeding,
-            SeedingSettings(**{**NIGHT, **quick}, on_policy_every=0),
-        ),
-        "sleep": (Sleep, SleepSettings(**{**NIGHT, **quick, **(QUICK_SLEEP if quick else {})})),
-    }
-    passages = 4 if given.tiny else 32
+    tiny = given.shape == "tiny"
+    passages, questions = DAYS[given.day]
     family = Almanac(
         AlmanacConfig(days=given.nights, passages=passages, questions=questions, kinds=("direct",))
     )
     stream = family.stream(0)
-    with random_model(TINY if given.tiny else LLAMA_1B) as folder:
-        for name, (cls, settings) in rows.items():
-            run(name, cls(settings, model=folder), stream, given.peak_tflops)
+    started = time.perf_counter()
+    with random_model(SHAPES[given.shape]) as folder:
+        where = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine()
+        print(
+            f"{given.shape} shape on {where}, {given.nights} days of {passages} passages and "
+            f"{questions} questions; weights made in {time.perf_counter() - started:.1f} s"
+        )
+        print(f"{'agent':22} {'night':>5} {'seconds':>8} {'training s':>10} {'tokens':>8}", end=" ")
+        print(f"{'tokens/s':>8} {'utilised':>8} {'beside GB':>9} {'held GB':>8} {'steps':>5}")
+        for name in given.agents.split(","):
+            cls, settings, own = AGENTS[name]
+            known = {field.name for field in dataclasses.fields(settings)}
+            quick = {key: value for key, value in QUICK.items() if tiny and key in known}
+            agent = cls(settings(**{**own, **quick}), model=folder)
+            run(name, agent, stream, given.peak_tflops, size_bytes(folder))
+            free()
 
 
-def run(name, agent, stream, peak_tflops):
+def size_bytes(folder):
+    """Bytes of the weights, which are of the same type on the device."""
+    return sum(file.stat().st_size for file in Path(folder).glob("*.safetensors"))
+
+
+def run(name, agent, stream, peak_tflops, weights):
     device = agent.lm.device
-    agent.stages = stages = tuple(Timed(stage) for stage in agent.stages)
+    timed = TimedTraining(agent.lm)
     cuda = device.type == "cuda"
-    if name == "seeding":
-        where = torch.cuda.get_device_name() if cuda else platform.machine()
-        print(f"{agent.lm.parameters:,} parameters, {agent.lm.model.dtype}, {where}")
-        print(f"{'agent':26} {'night':>5} {'seconds':>8} {'training s':>10} {'tokens':>8}", end=" ")
-        print(f"{'tokens/s':>8} {'utilised':>8} {'peak GB':>8} {'items':>7} {'steps':>5}")
     for day in stream.days:
         if cuda:
             torch.cuda.reset_peak_memory_stats()
@@ -148,18 +230,18 @@ def run(name, agent, stream, peak_tflops):
         agent.practice([item.question for item in day.exam], right)
         start = now(device)
         night = Night(day.number, Budget(), derive_seed(0, "gpu night"), agent.meter)
-        log = agent.sleep(night)
+        with timed:
+            log = agent.sleep(night)
         seconds = now(device) - start
-        trained_s = sum(stage.seconds for stage in stages)
-        tokens = sum(stage.train_tokens for stage in stages)
-        rate = tokens / max(trained_s, 1e-9)
+        rate = timed.tokens / max(timed.seconds, 1e-9)
         used = 6 * agent.lm.parameters * rate / (peak_tflops * 1e12)
-        peak = f"{torch.cuda.max_memory_allocated() / 1e9:.1f}" if cuda else "-"
-        items, steps = log.get("dreams_kept", 0), log.get("steps", 0)
+        beside = held = "-"
+        if cuda:
+            beside = f"{(torch.cuda.max_memory_allocated() - weights) / 1e9:.2f}"
+            held = f"{torch.cuda.max_memory_reserved() / 1e9:.2f}"
         print(
-            f"{name:26} {day.number:5} {seconds:8.1f} {trained_s:10.1f} "
-            f"{tokens:8} {rate:8.0f} {used:8.2%} {peak:>8} "
-            f"{items:7.0f} {steps:5.0f}",
+            f"{name:22} {day.number:5} {seconds:8.1f} {timed.seconds:10.1f} {timed.tokens:8} "
+            f"{rate:8.0f} {used:8.2%} {beside:>9} {held:>8} {log.get('steps', 0):5.0f}",
             flush=True,
         )
 

@@ -35,7 +35,8 @@ AnyModel = Annotated[
 Device = Annotated[
     str,
     typer.Option(
-        help="Where the model computes: auto (a GPU if there is one), cpu, cuda, cuda:1, mps.",
+        help="Where the model computes: auto (a GPU if there is one), cpu, cuda, cuda:1, mps, or "
+        "balanced or sequential (layers over all GPUs, then the CPU).",
         envvar="SLEEPGYM_DEVICE",
     ),
 ]

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import logging
+import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+import torch
 from annotated_types import Ge, Gt
 
 from sleepgym import Settings
+from sleepgym.core.errors import BadSetting
 from sleepgym.core.rng import derive_seed
 from sleepgym_agents.lm.checkpoints import add_lora, load_weights, named_weights, save_weights
 from sleepgym_agents.lm.model import LanguageModel
 
 FILE = "weights.safetensors"
 LORA = "lora_"  # part of the name of every parameter of an adapter
+DISK_COPIES = 2  # of a state, while it is saved: what the agent writes, and what the run keeps
+TRAINING_COPIES = 5  # weights, gradients, two moments, and the evening's weights
+SAID_BYTES = 10**9  # from which size on a state's size is said
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -50,6 +59,9 @@ class TrainedWeights:
         rank: Rank of the adapter in every linear layer; 0 trains all weights.
         alpha: The adapter's output is scaled by ``alpha / rank``.
 
+    Raises:
+        BadSetting: If all weights are to be trained, and the disk or the GPU cannot hold that.
+
     Attributes:
         learned: Whether anything was ever trained; before that nothing is saved.
     """
@@ -60,6 +72,8 @@ class TrainedWeights:
         self.rank = rank
         self.alpha = alpha
         self.learned = False
+        if not rank:
+            foretell_whole_weights(lm)
 
     def prepare(self) -> None:
         """Put the adapter in, once; call it before training."""
@@ -90,3 +104,32 @@ class TrainedWeights:
     @property
     def _adapter_parameters(self) -> int:
         return sum(p.numel() for p in named_weights(self.lm.model, LORA).values())
+
+
+def foretell_whole_weights(lm: LanguageModel) -> None:
+    """Say what it takes to train and to save all weights; refuse what there is no room for.
+
+    A night saves them once, into the folder of temporary files, and the run keeps the last night's
+    alone. Training holds gradients, two moments and the evening's weights beside them.
+
+    Raises:
+        BadSetting: If the disk or the GPU is too small.
+    """
+    size = lm.model.get_memory_footprint(return_buffers=False)
+    disk = shutil.disk_usage(tempfile.gettempdir()).free
+    least = "set rank (a LoRA adapter), an agent such as naive-lora, or a smaller --model"
+    what = f"the state of this agent is all weights, {size / 1e9:.2f} GB"
+    if disk < DISK_COPIES * size:
+        raise BadSetting(
+            f"{what}: saving takes {DISK_COPIES * size / 1e9:.1f} GB of {tempfile.gettempdir()}, "
+            f"which has {disk / 1e9:.1f} GB free; set TMPDIR to a larger disk, or {least}"
+        )
+    if lm.device.type == "cuda":
+        there = torch.cuda.get_device_properties(lm.device).total_memory
+        if TRAINING_COPIES * size > there:
+            raise BadSetting(
+                f"{what}: training takes {TRAINING_COPIES * size / 1e9:.0f} GB of the GPU, which "
+                f"has {there / 1e9:.0f} GB; {least}"
+            )
+    if size > SAID_BYTES:
+        log.info("%s, kept once: the last night's", what)

@@ -65,7 +65,7 @@ class ExpertChain(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """States (batch, length, width) after the block and the active experts."""
-        gates = self.gates(x)
+        gates = {at: gate.to(x.device) for at, gate in self.gates(x).items()}
         if not gates:
             return self.block(x)
         z = x

@@ -248,7 +248,8 @@ class ExpertMemory:
         seed = derive_seed(self.seed, "expert", level, slot, index) % 2**63
         generator = torch.Generator().manual_seed(seed)
         expert = Expert(self.width, self.settings.rank, generator)
-        return expert.to(self.lm.device)
+        beside = next(self.chains[index].block.parameters())  # layers may be on several devices
+        return expert.to(beside.device)
 
     def _slots(self, level: int) -> int:
         experts: Any = self.chains[0].levels[level]

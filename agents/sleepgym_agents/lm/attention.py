@@ -91,6 +91,7 @@ def _causal(
     value: Tensor,
     attention_mask: Tensor | None,
     scaling: float | None = None,
+    dropout: float = 0.0,
     **_: Any,
 ) -> tuple[Tensor, None]:
     """Every token sees those before it; the last query stands where the last key stands."""
@@ -106,6 +107,7 @@ def _causal(
         key,
         value,
         attention_mask,
+        dropout,
         is_causal=attention_mask is None,
         scale=scaling,
         enable_gqa=heads > key.shape[1],
@@ -144,7 +146,8 @@ def _attention(
         [_scores(grouped, k, mask, softcap) for k, mask in zip(keys, masks, strict=True)], -1
     )
     weights = scores.softmax(-1).to(value.dtype).split([k.shape[2] for k in keys], -1)
-    out = sum(_each_row(w, v) for w, v in zip(weights, values, strict=True))
+    parts = [_each_row(w, v) for w, v in zip(weights, values, strict=True)]
+    out = sum(parts[1:], parts[0])
     return out.reshape(query.shape).transpose(1, 2), None
 
 

@@ -57,7 +57,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 def add_lora(lm: LanguageModel, rank: int, alpha: float, seed: int) -> None:
     """Put LoRA adapters (Hu et al. 2021) into every linear layer, freezing all else.
 
-    The adapters start as the identity; they go into the model itself, which keeps its class.
+    The adapters start as the identity, in single precision whatever the model is in; they go into
+    the model itself, which keeps its class.
     """
     from peft import LoraConfig, inject_adapter_in_model
     from transformers.pytorch_utils import Conv1D
@@ -75,5 +76,7 @@ def add_lora(lm: LanguageModel, rank: int, alpha: float, seed: int) -> None:
         torch.manual_seed(seed)
         inject_adapter_in_model(config, lm.model)
     lm.model.eval()
-    lora = named_weights(lm.model, "lora_").values()
+    lora = [p for name, p in lm.model.named_parameters() if "lora_" in name]
+    for parameter in lora:
+        parameter.data = parameter.data.float()
     lm.extra_parameters["lora"] = sum(p.numel() for p in lora)

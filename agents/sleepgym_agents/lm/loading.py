@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import os
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
+from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from sleepgym.core.errors import BadSetting, MissingData
@@ -25,6 +27,7 @@ DTYPES = {
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
 }
+DEVICE_MAPS = ("balanced", "sequential")  # of transformers: layers on several devices
 NAMED = 3  # tensors of a list that an error spells out
 log = logging.getLogger(__name__)
 
@@ -34,7 +37,8 @@ def load_model(name: str, seed: int) -> tuple[PreTrainedModel, Prompter]:
 
     ``SLEEPGYM_DEVICE``, ``SLEEPGYM_DTYPE`` and ``SLEEPGYM_ATTN`` choose; ``auto`` (the default) is
     a GPU where there is one, float32 where that fits (see :func:`chosen_dtype`), and what
-    transformers takes. What was chosen is logged.
+    transformers takes. ``SLEEPGYM_DEVICE=balanced`` or ``sequential`` spreads the layers over all
+    devices, as transformers' ``device_map`` of that name does. What was chosen is logged.
 
     Args:
         name: As :meth:`sleepgym_agents.lm.model.LanguageModel.load` takes it.
@@ -52,9 +56,16 @@ def load_model(name: str, seed: int) -> tuple[PreTrainedModel, Prompter]:
     else:
         model, prompter = _from_files(name)
     try:
-        model = model.to(device, chosen_dtype(model, device)).eval()
+        model = model.to(chosen_dtype(model, device)).eval()
+        if name == "scratch" or os.environ.get("SLEEPGYM_DEVICE") not in DEVICE_MAPS:
+            model = model.to(device)
     except RuntimeError as error:  # too little memory, no such device
-        raise MissingData(f"model {name!r} does not fit {device}: {_in_line(error)}") from error
+        raise MissingData(
+            f"model {name!r} does not fit {device}: {_in_line(error)}; set --dtype bfloat16, "
+            "--device balanced (all GPUs and the CPU) or a smaller --model"
+        ) from error
+    if device.type == "cuda":
+        fuse_norms(model)
     log.info(
         "model %s: %s, %.3gM parameters, %s on %s, attention %s",
         name,
@@ -74,13 +85,14 @@ def chosen_device() -> torch.device:
         BadSetting: If there is no such device.
     """
     name = os.environ.get("SLEEPGYM_DEVICE") or "auto"
-    if name == "auto":
+    if name == "auto" or name in DEVICE_MAPS:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        there = ["auto", "cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+        numbered = (f"cuda:{i}" for i in range(torch.cuda.device_count()))
+        there = ["auto", "cpu", *DEVICE_MAPS, *numbered]
         raise BadSetting(f"device={name}: must be one of {', '.join(there)} here") from error
     return device
 
@@ -102,12 +114,42 @@ def chosen_dtype(model: PreTrainedModel, device: torch.device | str) -> torch.dt
     return DTYPES[name]
 
 
+def fuse_norms(model: PreTrainedModel) -> None:
+    """Let root-mean-square norms be one kernel instead of seven, where that is the same function.
+
+    A family's norm may differ (Gemma adds 1 to its weights): each is tried on random states.
+    """
+    for module in model.modules():
+        kind, weight = type(module), getattr(module, "weight", None)
+        eps = getattr(module, "variance_epsilon", None)
+        if not kind.__name__.endswith("RMSNorm") or not isinstance(weight, Tensor) or not eps:
+            continue
+        seeded = torch.Generator().manual_seed(0)
+        probe = torch.randn(4, *weight.shape, generator=seeded).to(weight)
+        with torch.no_grad():
+            plain = module(probe)
+            fused = torch.nn.functional.rms_norm(probe, weight.shape, weight, eps)
+        if plain.dtype == fused.dtype and torch.allclose(plain, fused, rtol=2e-2, atol=1e-3):
+            module.__class__ = _fused(kind)
+
+
+@lru_cache(maxsize=16)
+def _fused(kind: type[torch.nn.Module]) -> type[torch.nn.Module]:
+    def forward(self: Any, hidden_states: Tensor) -> Tensor:
+        size = self.weight.shape
+        return torch.nn.functional.rms_norm(hidden_states, size, self.weight, self.variance_epsilon)
+
+    return type(kind.__name__, (kind,), {"forward": forward})
+
+
 def _from_files(name: str) -> tuple[PreTrainedModel, Prompter]:
     source, options = locate(name)
     options = {**options, "trust_remote_code": False}
     _check_settings(name, Path(source))
     attention = os.environ.get("SLEEPGYM_ATTN") or "auto"
     chosen = {} if attention == "auto" else {"attn_implementation": attention}
+    if (device_map := os.environ.get("SLEEPGYM_DEVICE")) in DEVICE_MAPS:
+        chosen["device_map"] = device_map
     try:
         model, report = AutoModelForCausalLM.from_pretrained(
             source,

@@ -19,7 +19,7 @@ from sleepgym_agents.lm.prompts import Prompter
 from sleepgym_agents.lm.reading_check import check_reading
 
 CACHED_PARAMETERS = 300_000_000
-LEAST_BYTES = 3 * 2**29  # of a GPU for reading, and for decoding
+LEAST_BYTES = 1_420_000_000  # of a GPU for decoding; reading takes 2/5 of as much beside it
 CAPTURED_STEPS = 4  # fewer tokens are decoded without capturing a step
 _trusted = {"embedded", "scratch"}  # read as they should be: by our tests, or when first loaded
 _pristine: dict[tuple[str, int, str], tuple[PreTrainedModel, Prompter]] = {}
@@ -93,7 +93,8 @@ class LanguageModel:
 
     def captures(self, steps: int) -> bool:
         """Whether decoding so many steps goes by captured ones: on a GPU, where it pays."""
-        return self.device.type == "cuda" and steps >= CAPTURED_STEPS
+        spread = len(set((getattr(self.model, "hf_device_map", None) or {}).values())) > 1
+        return self.device.type == "cuda" and steps >= CAPTURED_STEPS and not spread
 
     def affords(self, night: Night, *, read: int = 0, generated: int = 0) -> bool:
         """Whether the night's budget allows to read and to sample so many more tokens."""
@@ -128,7 +129,7 @@ class LanguageModel:
 
     @property
     def memory_bytes(self) -> int:
-        """What reading and decoding may take of a GPU beside the weights, each.
+        """What decoding may take of a GPU beside the weights.
 
         It depends on the device and the model alone, not on what is free: the same batches are read
         in every run.
@@ -154,7 +155,7 @@ class LanguageModel:
         token_numbers = 16 * width + 4 * inner + 4 * attended
         numbers = length * token_numbers + 4 * attended * width  # keys and values for every head
         row_bytes = self.model.dtype.itemsize * numbers + 12 * logits * config.vocab_size
-        return max(1, self.memory_bytes // 4 // row_bytes)
+        return max(1, 2 * self.memory_bytes // 5 // row_bytes)
 
     def decoding_rows(self, length: int) -> int:
         """Rows of so many tokens that are decoded together: those whose keys and values fit."""

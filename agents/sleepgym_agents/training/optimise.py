@@ -271,13 +271,14 @@ def optimise(
         parameters = [p for p in lm.model.parameters() if p.requires_grad]
     evening = [p.detach().clone() for p in parameters]
     capture = capture and on_one_gpu(parameters)
-    rate = torch.tensor(settings.learning_rate, device=lm.device)  # where a graph finds it
+    on_gpu = lm.device.type == "cuda"
+    rate: Any = settings.learning_rate
     optimiser = torch.optim.AdamW(
         parameters,
-        lr=rate if capture else settings.learning_rate,
+        lr=torch.tensor(rate, device=lm.device) if capture and on_gpu else rate,  # in the graph
         weight_decay=settings.weight_decay,
-        fused=lm.device.type == "cuda",
-        capturable=capture,
+        fused=on_gpu,
+        capturable=capture and on_gpu,
     )
     warmup = int(settings.warmup_ratio * len(steps))
     schedule = get_linear_schedule_with_warmup(optimiser, warmup, len(steps))

@@ -133,3 +133,26 @@ def test_a_device_or_format_that_is_none(option, value, monkeypatch):
     monkeypatch.setenv(f"SLEEPGYM_{option}", value)
     with pytest.raises(BadSetting, match=rf"{option.lower()}={value}: must be one of auto, "):
         loading.load_model("scratch", 0)
+
+
+def test_layers_may_be_spread_over_devices(folder, monkeypatch):
+    monkeypatch.setenv("SLEEPGYM_DEVICE", "sequential")
+    monkeypatch.setenv("SLEEPGYM_DTYPE", "bfloat16")
+    lm = LanguageModel.load(str(folder))
+    assert lm.model.hf_device_map
+    assert lm.model.dtype == torch.bfloat16
+    assert lm.read([[1, 2, 3]])[2].shape[0] == 1
+
+
+def test_norms_are_fused_where_that_is_the_same_function():
+    seen = {}
+    for kind in ("llama", "gemma3_text"):
+        model = tiny(kind)
+        ids = torch.tensor([[5, 6, 7]])
+        with torch.no_grad():
+            before = model(ids).logits
+            loading.fuse_norms(model)
+            torch.testing.assert_close(model(ids).logits, before)
+        seen[kind] = {type(m).forward.__module__ for m in model.modules() if "Norm" in str(type(m))}
+    assert seen["llama"] == {"sleepgym_agents.lm.loading"}
+    assert "sleepgym_agents.lm.loading" not in seen["gemma3_text"]

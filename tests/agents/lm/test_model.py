@@ -11,6 +11,7 @@ from families import tiny
 from sleepgym import Document, SleepGymError
 from sleepgym.core.errors import BadData, MissingData, UnknownName
 from sleepgym_agents.lm import loading
+from sleepgym_agents.lm.attention import CAUSAL
 from sleepgym_agents.lm.checkpoints import load_weights, save_weights
 from sleepgym_agents.lm.model import LanguageModel
 from sleepgym_agents.lm.prompts import Prompter, PromptFormat
@@ -145,3 +146,17 @@ def test_a_silent_hub_is_told_at_once_and_its_cache_is_used(tmp_path, monkeypatc
 def test_only_a_large_model_on_a_gpu_is_bfloat16(parameters, device, dtype):
     sized = SimpleNamespace(num_parameters=lambda: parameters)
     assert loading.chosen_dtype(sized, device) == dtype
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen3", "gpt2"])
+def test_causal_attention_is_that_of_transformers(kind):
+    model = tiny(kind)
+    ids = torch.tensor([[5, 6, 7, 8, 9, 10]])
+    with torch.no_grad():
+        plain = model(input_ids=ids, use_cache=False).logits
+        cache = model(input_ids=ids[:, :3]).past_key_values
+        model.config._attn_implementation = CAUSAL
+        whole = model(input_ids=ids, use_cache=False).logits
+        behind = model(input_ids=ids[:, 3:], past_key_values=cache, use_cache=True).logits
+    torch.testing.assert_close(whole, plain, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(behind, plain[:, 3:], atol=1e-5, rtol=1e-4)

@@ -55,7 +55,10 @@ class CartridgeSettings(DayDistillationSettings):
 
 
 class Prefix(nn.Module):
-    """Keys and values of one day: (layers, heads, tokens, size) each, at rest frozen."""
+    """Keys and values of one day: (layers, heads, tokens, size) each, at rest frozen.
+
+    In single precision, as everything that is trained; the model reads them in its own.
+    """
 
     def __init__(self, keys: Tensor, values: Tensor) -> None:
         super().__init__()
@@ -121,7 +124,7 @@ class PrefixedModel(LanguageModel):
         else:
             read, skipped = self.read([ids])[0], 0
         keys, values = (torch.cat([layer[i] for layer in read.layers]) for i in (0, 1))
-        prefix = Prefix(keys[:, :, skipped:].clone(), values[:, :, skipped:].clone())
+        prefix = Prefix(*(x[:, :, skipped:].clone().float() for x in (keys, values)))
         self.add(prefix)
         self.first += len(ids)
         return prefix
@@ -142,10 +145,10 @@ class PrefixedModel(LanguageModel):
         if self.sink is None and start:
             with self.without_prefixes():
                 self.sink = self.read([start])[0]
-        layers = []
+        layers, dtype = [], self.model.dtype
         for layer in range(len(self.prefixes[0].keys)):
-            keys = [prefix.keys[layer : layer + 1] for prefix in self.prefixes]
-            values = [prefix.values[layer : layer + 1] for prefix in self.prefixes]
+            keys = [prefix.keys[layer : layer + 1].to(dtype) for prefix in self.prefixes]
+            values = [prefix.values[layer : layer + 1].to(dtype) for prefix in self.prefixes]
             if self.sink is not None:
                 keys.insert(0, self.sink.layers[layer][0].clone())
                 values.insert(0, self.sink.layers[layer][1].clone())
