@@ -67,7 +67,7 @@ docs: $(STAMP)  ## Write the reference and the tables of agents from the classes
 	$(BIN)/python docs/tools/results.py
 
 docs-site: $(STAMP)  ## Build the documentation's site into build/docs; a broken link fails
-	$(BIN)/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 clean:  ## Remove the virtual environment and what was built; runs are kept
 	rm -rf $(VENV) dist build .pytest_cache .ruff_cache .hypothesis

@@ -70,8 +70,12 @@ def compare(
     """
     from sleepgym.cli.console import console
     from sleepgym.cli.tables import show_pair
+    from sleepgym.core.errors import BadRun
     from sleepgym.scoring.pairs import compare_agents, compare_pair
 
+    missing = next((side for side in (first, second) if not Path(side).is_dir()), None)
+    if runs is None and missing is not None:
+        raise BadRun(f"{missing} is not a folder: give two, or two agents and --runs DIR")
     if runs is None:
         pair = compare_pair(first, second)
         print(_as_json(pair)) if as_json else show_pair(pair, verbose)

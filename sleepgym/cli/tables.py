@@ -68,7 +68,8 @@ def show_scores(paths: Sequence[Path], verbose: bool = False) -> None:
         seeds = {c.label: seed_ranges(r.meta["spec"]["seed"] for r in c.records) for c, _ in rows}
         same = len(set(seeds.values())) == 1
         title = comparison.environment["env"] + (f" ({settings})" if settings else "")
-        title += f", seeds {next(iter(seeds.values()))}" if same else ""
+        shared = next(iter(seeds.values()))
+        title += f", seed{'' if shared.isdigit() else 's'} {shared}" if same else ""
         shown = {c.label + ("" if same else f" ({seeds[c.label]})"): group for c, group in rows}
         table, columns = _fit(shown)
         console.print(f"\n{escape(title)}", highlight=False)

@@ -4,6 +4,8 @@ import importlib.util
 import re
 import subprocess
 import sys
+import tomllib
+import zipfile
 
 import pytest
 
@@ -83,10 +85,39 @@ def test_every_setting_has_a_meaning():
         assert all(meaning.strip() for _, _, meaning in rows), name
 
 
-@pytest.mark.parametrize("page", sorted(ROOT.glob("*.md")) + sorted(ROOT.glob("docs/*.md")))
+@pytest.mark.parametrize("page", sorted(ROOT.glob("*.md")) + sorted(ROOT.glob("docs/**/*.md")))
 def test_relative_links_lead_somewhere(page):
     for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text()):
         assert (page.parent / target).exists(), target
+
+
+def test_extras_that_are_named_exist():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    files = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
+    for room in ("sleepgym", "agents", "tasks", "leaderboards", "tests"):
+        files += (ROOT / room).rglob("*.py")
+    named = {}
+    for file in files:
+        for names in re.findall(r"(?:sleepgym|'\.)\[([a-z,]+)\]", file.read_text()):
+            named |= dict.fromkeys(names.split(","), file)
+    assert {"gguf", "semantic", "docs", "dev"} <= named.keys()
+    assert named.keys() <= extras.keys(), named
+
+
+def test_what_is_in_a_wheel_is_counted(tmp_path):
+    wheel = tmp_path / "any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("a/one.py", "x" * 1000)
+        archive.writestr("a/b/two.py", "x" * 500)
+        archive.writestr("a/base/model.safetensors", "x" * 20_000)
+    rows = load("wheel").table(str(wheel)).splitlines()
+    assert rows[2:] == [
+        "| a | .safetensors | 1 | 20 | 20 |",
+        "| a | .py | 2 | 2 | 2 |",
+        "| all | | 3 | 22 | 22 |",
+    ]
 
 
 def test_the_glossary_explains_every_column_of_the_tables():

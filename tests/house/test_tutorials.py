@@ -17,6 +17,7 @@ FAST = ["tutorials/own-task.md"]
 TINY = "--env-set days=1 --env-set passages=1 --env-set questions=2 --env-set base_questions=2"
 SMALLER = [
     (r"(--env sleepgym/Almanac-v1) --env-set days=\d", rf"\1 {TINY}"),
+    (r"SIZE=.*", "SIZE="),
     (r"--seeds 0-\d", "--seeds 0-1"),
     (r"SAMPLES, TOKENS = 24, 160", "SAMPLES, TOKENS = 2, 40"),
     (r"(passes: .*) = 8", r"\1 = 2"),
