@@ -50,6 +50,7 @@ bench: $(STAMP)  ## Ratios, measured side by side in one run
 	$(BIN)/python benchmarks/answering.py
 	$(BIN)/python benchmarks/verifying.py
 	$(BIN)/python benchmarks/site.py
+	$(BIN)/python benchmarks/launchers.py
 	$(BIN)/python benchmarks/exam_floor.py
 	$(BIN)/python benchmarks/horizon.py
 

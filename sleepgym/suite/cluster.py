@@ -104,7 +104,11 @@ class RayLauncher(Launcher):
     def _run_all(self, jobs: list[Job]) -> Iterator[Ended | str | None]:
         ray = self._ray
         task = ray.remote(max_retries=0, num_cpus=1, num_gpus=self.gpus_per_run)(run_on_worker)
-        mailbox = ray.remote(num_cpus=0)(Mailbox).remote()
+        strategies = importlib.import_module("ray.util.scheduling_strategies")
+        here = strategies.NodeAffinitySchedulingStrategy(
+            ray.get_runtime_context().get_node_id(), soft=False
+        )  # where this command is: it cannot be lost without it
+        mailbox = ray.remote(num_cpus=0, scheduling_strategy=here)(Mailbox).remote()
         root = Path(os.path.commonpath([job.out.resolve().parent for job in jobs]))
         with _marked(root) as marker:
             place = _here(marker)

@@ -196,3 +196,23 @@ def test_what_a_cluster_lacks_is_one_line(ray_cluster, tmp_path):
     runs = jobs(tmp_path, "toy:Notes")
     with pytest.raises(BadSetting, match=r"gpus-per-run=1.0: no node .* more than 0 GPUs"):
         run_suite(runs, RayLauncher(ray_cluster.address, 1.0))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_node_that_is_gone_costs_nothing_but_time(ray_cluster, tmp_path):
+    node = ray_cluster.add_node(num_cpus=1)
+    ray_cluster.wait_for_nodes()
+    spec = RunSpec("toy:Toy", "toy:Slow", {"days": 40}, seed=5)
+    runs, said, removed = [(spec, tmp_path / name) for name in "abc"], [], []
+
+    def progress(done, total, what):
+        if not removed and all((out / "phases.jsonl").is_file() for _, out in runs):
+            removed.append(what)
+            ray_cluster.remove_node(node, allow_graceful=False)
+
+    run_suite(runs, RayLauncher(ray_cluster.address), progress, say=said.append)
+    assert len(removed) == len(said) == 1
+    assert "its worker died" in said[0]
+    assert said[0].endswith("it goes on, try 2")
+    assert answers(runs[0][1]) == answers(runs[1][1]) == answers(runs[2][1])

@@ -1,4 +1,5 @@
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from sleepgym.cli import run_command
 from sleepgym.core import registry
 from sleepgym.core.errors import BadSetting, MissingData, SleepGymError, UnknownName
 from sleepgym.runs.records import read_run
+from sleepgym.suite import launchers
 from sleepgym.suite.launchers import LocalLauncher, run_suite
 from sleepgym.suite.suite import load_suite, parse_seeds, suite_names
 
@@ -58,11 +60,31 @@ def test_the_same_command_goes_on_with_what_is_missing(file, tmp_path):
     assert list(dict.fromkeys(told))[-4:] == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
+def test_runs_under_way_tell_how_far_they_are(file, tmp_path, monkeypatch):
+    monkeypatch.setattr(launchers, "TICK_S", 0.01)
+    file.write_text(file.read_text().replace("toy:Notes", "toy:Slow"))
+    told = []
+    runs = load_suite(str(file)).runs(tmp_path / "out")
+    run_suite(runs, LocalLauncher(2), lambda done, total, what: told.append(what))
+    assert any(re.fullmatch(r"notes, seed 1: \w+ of day \d \(\d+/11\)", what) for what in told)
+
+
+def test_one_run_that_fails_does_not_keep_the_others_from_finishing(file, tmp_path):
+    file.write_text(file.read_text().replace("toy:Fleeting", "toy:Sleepless"))
+    runs = load_suite(str(file)).runs(tmp_path / "out")
+    with pytest.raises(SleepGymError, match=r"2 of 4 runs failed: fleeting, seed 1: .*; fleeting"):
+        run_suite(runs)
+    assert [read_run(path).finished for _, path in runs] == [False, True, False, True]
+    bad = dataclasses.replace(runs[0][0], env_settings={"days": 0})
+    with pytest.raises(BadSetting, match="days=0"):
+        run_suite([(bad, tmp_path / "bad"), *runs])
+
+
 def test_an_error_of_one_run_is_told(file, tmp_path):
     text = file.read_text().replace("toy:Fleeting", "toy:Sleepless")
     file.write_text(text)
     with pytest.raises(SleepGymError, match="raised ValueError in night 2"):
-        run_suite(load_suite(str(file)).runs(tmp_path / "out"))
+        run_suite(load_suite(str(file)).runs(tmp_path / "out")[:3])
 
 
 def test_agents_can_be_chosen_by_label(file):

@@ -1,0 +1,87 @@
+"""Suites by launcher: speed at one and two workers, and what a launcher costs.
+
+Two kinds of runs: some compute (an agent that trains the embedded model), some wait (as for a GPU
+or an endpoint), so that the launcher is seen apart from the cores that it shares. ``start`` is a
+suite whose only run has finished already; ratios are without it.
+`python benchmarks/launchers.py wait` measures one kind.
+"""
+
+import importlib.util
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+from sleepgym import Agent
+from sleepgym.runs.spec import RunSpec
+from sleepgym.suite.launchers import LocalLauncher, run_suite
+
+SEEDS = range(100, 104)
+WAIT_S = 2.0
+KINDS = {"compute": ("naive", 2), "wait": ("launchers:Waiting", 2)}
+
+
+class Waiting(Agent):
+    """Waits at every exam and every night."""
+
+    def answer(self, questions):
+        time.sleep(WAIT_S)
+        return [""] * len(questions)
+
+    def sleep(self, night):
+        time.sleep(WAIT_S)
+        return {}
+
+    def save(self, path):
+        (path / "nothing").touch()
+
+    def load(self, path):
+        pass
+
+
+def launchers():
+    """Name -> what makes a launcher of so many workers."""
+    yield "local", LocalLauncher
+    if importlib.util.find_spec("ray"):
+        from sleepgym.suite.cluster import RayLauncher
+
+        yield "ray", lambda workers: RayLauncher(cpus=workers)
+    else:
+        print("ray is not installed: pip install 'sleepgym[ray]'")
+
+
+def runs(kind, out):
+    agent, days = KINDS[kind]
+    env = "sleepgym/Almanac-v1"
+    specs = [RunSpec(env, agent, {"days": days}, seed=seed) for seed in SEEDS]
+    return [(spec, out / kind / f"seed-{spec.seed}") for spec in specs]
+
+
+def seconds(work, launcher):
+    start = time.perf_counter()
+    run_suite(work, launcher)
+    return time.perf_counter() - start
+
+
+def main():
+    kinds = sys.argv[1:] or list(KINDS)
+    print(f"{'':8} {'start':>7}" + "".join(f"{f'{k}, {n}':>12}" for k in kinds for n in (1, 2)))
+    for name, make in launchers():
+        with tempfile.TemporaryDirectory() as folder:
+            out = Path(folder)
+            run_suite(runs("wait", out / "start")[:1], LocalLauncher())
+            start = seconds(runs("wait", out / "start")[:1], make(2))
+            row, ratios = [], []
+            for kind in kinds:
+                alone, both = (seconds(runs(kind, out / str(n)), make(n)) for n in (1, 2))
+                row += [alone, both]
+                ratios.append(f"{kind} x{(alone - start) / (both - start):.2f}")
+        cells = "".join(f"{value:10.1f} s" for value in row)
+        print(f"{name:8} {start:5.1f} s{cells}   {', '.join(ratios)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
