@@ -18,6 +18,7 @@ from sleepgym_agents.lm.prompts import Prompter
 from sleepgym_agents.lm.scratch import SCRATCH_FORMAT, byte_tokenizer, scratch_model
 from sleepgym_agents.models.catalogue import known_prompt
 from sleepgym_agents.models.hub import locate
+from sleepgym_agents.models.memory import parameters_of, require_memory
 
 FLOAT32_PARAMETERS = 100_000_000  # on a GPU; larger models are in bfloat16
 DTYPES = {
@@ -50,16 +51,17 @@ def load_model(name: str, seed: int) -> tuple[PreTrainedModel, Prompter]:
         model = scratch_model(seed)
         prompter = Prompter(SCRATCH_FORMAT, byte_tokenizer())
     else:
-        model, prompter = _from_files(name)
+        model, prompter = _from_files(name, device)
     try:
         model = model.to(device, chosen_dtype(model, device)).eval()
     except RuntimeError as error:  # too little memory, no such device
         raise MissingData(f"model {name!r} does not fit {device}: {_in_line(error)}") from error
     log.info(
-        "model %s: %s, %.3gM parameters, %s on %s, attention %s",
+        "model %s: %s, %.3gM parameters (%.2g GB), %s on %s, attention %s",
         name,
         type(model).__name__,
         model.num_parameters() / 1e6,
+        model.num_parameters() * model.dtype.itemsize / 1e9,
         str(model.dtype).removeprefix("torch."),
         model.device,
         model.config.get_text_config()._attn_implementation,
@@ -93,19 +95,24 @@ def chosen_dtype(model: PreTrainedModel, device: torch.device | str) -> torch.dt
     Raises:
         BadSetting: If there is no such format.
     """
+    return _dtype_of(model.num_parameters(), device)
+
+
+def _dtype_of(parameters: int, device: torch.device | str) -> torch.dtype:
     name = os.environ.get("SLEEPGYM_DTYPE") or "auto"
     if name == "auto":
-        large = torch.device(device).type != "cpu" and model.num_parameters() > FLOAT32_PARAMETERS
+        large = torch.device(device).type != "cpu" and parameters > FLOAT32_PARAMETERS
         return torch.bfloat16 if large else torch.float32
     if name not in DTYPES:
         raise BadSetting(f"dtype={name}: must be one of auto, {', '.join(DTYPES)}")
     return DTYPES[name]
 
 
-def _from_files(name: str) -> tuple[PreTrainedModel, Prompter]:
+def _from_files(name: str, device: torch.device) -> tuple[PreTrainedModel, Prompter]:
     source, options = locate(name)
     options = {**options, "trust_remote_code": False}
     _check_settings(name, Path(source))
+    _check_memory(name, parameters_of(Path(source)), device)
     attention = os.environ.get("SLEEPGYM_ATTN") or "auto"
     chosen = {} if attention == "auto" else {"attn_implementation": attention}
     try:
@@ -143,6 +150,14 @@ def _check_settings(name: str, folder: Path) -> None:
                 f"cannot load model {name!r}: {file.name} is no JSON ({_in_line(error):.80}); "
                 "fetch it anew"
             ) from error
+
+
+def _check_memory(name: str, parameters: int, device: torch.device) -> None:
+    """Refuse weights that will not fit, before they are read."""
+    dtype = _dtype_of(parameters, device)
+    what = f"model {name!r} in {str(dtype).removeprefix('torch.')}"
+    remedy = "set --dtype bfloat16, another --device, or serve it (--model openai:URL#NAME)"
+    require_memory(what, parameters * dtype.itemsize, str(device), remedy)
 
 
 def _check_whole(name: str, model: PreTrainedModel, report: dict[str, Any]) -> None:
