@@ -57,6 +57,16 @@ Attention = Annotated[
         envvar="SLEEPGYM_ATTN",
     ),
 ]
+Prompt = Annotated[
+    str,
+    typer.Option(
+        help="How the model is asked: a file like prompt.json, [bold]plain[/bold], or "
+        "[bold]template[/bold] (its own chat template).",
+        envvar="SLEEPGYM_PROMPT",
+        metavar="FILE|plain|template",
+        show_default="as it suits the model",
+    ),
+]
 Verbose = Annotated[
     bool,
     typer.Option("--verbose", help="Name every setting, not only those that are not defaults."),

@@ -17,12 +17,14 @@ from sleepgym.cli.options import (
     Device,
     Dtype,
     IsolationLevel,
+    Prompt,
     Verbose,
     choose_hardware,
     example,
 )
 
 if TYPE_CHECKING:
+    from sleepgym.runs.records import RunRecord
     from sleepgym.runs.spec import RunSpec
     from sleepgym.suite.suite import Suite
 
@@ -90,12 +92,14 @@ def run(
     device: Device = "auto",
     dtype: Dtype = "auto",
     attention: Attention = "auto",
+    prompt: Prompt = "",
 ) -> None:
     """Run one agent through one stream, or one a seed, and print its scores."""
     from sleepgym.cli.boards import board_env_settings, board_model, board_seeds, load_board
     from sleepgym.cli.console import console
     from sleepgym.core.errors import BadSetting
     from sleepgym.core.settings import parse_pairs
+    from sleepgym.runs.prompt import read_prompt
     from sleepgym.runs.records import isolation_of
     from sleepgym.runs.spec import RunSpec
     from sleepgym.suite.suite import parse_seeds
@@ -129,6 +133,7 @@ def run(
         data=data,
         isolation=isolation_of(audit) if audit else isolation,  # pyright: ignore[reportArgumentType]  (checked by RunSpec)
         salt=salt,
+        prompt=read_prompt(prompt),
     )
     if board is None and seeds is None:
         runs = [(replace(spec, seed=seed or 0), out)]
@@ -185,12 +190,14 @@ def suite(
     device: Device = "auto",
     dtype: Dtype = "auto",
     attention: Attention = "auto",
+    prompt: Prompt = "",
 ) -> None:
     """Compare agents on the same streams; prints a table and writes a report."""
     from sleepgym.cli.console import console
     from sleepgym.cli.progress import progress
     from sleepgym.cli.tables import show_scores
     from sleepgym.core.errors import BadSetting
+    from sleepgym.runs.prompt import read_prompt
     from sleepgym.suite.suite import load_suite, parse_seeds, run_suite
 
     choose_hardware(device, dtype, attention)
@@ -205,7 +212,7 @@ def suite(
         chosen = replace(chosen, model=model, parameters=None, downloads=())
     if board:
         chosen = _on_board(chosen, board, seeds is not None, model)
-    chosen, left_out = chosen.at_hand(data)
+    chosen, left_out = replace(chosen, prompt=read_prompt(prompt)).at_hand(data)
     out = out or Path("runs") / chosen.name
     runs = chosen.runs(out, data, isolation)  # pyright: ignore[reportArgumentType]
     console.print(f"[bold]{chosen.name}[/bold]: {chosen.summary} ({len(runs)} runs in {out})")
@@ -259,21 +266,38 @@ def _run_and_show(runs: Sequence[tuple[RunSpec, Path]], out: Path, verbose: bool
     from sleepgym.cli.console import console
     from sleepgym.cli.progress import progress
     from sleepgym.cli.tables import show_scores
+    from sleepgym.runs.records import read_run
     from sleepgym.runs.runner import run as run_stream
     from sleepgym.scoring.hints import hints
 
-    records = []
+    records: list[RunRecord] = []
+    told: list[str] = []
+
+    def hint(record: RunRecord) -> None:
+        for text in hints(record):
+            if text not in told:
+                told.append(text)
+                console.print(f"Note: {text}.", soft_wrap=True, markup=False, highlight=False)
+
     with progress() as report:
         for spec, path in runs:
             prefix = f"seed {spec.seed}: " if len(runs) > 1 else ""
 
             def tell(
-                done: int, total: int, where: str, score: float | None, prefix: str = prefix
+                done: int,
+                total: int,
+                where: str,
+                score: float | None,
+                prefix: str = prefix,
+                path: Path = path,
             ) -> None:
                 grade = "" if score is None else f" {score:.2f}"
                 report(done, total, prefix + where + grade)
+                if where == "evening of day 1":  # before hours are spent on the days to come
+                    hint(read_run(path))
 
             records.append(run_stream(spec, path, progress=tell))
     show_scores([path for _, path in runs], verbose)
-    for hint in dict.fromkeys(hint for record in records for hint in hints(record)):
-        console.print(f"Note: {hint}.", soft_wrap=True, markup=False, highlight=False)
+    if not told:
+        for record in records:
+            hint(record)

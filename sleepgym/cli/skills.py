@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sleepgym.cli.options import Model, example
+from sleepgym.cli.options import Model, Prompt, example
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -28,6 +28,7 @@ def skills(
     seed: Annotated[int, typer.Option(help="Seed of the scenes: 100-199 to report.", min=0)] = 100,
     count: Annotated[int, typer.Option(help="Questions a cell.", min=1)] = 500,
     dreams: Annotated[int, typer.Option(help="Passages to dream about; 0: none.", min=0)] = 25,
+    prompt: Prompt = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure in-context skills, recall and dreams, by exact match of greedy answers.
@@ -40,6 +41,7 @@ def skills(
     from sleepgym.cli.progress import progress
     from sleepgym.core import registry
     from sleepgym.core.errors import BadRun, unknown_name
+    from sleepgym.runs.prompt import read_prompt, use_prompt
     from sleepgym.runs.skills import measure, measure_dreams
 
     if battery not in registry.batteries:
@@ -50,6 +52,7 @@ def skills(
         if name not in chosen.cells:
             raise unknown_name(f"cell of battery {battery}", name, chosen.cells)
     if run is None:
+        use_prompt(read_prompt(prompt))
         agent = registry.agent_class("in-context")(seed=seed, model=model)
     else:
         from sleepgym.runs.archive import unpacked

@@ -128,6 +128,11 @@ def upgrade_settings(cls: type, settings: Mapping[str, Any]) -> dict[str, Any]:
     return upgraded
 
 
+def completed_settings(cls: type, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a record by the names of today; those that came later have their defaults."""
+    return {**plain(cls()), **upgrade_settings(cls, settings)}
+
+
 def meanings(cls: type) -> dict[str, str]:
     """Field -> meaning, from the ``Attributes:`` sections of a dataclass and those it inherits."""
     found: dict[str, str] = {}

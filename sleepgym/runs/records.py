@@ -23,7 +23,7 @@ from typing import Any
 from sleepgym.core import registry
 from sleepgym.core.errors import BadRun, UnknownName
 from sleepgym.core.schedule import Step
-from sleepgym.core.settings import upgrade_settings
+from sleepgym.core.settings import completed_settings, upgrade_settings
 from sleepgym.core.types import question_hash
 
 SCHEMA = 3
@@ -115,7 +115,7 @@ def upgrade_spec(saved: Mapping[str, Any]) -> dict[str, Any]:
         return dict(saved)
     return {
         **saved,
-        "env_settings": upgrade_settings(family, saved["env_settings"]),
+        "env_settings": completed_settings(family, saved["env_settings"]),
         "agent_settings": upgrade_settings(agent, saved["agent_settings"]),
     }
 

@@ -19,6 +19,7 @@ from sleepgym.core.errors import BadSetting
 from sleepgym.core.rng import derive_seed
 from sleepgym.core.settings import build_config, plain, upgrade_settings
 from sleepgym.runs.base_model import is_served, model_digest
+from sleepgym.runs.prompt import use_prompt
 from sleepgym.runs.records import SCHEMA
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ class RunSpec:
         salt: At least 32 hexadecimal digits from which, with the stream's seed, the agent's is
             derived. Drawn where it is empty and the agent does not live in this process.
         phase_limit_s: Longest phase, where the agent does not live in this process.
+        prompt: How the model is asked, where not as it suits it best: ``plain``, ``template`` (its
+            own chat template) or the JSON text of a ``prompt.json``.
     """
 
     env: str
@@ -62,6 +65,7 @@ class RunSpec:
     label: str = ""
     salt: str = ""
     phase_limit_s: float = DAY_S
+    prompt: str = ""
 
     def __post_init__(self) -> None:
         if self.isolation not in get_args(Isolation):
@@ -86,6 +90,7 @@ class RunSpec:
 
     def make_agent(self) -> Agent:
         """A fresh agent, as it is at birth."""
+        use_prompt(self.prompt)
         cls = registry.agent_class(self.agent)
         return cls(self.agent_config(), seed=self.agent_seed, model=self.model)
 
@@ -100,7 +105,14 @@ class RunSpec:
 
         sandbox, limit_s = self.isolation == "sandbox", self.phase_limit_s
         return AgentCall(
-            self.agent, self.agent_settings, self.agent_seed, self.model, self.env, sandbox, limit_s
+            self.agent,
+            self.agent_settings,
+            self.agent_seed,
+            self.model,
+            self.env,
+            sandbox,
+            limit_s,
+            prompt=self.prompt,
         )
 
     def describe_agent(self) -> dict[str, Any]:
@@ -110,6 +122,7 @@ class RunSpec:
             BadSetting: If the agent needs a server where there is no network.
         """
         if self.isolation == "in-process":
+            use_prompt(self.prompt)
             cls = registry.agent_class(self.agent)
             return {
                 "settings": plain(self.agent_config()),
@@ -149,6 +162,7 @@ def describe(spec: RunSpec, env: ContinualEnv) -> dict[str, Any]:
             "seed": spec.seed,
             "model": spec.model if uses_model else None,
             "isolation": spec.isolation,
+            **({"prompt": spec.prompt} if uses_model and spec.prompt else {}),
         },
         "salt": spec.salt or None,
         "model_digest": model_digest(spec.model) if uses_model else None,
@@ -183,6 +197,7 @@ def spec_from_meta(meta: Mapping[str, Any], data: Path | None = None) -> RunSpec
         isolation=saved["isolation"],
         label=meta.get("label", ""),
         salt=meta.get("salt") or "",
+        prompt=saved.get("prompt") or "",
     )
 
 

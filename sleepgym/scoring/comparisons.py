@@ -53,10 +53,11 @@ class Comparison:
 
     @property
     def changed(self) -> str:
-        """The settings and limits that are not the defaults in one line; empty where all are."""
+        """The settings and limits that are not the defaults in one line, and the metric."""
         given = {**self.environment["env_settings"], "exams": self.environment["exams"]}
         usual = {**_defaults(self.environment["env"]), "exams": "full"}
         limits = {k: v for k, v in self.environment["budget"].items() if v is not None}
+        usual.pop("metric", None)
         changed = {k: v for k, v in given.items() if k not in usual or usual[k] != v}
         return ", ".join(f"{name}={_text(value)}" for name, value in (changed | limits).items())
 
@@ -172,6 +173,7 @@ def command(record: RunRecord) -> str:
     ]
     words += ["--seed", str(spec["seed"])]
     words += ["--model", spec["model"]] if spec["model"] else []
+    words += ["--prompt", spec["prompt"]] if spec.get("prompt") else []
     words += ["--data", record.meta["data"]] if record.meta.get("data") else []
     words += ["--isolation", str(spec["isolation"])]
     words += ["--salt", record.meta["salt"]] if record.meta.get("salt") else []
@@ -212,7 +214,8 @@ def _labels(records: list[RunRecord]) -> list[str]:
 
 def _details(record: RunRecord) -> dict[str, Any]:
     spec = record.meta["spec"]
-    return {**{k: spec[k] for k in ("agent", "model", "isolation")}, **spec["agent_settings"]}
+    own = {k: spec.get(k) for k in ("agent", "model", "isolation", "prompt")}
+    return {**own, **spec["agent_settings"]}
 
 
 def _defaults(env: str) -> dict[str, Any]:

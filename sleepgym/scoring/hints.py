@@ -6,7 +6,8 @@ from sleepgym.runs.records import RunRecord
 
 FEWEST_ANSWERS = 8
 EMPTY_SHARE = 0.5
-NEAR_ZERO = 0.02
+NEAR_ZERO = 0.05
+LONG_WORDS = 8.0  # an answer of more words is a sentence
 
 
 def hints(record: RunRecord) -> list[str]:
@@ -24,14 +25,29 @@ def hints(record: RunRecord) -> list[str]:
     if empty > EMPTY_SHARE:
         return [
             f"{empty:.0%} of the evening answers are empty: model {spec['model']} ends them at "
-            "once under this prompt. A prompt.json in the model's folder says how questions and "
-            "answers are marked"
+            f"once under this prompt. {_try(spec)}"
         ]
     accuracy = sum(line["score"] for line in answers) / len(answers)
-    if accuracy < NEAR_ZERO and spec["agent"] != "frozen":
+    if accuracy >= NEAR_ZERO or spec["agent"] == "frozen":
+        return []
+    found = f"evening accuracy is {accuracy:.2f} with the day still in the context: "
+    words = sum(len(line["answer"].split()) for line in answers) / len(answers)
+    if words > LONG_WORDS:
+        metric = spec["env_settings"].get("metric")
+        or_metric = ", or --env-set metric=contained" if metric in ("exact", "f1") else ""
         return [
-            f"evening accuracy is {accuracy:.2f} with the day still in the context: model "
-            f"{spec['model']} does not read this environment, or this agent keeps nothing by day. "
-            "Compare with in-context; try another --model, or an environment that the model reads"
+            f"{found}model {spec['model']} answers in sentences ({words:.0f} words on average). "
+            f"{_try(spec)}{or_metric}"
         ]
-    return []
+    return [
+        f"{found}model {spec['model']} does not read this environment, or this agent keeps nothing "
+        f"by day. Compare with in-context; {_try(spec, first='try')}, or another --model"
+    ]
+
+
+def _try(spec: dict, first: str = "Try") -> str:
+    """What may help a model that does not know what an answer looks like."""
+    prompt = "--prompt (plain, template, or a file such as prompt.json)"
+    if spec["env_settings"].get("shots") == 0:
+        return f"{first} --env-set shots=2 (exemplars show what an answer looks like) or {prompt}"
+    return f"{first} {prompt}"

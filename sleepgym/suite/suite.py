@@ -70,6 +70,7 @@ class Suite:
         parameters: Of that model; None where the file does not say.
         downloads: What is fetched where it is not at hand, and its gigabytes.
         tuned: Whether agents run with their tuned settings.
+        prompt: How the model is asked; see :class:`sleepgym.runs.spec.RunSpec`.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Suite:
     parameters: float | None = None
     downloads: tuple[tuple[str, float], ...] = ()
     tuned: bool = False
+    prompt: str = ""
 
     def runs(
         self, out: Path, data: Path | None = None, isolation: Isolation = "in-process"
@@ -103,6 +105,7 @@ class Suite:
                     data=data,
                     isolation=isolation,
                     label=agent.label,
+                    prompt=self.prompt,
                 ),
                 out / env.label / agent.label / f"seed-{seed}",
             )

@@ -13,7 +13,7 @@ import transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from sleepgym.core.errors import BadSetting, MissingData
-from sleepgym_agents.lm.prompt_format import chosen_format
+from sleepgym_agents.lm.prompt_format import chosen_format, given_format
 from sleepgym_agents.lm.prompts import Prompter
 from sleepgym_agents.lm.scratch import SCRATCH_FORMAT, byte_tokenizer, scratch_model
 from sleepgym_agents.models.catalogue import known_prompt
@@ -49,7 +49,7 @@ def load_model(name: str, seed: int) -> tuple[PreTrainedModel, Prompter]:
     device = chosen_device()
     if name == "scratch":
         model = scratch_model(seed)
-        prompter = Prompter(SCRATCH_FORMAT, byte_tokenizer())
+        prompter = Prompter(given_format() or SCRATCH_FORMAT, byte_tokenizer())
     else:
         model, prompter = _from_files(name, device)
     try:

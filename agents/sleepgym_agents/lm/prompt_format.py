@@ -22,9 +22,11 @@ PLACEHOLDERS = {
     "question": ("text",),
     "answer": ("answer",),
     "dream_item": ("question", "answer"),
+    "request": ("text",),
 }
 NULLABLE = ("start", "system", "dream_item")
 CHOSEN = "SLEEPGYM_PROMPT"  # the environment variable that overrides a model's own format
+DREAM_ITEM = "Question: {question}\nAnswer: {answer}\n"
 ASKED_TO_DREAM = (
     "Write questions about the text, one after the other, each with its answer in a few words. "
     "Every question names what it is about."
@@ -56,6 +58,7 @@ class PromptFormat:
         dream_item: A question with its answer as the model writes them after ``dream``, with
             ``{question}`` and ``{answer}``; its reply is over when it ends. None: as in a prompt,
             one after the other until it begins anew.
+        request: What asks for a text of another kind, with ``{text}``.
     """
 
     start: str | None = None
@@ -65,8 +68,9 @@ class PromptFormat:
     answer: str = " {answer}"
     stop: str = "\n"
     after: str = ""
-    dream: str = "Question:"
-    dream_item: str | None = None
+    dream: str = "Questions about the text above, with short answers from it:\nQuestion:"
+    dream_item: str | None = DREAM_ITEM
+    request: str = "{text}\n"
 
     @classmethod
     def read(cls, folder: Path) -> PromptFormat:
@@ -96,6 +100,8 @@ class PromptFormat:
             _check(values, [f.name for f in fields(cls)])
         except (ValueError, RecursionError) as error:
             raise BadData(f"{where}: {error}") from error
+        if "dream" in values:  # of a file from before: items as in a prompt
+            values.setdefault("dream_item", None)
         return cls(**values)
 
 
@@ -115,13 +121,12 @@ def chosen_format(folder: Path, tokenizer: Any, known: str = "") -> PromptFormat
         BadData: If a format is malformed, or a template is asked for and cannot be used.
     """
     chosen = os.environ.get(CHOSEN, "")
-    if chosen.startswith("{"):
-        return PromptFormat.parse(chosen, "--prompt")
-    if chosen not in ("", "plain", "template"):
-        raise BadData(f"{CHOSEN}={chosen:.40}: must be plain, template or a JSON object")
+    given = given_format()
+    if given is not None:
+        return given
     if not chosen and (folder / "prompt.json").is_file():
         return PromptFormat.read(folder)
-    if (chosen or known) == "plain":
+    if not chosen and known == "plain":
         return PromptFormat()
     found, why = format_of_template(tokenizer)
     if found is not None:
@@ -131,6 +136,20 @@ def chosen_format(folder: Path, tokenizer: Any, known: str = "") -> PromptFormat
     if getattr(tokenizer, "chat_template", None):
         log.warning("%s: questions are asked in the plain form; --prompt FILE sets another", why)
     return PromptFormat()
+
+
+def given_format() -> PromptFormat | None:
+    """The format that ``SLEEPGYM_PROMPT`` spells out; None where it does not.
+
+    Raises:
+        BadData: If it is malformed.
+    """
+    chosen = os.environ.get(CHOSEN, "")
+    if chosen.startswith("{"):
+        return PromptFormat.parse(chosen, "--prompt")
+    if chosen not in ("", "plain", "template"):
+        raise BadData(f"{CHOSEN}={chosen:.40}: must be plain, template or a JSON object")
+    return PromptFormat() if chosen == "plain" else None
 
 
 def format_of_template(tokenizer: Any) -> tuple[PromptFormat | None, str]:
@@ -161,7 +180,7 @@ def format_of_template(tokenizer: Any) -> tuple[PromptFormat | None, str]:
         return None, "the chat template opens a new answer otherwise than an old one"
     stop, after, opens = _split_turn(tokenizer, turn, head)
     if not stop or not head.endswith(opens):
-        return None, "the chat template has no text that ends an answer"
+        return None, "the chat template cannot be split into turns that join"
     start = _braced(head.removesuffix(opens))
     question = f"{_braced(opens)}{{text}}{_braced(ask)}"
     answer, ending = f"{_braced(lead)}{{answer}}", _braced(stop + after)
@@ -184,7 +203,8 @@ def format_of_template(tokenizer: Any) -> tuple[PromptFormat | None, str]:
         stop=stop,
         after=after,
         dream=f"{dreaming}Question:",
-        dream_item="Question: {question}\nAnswer: {answer}\n",
+        dream_item=DREAM_ITEM,
+        request=question + _braced(lead),
     ), ""
 
 

@@ -61,7 +61,9 @@ class Prompter:
                 )
             self.format = replace(prompt_format, stop=end)
             self.stop = [tokenizer.eos_token_id]
-        self.ends = frozenset({tokenizer.eos_token_id, *ends} - {None})
+        special = {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
+        marker = special.intersection(self.stop[:1])
+        self.ends = frozenset({tokenizer.eos_token_id, *ends, *marker} - {None})
         self._uninstructed: list[int] = []  # the start, once an instruction has come into it
         self.after = self.encode(prompt_format.after)
         self.dream = self.encode(prompt_format.dream)
@@ -172,6 +174,11 @@ class Prompter:
             return True
         return ids[-1] in self._stopping and self.format.stop in self.tokenizer.decode(ids)
 
+    def request(self, parts: Sequence[Sequence[int]], text: str) -> list[int]:
+        """Token ids after which the model does what a text asks for about ``parts``."""
+        asked = self.encode(self.format.request.format(text=text))
+        return [*self.start, *(i for part in parts for i in part), *asked]
+
     def begins_anew(self, ids: Sequence[int]) -> bool:
         """Whether a dream is over: its reply has ended, or what follows opens another prompt."""
         if self.format.dream_item is not None:
@@ -198,10 +205,15 @@ class Prompter:
         if item is None:
             return [i for pair in pairs for i in self.demonstration(*pair)]
         texts = (
-            item.format(question=self._plain(question), answer=self._plain(answer))
+            item.format(
+                question=self._plain(question.rpartition("\n")[2]),  # without its topic's line
+                answer=self._plain(" ".join(answer.split())),
+            )
             for question, answer in pairs
         )
-        said = "".join(texts).rstrip("\n")
+        said = "".join(texts)
+        if not self.format.stop.startswith("\n"):
+            said = said.rstrip("\n")
         asked = self.format.dream.removesuffix(item.partition("{")[0].rstrip(" "))
         return self.encode(asked + said) + self.stop + self.after
 

@@ -15,6 +15,7 @@ SCRATCH_FORMAT = PromptFormat(
     answer="{answer}",
     stop="<end>",
     dream="<q>",
+    dream_item=None,
 )
 
 

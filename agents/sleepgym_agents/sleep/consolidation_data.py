@@ -23,7 +23,7 @@ from sleepgym_agents.sleep.replay import (
 )
 from sleepgym_agents.sleep.sleep_context import SleepContext
 from sleepgym_agents.training.distillation import DistillationExample
-from sleepgym_agents.training.qa_generation import single_and_joint_contexts
+from sleepgym_agents.training.qa_generation import dream_counts, single_and_joint_contexts
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,7 @@ class ConsolidationData:
         rehearsals: Examples about nothing in particular, by the base model.
         entities: Token ids of the names of the day's entities.
         dreamt: How many different dreams there were before any was dropped.
+        written: How many samples were written, parsed, and have answers from the text.
     """
 
     dreams: list[DistillationExample]
@@ -74,6 +75,7 @@ class ConsolidationData:
     rehearsals: list[DistillationExample]
     entities: list[EntityName]
     dreamt: int
+    written: Mapping[str, float]
 
     @property
     def examples(self) -> list[DistillationExample]:
@@ -85,6 +87,7 @@ class ConsolidationData:
         return {
             "dreams": float(self.dreamt),
             "dreams_kept": float(len(self.dreams)),
+            **self.written,
             "names": float(len(self.entities)),
             "recollections": float(len(self.recollections)),
             "stories": float(len(self.episodes)),
@@ -102,7 +105,7 @@ def build_consolidation_data(context: SleepContext) -> ConsolidationData:
     """
     lm, config = context.lm, context.config
     with context.memory.bare():
-        dreamt = write_examples(context)
+        dreamt, written = write_examples(context)
         rehearsals = sample_rehearsal_qa(context)
         dreams = [example for example in dreamt if example.confidence >= config.confidence]
         day, nats = context.context_ids, config.min_entity_gain_nats
@@ -120,21 +123,26 @@ def build_consolidation_data(context: SleepContext) -> ConsolidationData:
         rehearsals=rehearsals,
         entities=entities,
         dreamt=len({example.pair for example in dreamt}),
+        written=written,
     )
 
 
-def write_examples(context: SleepContext) -> list[DistillationExample]:
+def write_examples(
+    context: SleepContext,
+) -> tuple[list[DistillationExample], dict[str, float]]:
     """Questions and answers about the day, those practised among them, with teacher targets.
 
-    None where the budget does not allow to write them.
+    None where the budget does not allow to write them. The counts of
+    :func:`sleepgym_agents.training.qa_generation.dream_counts` come with them.
     """
     contexts = single_and_joint_contexts(context.parts, context.config.samples)
     with writing_dreams(context):
         written = context.write_qa(contexts, "dreams", 0)
+    counts = dream_counts(written, context.lm.prompter.tokenizer.decode(context.context_ids))
     if not written:
-        return []
+        return [], counts
     pairs = {pair for sample in written for pair in sample} | set(context.practised)
-    return context.score(sorted(pairs), context.parts)
+    return context.score(sorted(pairs), context.parts), counts
 
 
 def sample_rehearsal_qa(context: SleepContext) -> list[DistillationExample]:

@@ -164,7 +164,8 @@ def sample_qa_about(
     ]
     if not prompts:
         return []
-    written = generate(lm, prompts, ITEM_TOKENS, temperature=1.0, seed=seed)
+    ends = prompter.format.dream_item is None  # else an answer is a line, not a reply
+    written = generate(lm, prompts, ITEM_TOKENS, temperature=1.0, seed=seed, stop_at_answer=ends)
     return sorted({pair for ids in written for pair in parse_qa(prompter, ids)})
 
 

@@ -103,7 +103,8 @@ def seed_prompts(prompter: Prompter) -> list[list[int]]:
     form = prompter.format
     question = form.question.partition("{text}")[0]
     document = form.document.partition("{title}")[0]
-    dream = form.dream if form.dream.startswith(question) else form.dream + question
+    asks = form.dream_item is not None or form.dream.startswith(question)
+    dream = form.dream if asks else form.dream + question
     found = [[*prompter.start, *prompter.encode(text)] for text in (dream, document)]
     return [ids for ids in found if ids]
 

@@ -1,15 +1,24 @@
-"""Questions and answers that a model generates about what it has in context."""
+"""What a model writes about what it has in context: questions with answers, or other texts."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Literal
 
 from sleepgym_agents.lm.generation import generate
 from sleepgym_agents.lm.model import LanguageModel
 from sleepgym_agents.lm.prompts import Prompter
 
 Pair = tuple[str, str]
+DreamForm = Literal["questions", "implications", "rewritings"]
+REQUESTS = {
+    "implications": "List what follows from the text above, one implication a line:",
+    "rewritings": "Write the text above again in other words:",
+}
+ASKED = (0.7, 0.95)  # temperature and top_p of a model that is asked in words to dream
+_BULLET = re.compile(r"^\s*(?:[-*\u2022]|\(?\d+[.):])\s*")
+_FEWEST_LETTERS = 8  # of a line that says anything
 
 
 def generate_qa(
@@ -17,7 +26,7 @@ def generate_qa(
     contexts: Sequence[Sequence[Sequence[int]]],
     *,
     tokens: int,
-    temperature: float = 1.0,
+    temperature: float | None = None,
     seed: int,
 ) -> list[list[Pair]]:
     """Let the model write one sample of questions and answers a context.
@@ -26,20 +35,58 @@ def generate_qa(
         lm: The model that writes.
         contexts: Token ids of the documents and demonstrations that each sample is about.
         tokens: Longest sample.
-        temperature: Of sampling.
+        temperature: Of sampling; where None, 1 for a model that was taught to dream (its format
+            has no ``dream_item``), and :data:`ASKED` for one that is asked in words.
         seed: Of sampling.
 
     Returns:
         The (question, answer) items of each sample; what is not of that form is left out.
     """
-    prompter = lm.prompter
+    prompter, top_p = lm.prompter, 1.0
     prompts = [prompter.dream_prompt(parts) for parts in contexts]
     if not prompts:
         return []
+    if temperature is None:
+        temperature, top_p = (1.0, 1.0) if prompter.format.dream_item is None else ASKED
     written = generate(
-        lm, prompts, tokens, temperature=temperature, seed=seed, stop_at_answer=False
+        lm,
+        prompts,
+        tokens,
+        temperature=temperature,
+        top_p=top_p,
+        seed=seed,
+        stop_at_answer=False,
     )
     return [parse_qa(prompter, ids) for ids in written]
+
+
+def parse_texts(prompter: Prompter, ids: Sequence[int], form: DreamForm) -> list[str]:
+    """The lines of a list of implications, each once, or the one text of a rewriting."""
+    end = next((i for i, token in enumerate(ids) if token in prompter.ends), len(ids))
+    text = prompter.tokenizer.decode(ids[:end], clean_up_tokenization_spaces=False).strip()
+    if form == "rewritings":
+        lines = [" ".join(text.split())]
+    else:
+        lines = [_BULLET.sub("", line).strip() for line in text.split("\n")]
+        if end == len(ids) and len(lines) > 1:
+            lines.pop()  # cut off
+    said = (line for line in lines if sum(map(str.isalpha, line)) >= _FEWEST_LETTERS)
+    return list(dict.fromkeys(said))
+
+
+def dream_counts(samples: Sequence[Sequence[Pair]], text: str) -> dict[str, float]:
+    """How much of what was written can be used, for a night's log.
+
+    Args:
+        samples: The items of each sample.
+        text: What they are about.
+    """
+    pairs = {pair for sample in samples for pair in sample}
+    return {
+        "dream_samples": float(len(samples)),
+        "dream_samples_parsed": float(sum(map(bool, samples))),
+        "dream_answers_in_text": float(answers_in(sorted(pairs), [text])),
+    }
 
 
 def single_and_joint_contexts(
@@ -60,6 +107,12 @@ def parse_qa(prompter: Prompter, ids: Sequence[int]) -> list[Pair]:
         pattern = _once(form.dream_item, "question", "answer")
     pairs = re.findall(pattern, text, flags=re.DOTALL)
     return [(question.strip(), answer.strip()) for question, answer in pairs if answer.strip()]
+
+
+def answers_in(pairs: Sequence[Pair], texts: Sequence[str]) -> int:
+    """How many of the answers occur in one of the texts, upper and lower case alike."""
+    read = [text.casefold() for text in texts]
+    return sum(any(answer.casefold() in text for text in read) for _, answer in pairs)
 
 
 def _once(template: str, *names: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sleepgym.core import registry
-from sleepgym.core.settings import build_config, plain, upgrade_settings
+from sleepgym.core.settings import build_config, completed_settings, plain
 from sleepgym_boards.board import Board
 from sleepgym_boards.submission.schema import Run, Submission, run_digest
 
@@ -55,7 +55,7 @@ def check_environment(runs: Sequence[Run], board: Board) -> Problems:
     problems = []
     for run in runs:
         given = {"id": run.environment.id, "exams": run.environment.exams}
-        given |= upgrade_settings(config, run.environment.settings)
+        given |= completed_settings(config, run.environment.settings)
         for name in sorted({*expected, *given}):
             if given.get(name) != expected.get(name) or (name in given) != (name in expected):
                 problems.append(

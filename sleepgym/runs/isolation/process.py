@@ -77,6 +77,7 @@ class AgentCall:
         sandbox: Whether the process is put into one.
         limit_s: The longest that one request may take.
         upgrade: Whether settings may have names of earlier versions.
+        prompt: As for a run.
     """
 
     name: str
@@ -87,6 +88,7 @@ class AgentCall:
     sandbox: bool
     limit_s: float
     upgrade: bool = False
+    prompt: str = ""
 
 
 class ProcessInstance(Instance):
@@ -157,6 +159,7 @@ class ProcessInstance(Instance):
             **_named(self.call),
             "seed": self.call.seed,
             "model": self._process.model,
+            "prompt": self.call.prompt,
             "state": self._process.inside("state") if loads else None,
         }
         self._ask("make", told)
@@ -181,7 +184,7 @@ def describe_agent(call: AgentCall) -> dict[str, Any]:
     """
     process = _claim(call)
     try:
-        told = {**_named(call), "model": process.model}
+        told = {**_named(call), "model": process.model, "prompt": call.prompt}
         found = process.ask("describe", told).get("result")
     finally:
         process.end()

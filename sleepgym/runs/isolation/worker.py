@@ -29,6 +29,7 @@ from sleepgym.runs.isolation.messages import (
     read_introduction,
     read_questions,
 )
+from sleepgym.runs.prompt import use_prompt
 
 _DIE_WITH_PARENT, _BECOME_SUBREAPER = 1, 36  # prctl(2); a reaper's orphans can be found and ended
 
@@ -43,6 +44,7 @@ class Host:
         """Carry out one request."""
         if verb == "describe":
             cls = load_object(told["agent"])
+            use_prompt(told["prompt"])
             return {
                 "settings": plain(_config(cls, told)),
                 "uses_model": bool(cls.uses_model),
@@ -149,6 +151,7 @@ def _prctl(option: int, value: int) -> None:
 
 
 def _make(told: dict[str, Any]) -> Any:
+    use_prompt(told["prompt"])
     cls = load_object(told["agent"])
     return cls(_config(cls, told), seed=told["seed"], model=told["model"])
 

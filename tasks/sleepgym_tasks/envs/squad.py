@@ -186,12 +186,13 @@ class SQuAD(TaskFamily):
     def _exemplars(self, titles: set[str], seed: int) -> list[Experience]:
         """Short passages of another file, one an article, each with its first questions."""
         passages = self._others()
-        order = derive_rng(seed, "shots").permutation(len(passages))
+        drawn = [passages[i] for i in derive_rng(seed, "shots").permutation(len(passages))]
+        drawn.sort(key=lambda passage: len(passage.questions) < _SHOT_QUESTIONS)
         seen, shown = set(titles), []
-        for passage in (passages[i] for i in order):
+        for passage in drawn:
             asked = passage.questions[:_SHOT_QUESTIONS]
             short = len(passage.context) <= _SHOT_CHARACTERS
-            if short and len(asked) == _SHOT_QUESTIONS and passage.title not in seen:
+            if asked and short and passage.title not in seen:
                 seen.add(passage.title)
                 pairs = [(_question(passage, one), one.answers[0]) for one in asked]
                 shown.append(exemplar([Document(passage.context, passage.title)], pairs))

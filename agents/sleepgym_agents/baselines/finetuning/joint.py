@@ -138,6 +138,7 @@ class Joint(Finetuning):
     def learn(self, examples: Sequence[Example], night: Night) -> dict[str, float]:
         """Generate Q&A about what is new, then train the bare model on all days."""
         bare = LanguageModel.load(self.model, self.seed, self.meter)
+        bare.prompter = self.lm.prompter
         log = self._train(bare, night) if self._generate(bare, night) else {}
         if learned(log):
             self.lm = self.weights.lm = bare

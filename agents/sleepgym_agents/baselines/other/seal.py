@@ -22,7 +22,14 @@ from sleepgym_agents.lm.generation import generate
 from sleepgym_agents.lm.lora import temporary_lora
 from sleepgym_agents.lm.model import LanguageModel
 from sleepgym_agents.training.optimise import Example, learned, optimise, plan
-from sleepgym_agents.training.qa_generation import Pair, parse_qa
+from sleepgym_agents.training.qa_generation import (
+    ASKED,
+    REQUESTS,
+    DreamForm,
+    Pair,
+    parse_qa,
+    parse_texts,
+)
 
 EDITOR_RANK, EDITOR_ALPHA = 64, 128.0  # SEAL's ReST-EM adapter
 PRESETS: Mapping[str, Mapping[str, Any]] = {
@@ -61,6 +68,8 @@ class SealSettings(LoraSettings, FinetuningSettings):
             of this page; what is set beside a preset overrides it.
         edits: Self-edits sampled about a passage, each a list of implications.
         edit_tokens: Longest of them.
+        dream_form: What a self-edit is: ``questions`` with their answers, ``implications`` (as in
+            SEAL, one a line), or ``rewritings`` of the passage.
         top_p: Implications are sampled from the likeliest tokens that reach this sum.
         each: Whether an inner loop (a LoRA adapter, trained and merged) takes one passage or all
             of the day.
@@ -74,6 +83,7 @@ class SealSettings(LoraSettings, FinetuningSettings):
     preset: Literal["own", "single-passage", "continued-pretraining"] = "own"
     edits: Annotated[int, Ge(1)] = 4
     edit_tokens: Annotated[int, Ge(8)] = 160
+    dream_form: DreamForm = "questions"
     top_p: Annotated[float, Interval(gt=0, le=1)] = 1.0
     each: Literal["passage", "day"] = "day"
     edit_adapter: str = ""
@@ -90,7 +100,8 @@ class Seal(InContext):
     The saved state is all weights.
 
     Departures:
-        1. Implications are questions with their answers, the form that the model writes.
+        1. Implications are questions with their answers, the form that the embedded model writes;
+           ``dream_form=implications`` asks a model that takes requests for SEAL's own.
         2. Batches are padded to their longest sequence, and padding counts nothing; SEAL pads to
            2,048 tokens and trains on the padding.
         3. Everything random comes from the run's seed; SEAL seeds from the clock.
@@ -119,12 +130,15 @@ class Seal(InContext):
         super().__init__(config, seed=seed, model=model)
         self.weights = TrainedWeights(self.lm, seed)
         self.texts: list[list[int]] = []
+        self.titles: list[str] = []
+        self.written: dict[str, float] = {}
         self.answers: list[Example] = []
 
     def study(self, documents: Sequence[Document]) -> None:
         """Read documents and keep them for the night."""
         super().study(documents)
         self.texts.extend(self.lm.prompter.document(document) for document in documents)
+        self.titles.extend(document.title for document in documents)
 
     def practice(self, questions: Sequence[Question], answers: Sequence[str]) -> None:
         """Read right answers and keep them for the night."""
@@ -135,6 +149,7 @@ class Seal(InContext):
     def sleep(self, night: Night) -> Mapping[str, float]:
         """Edit, train, merge; then forget the day's text."""
         log: dict[str, float] = {"implications": 0.0, "steps": 0.0}
+        self.written = {}
         for number, (examples, implications) in enumerate(self._loops(night)):
             seed = night.derive_seed("lora", number)
             with temporary_lora(self.lm, self.config.rank, self.config.alpha, seed, merge=True):
@@ -146,9 +161,9 @@ class Seal(InContext):
             log |= {**done, "implications": log["implications"] + implications}
             if "stopped_by_budget" in done:
                 break
-        self.texts, self.answers = [], []
+        self.texts, self.titles, self.answers = [], [], []
         self.forget()
-        return log
+        return {**log, **self.written}
 
     @classmethod
     def estimate(cls, config: Any, scale: Scale) -> Cost:
@@ -158,10 +173,12 @@ class Seal(InContext):
         trained = config.epochs * (scale.day_tokens + DISTINCT * written)
         return super().estimate(config, scale) + Cost(read, written, trained)
 
-    def edit(self, texts: Sequence[Sequence[int]], night: Night) -> list[list[Pair]]:
-        """Implications of each text, by the model with its edit adapter."""
-        config = self.config
-        prompts = edit_prompts(self.lm, texts, config.edits)
+    def edit(
+        self, texts: Sequence[Sequence[int]], titles: Sequence[str], night: Night
+    ) -> list[list[Example]]:
+        """What is learned of each text's edits, by the model with its edit adapter."""
+        config, form = self.config, self.config.dream_form
+        prompts = edit_prompts(self.lm, texts, config.edits, form)
         count, longest = len(prompts), config.edit_tokens
         while count and not self.lm.affords(
             night, read=sum(map(len, prompts[:count])), generated=longest * count
@@ -169,18 +186,28 @@ class Seal(InContext):
             count -= 1
         with edit_adapter(self.lm, config.edit_adapter):
             written = sample_edits(
-                self.lm, prompts[:count], longest, config.top_p, night.derive_seed("edits")
+                self.lm, prompts[:count], longest, config.top_p, night.derive_seed("edits"), form
             )
-        found: list[list[Pair]] = [[] for _ in texts]
-        for i, ids in enumerate(written):
-            found[i // config.edits].extend(parse_qa(self.lm.prompter, ids))
-        return [list(dict.fromkeys(pairs)) for pairs in found]
+        found: list[list[Example]] = [[] for _ in texts]
+        parsed = 0
+        for place, title in enumerate(titles):
+            own = written[place * config.edits : (place + 1) * config.edits]
+            if form == "questions":
+                samples = [parse_qa(self.lm.prompter, ids) for ids in own]
+                pairs = dict.fromkeys(pair for sample in samples for pair in sample)
+                found[place] = implications(self.lm, list(pairs))
+            else:
+                samples = [parse_texts(self.lm.prompter, ids, form) for ids in own]
+                lines = dict.fromkeys(line for sample in samples for line in sample)
+                found[place] = statements(self.lm, list(lines), title)
+            parsed += sum(map(bool, samples))
+        self.written = {"dream_samples": float(count), "dream_samples_parsed": float(parsed)}
+        return found
 
     def _loops(self, night: Night) -> Iterator[tuple[list[Example], int]]:
         """The examples of each inner loop, and how many implications are among them."""
         documents = [Example.joined((ids, 1.0)) for ids in self.texts]
-        edits = self.edit(self.texts, night)
-        learned = [implications(self.lm, pairs) for pairs in edits]
+        learned = self.edit(self.texts, self.titles, night)
         if self.config.each == "day":
             everything = [*documents, *(e for own in learned for e in own), *self.answers]
             if everything:
@@ -192,24 +219,41 @@ class Seal(InContext):
             yield self.answers, 0
 
 
-def edit_prompts(lm: LanguageModel, texts: Sequence[Sequence[int]], count: int) -> list[list[int]]:
+def edit_prompts(
+    lm: LanguageModel,
+    texts: Sequence[Sequence[int]],
+    count: int,
+    form: DreamForm = "questions",
+) -> list[list[int]]:
     """Prompts for self-edits: each text ``count`` times, in order."""
-    prompter = lm.prompter
-    return [[*prompter.start, *ids, *prompter.dream] for ids in texts for _ in range(count)]
+    ask, wanted = lm.prompter, REQUESTS.get(form)
+    prompts = [ask.request([ids], wanted) if wanted else ask.dream_prompt([ids]) for ids in texts]
+    return [prompt for prompt in prompts for _ in range(count)]
 
 
 def sample_edits(
-    lm: LanguageModel, prompts: Sequence[Sequence[int]], tokens: int, top_p: float, seed: int
+    lm: LanguageModel,
+    prompts: Sequence[Sequence[int]],
+    tokens: int,
+    top_p: float,
+    seed: int,
+    form: DreamForm = "questions",
 ) -> list[list[int]]:
-    """Continuations at temperature 1, as token ids."""
+    """Continuations as token ids: questions at temperature 1, other texts at that of a request."""
+    temperature = 1.0 if form == "questions" else ASKED[0]
     return generate(
-        lm, prompts, tokens, temperature=1.0, top_p=top_p, seed=seed, stop_at_answer=False
+        lm, prompts, tokens, temperature=temperature, top_p=top_p, seed=seed, stop_at_answer=False
     )
 
 
 def implications(lm: LanguageModel, pairs: Sequence[Pair]) -> list[Example]:
     """What is learned of an edit: every token of each question and answer."""
     return [Example.joined((lm.prompter.demonstration(*pair), 1.0)) for pair in pairs]
+
+
+def statements(lm: LanguageModel, lines: Sequence[str], title: str) -> list[Example]:
+    """What is learned of implications and rewritings: each as a document under the title."""
+    return [Example.joined((lm.prompter.document(Document(line, title)), 1.0)) for line in lines]
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from sleepgym import Document, Night, Question, Settings
 from sleepgym.core.cost import DISTINCT, Cost, Scale
 from sleepgym_agents.baselines.in_context import InContext
 from sleepgym_agents.lm.model import LanguageModel
-from sleepgym_agents.training.qa_generation import Pair, generate_qa
+from sleepgym_agents.training.qa_generation import Pair, dream_counts, generate_qa
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,14 @@ class SelfStudy(InContext):
     Attributes:
         practised: The day's practised questions with their right answers.
         studied: Whether the day had documents.
+        written: What the night's log says about its samples of questions and answers.
     """
 
     def __init__(self, config: Any = None, *, seed: int = 0, model: str = "embedded") -> None:
         super().__init__(config, seed=seed, model=model)
         self.practised: list[Pair] = []
         self.studied = False
+        self.written: dict[str, float] = {}
 
     @abstractmethod
     def items(self, night: Night) -> list[Pair]:
@@ -66,8 +68,9 @@ class SelfStudy(InContext):
 
     def sleep(self, night: Night) -> Mapping[str, float]:
         """Learn the day's items, then forget its text."""
+        self.written = {}
         items = self.items(night)
-        log = {"items": float(len(items))}
+        log = {"items": float(len(items)), **self.written}
         if items:
             log |= self.learn(items, night)
         self.practised, self.studied = [], False
@@ -78,7 +81,10 @@ class SelfStudy(InContext):
         """What was practised and, where documents were studied, generated Q&A about the day."""
         pairs = dict.fromkeys(self.practised)
         if self.studied and self.parts:
-            pairs.update(dict.fromkeys(generate_about(self.lm, self.parts, self.config, night)))
+            samples = generate_about(self.lm, self.parts, self.config, night)
+            text = self.lm.prompter.tokenizer.decode([i for part in self.parts for i in part])
+            self.written = dream_counts(samples, text)
+            pairs.update(dict.fromkeys(pair for sample in samples for pair in sample))
         return list(pairs)
 
 
@@ -87,8 +93,8 @@ def generate_about(
     parts: Sequence[Sequence[int]],
     settings: GenerationSettings,
     night: Night,
-) -> list[Pair]:
-    """Questions and answers that the model writes with the day in its context.
+) -> list[list[Pair]]:
+    """Samples of questions and answers that the model writes with the day in its context.
 
     Args:
         lm: The model.
@@ -97,11 +103,10 @@ def generate_about(
         night: Its budget and seed.
     """
     samples, tokens = settings.samples, settings.dream_tokens
-    read = sum(map(len, parts)) + len(lm.prompter.dream)
+    read = len(lm.prompter.dream_prompt(parts)) - len(lm.prompter.start)
     while samples and not lm.affords(night, read=read * samples, generated=tokens * samples):
         samples -= 1
-    written = generate_qa(lm, [parts] * samples, tokens=tokens, seed=night.derive_seed("dreams"))
-    return [pair for sample in written for pair in sample]
+    return generate_qa(lm, [parts] * samples, tokens=tokens, seed=night.derive_seed("dreams"))
 
 
 def estimate_generation(settings: GenerationSettings, scale: Scale) -> Cost:
