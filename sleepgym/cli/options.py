@@ -26,7 +26,8 @@ IsolationLevel = Annotated[
 ]
 _MODEL_HELP = (
     "Language model: [bold]embedded[/bold], a name that [bold]sleepgym models[/bold] lists, a "
-    "folder, a GGUF file, a hub id, or [bold]scratch[/bold] (small, random)."
+    "folder, a GGUF file, a hub id, a server's ([bold]openai:URL#NAME[/bold]), or "
+    "[bold]scratch[/bold] (small, random)."
 )
 Model = Annotated[str, typer.Option(help=_MODEL_HELP)]
 AnyModel = Annotated[

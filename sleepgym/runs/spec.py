@@ -122,6 +122,7 @@ class RunSpec:
             BadSetting: If the agent needs a server where there is no network.
         """
         if self.isolation == "in-process":
+            use_prompt(self.prompt)
             cls = registry.agent_class(self.agent)
             return {
                 "settings": plain(self.agent_config()),

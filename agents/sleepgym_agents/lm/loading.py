@@ -20,6 +20,7 @@ from sleepgym_agents.lm.prompts import Prompter
 from sleepgym_agents.lm.scratch import SCRATCH_FORMAT, byte_tokenizer, scratch_model
 from sleepgym_agents.models.catalogue import known_prompt
 from sleepgym_agents.models.hub import locate
+from sleepgym_agents.models.memory import parameters_of, require_memory
 
 FLOAT32_PARAMETERS = 100_000_000  # on a GPU; larger models are in bfloat16
 DTYPES = {
@@ -54,7 +55,7 @@ def load_model(name: str, seed: int) -> tuple[PreTrainedModel, Prompter]:
         model = scratch_model(seed)
         prompter = Prompter(given_format() or SCRATCH_FORMAT, byte_tokenizer())
     else:
-        model, prompter = _from_files(name)
+        model, prompter = _from_files(name, device)
     try:
         model = model.to(chosen_dtype(model, device)).eval()
         if name == "scratch" or os.environ.get("SLEEPGYM_DEVICE") not in DEVICE_MAPS:
@@ -67,10 +68,11 @@ def load_model(name: str, seed: int) -> tuple[PreTrainedModel, Prompter]:
     if device.type == "cuda":
         fuse_norms(model)
     log.info(
-        "model %s: %s, %.3gM parameters, %s on %s, attention %s",
+        "model %s: %s, %.3gM parameters (%.2g GB), %s on %s, attention %s",
         name,
         type(model).__name__,
         model.num_parameters() / 1e6,
+        model.num_parameters() * model.dtype.itemsize / 1e9,
         str(model.dtype).removeprefix("torch."),
         model.device,
         model.config.get_text_config()._attn_implementation,
@@ -105,9 +107,13 @@ def chosen_dtype(model: PreTrainedModel, device: torch.device | str) -> torch.dt
     Raises:
         BadSetting: If there is no such format.
     """
+    return _dtype_of(model.num_parameters(), device)
+
+
+def _dtype_of(parameters: int, device: torch.device | str) -> torch.dtype:
     name = os.environ.get("SLEEPGYM_DTYPE") or "auto"
     if name == "auto":
-        large = torch.device(device).type != "cpu" and model.num_parameters() > FLOAT32_PARAMETERS
+        large = torch.device(device).type != "cpu" and parameters > FLOAT32_PARAMETERS
         return torch.bfloat16 if large else torch.float32
     if name not in DTYPES:
         raise BadSetting(f"dtype={name}: must be one of auto, {', '.join(DTYPES)}")
@@ -142,10 +148,11 @@ def _fused(kind: type[torch.nn.Module]) -> type[torch.nn.Module]:
     return type(kind.__name__, (kind,), {"forward": forward})
 
 
-def _from_files(name: str) -> tuple[PreTrainedModel, Prompter]:
+def _from_files(name: str, device: torch.device) -> tuple[PreTrainedModel, Prompter]:
     source, options = locate(name)
     options = {**options, "trust_remote_code": False}
     _check_settings(name, Path(source))
+    _check_memory(name, parameters_of(Path(source)), device)
     attention = os.environ.get("SLEEPGYM_ATTN") or "auto"
     chosen = {} if attention == "auto" else {"attn_implementation": attention}
     if (device_map := os.environ.get("SLEEPGYM_DEVICE")) in DEVICE_MAPS:
@@ -185,6 +192,14 @@ def _check_settings(name: str, folder: Path) -> None:
                 f"cannot load model {name!r}: {file.name} is no JSON ({_in_line(error):.80}); "
                 "fetch it anew"
             ) from error
+
+
+def _check_memory(name: str, parameters: int, device: torch.device) -> None:
+    """Refuse weights that will not fit, before they are read."""
+    dtype = _dtype_of(parameters, device)
+    what = f"model {name!r} in {str(dtype).removeprefix('torch.')}"
+    remedy = "set --dtype bfloat16, another --device, or serve it (--model openai:URL#NAME)"
+    require_memory(what, parameters * dtype.itemsize, str(device), remedy)
 
 
 def _check_whole(name: str, model: PreTrainedModel, report: dict[str, Any]) -> None:

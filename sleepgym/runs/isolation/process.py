@@ -131,7 +131,7 @@ def describe_agent(call: AgentCall) -> dict[str, Any]:
     process = starter_of(call).start(call)
     try:
         limit_s = max(START_LIMIT_S, call.limit_s)
-        told = {**call.named(), "model": process.model}
+        told = {**call.named(), "model": process.model, "prompt": call.prompt}
         found = process.ask("describe", told, limit_s).get("result")
     finally:
         process.end()

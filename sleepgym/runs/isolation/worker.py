@@ -48,6 +48,7 @@ class Host:
         """Carry out one request."""
         if verb == "describe":
             cls = load_object(told["agent"])
+            use_prompt(told["prompt"])
             return {
                 "settings": plain(_config(cls, told)),
                 "uses_model": bool(cls.uses_model),
