@@ -19,8 +19,8 @@ Utilisation is 6 x parameters x tokens / seconds / peak over the time in which a
 tokens counted once an epoch, padding not. 6 is the usual convention; with the base model frozen,
 fewer operations are really done. ``seeding-alone`` is ``seeding`` without imitation, whose training
 samples nothing. The peak of an H100 or H200 in bf16, dense, is taken as 790 TFLOP/s, about what
-large matrix products reach of its 989. Memory is what tensors took at most beside the weights, while
-training and else, and what the allocator held in all at the end.
+large matrix products reach of its 989. Memory is what tensors took at most beside the weights,
+while training and else, and what the allocator held in all at the end.
 """
 
 import argparse
@@ -225,7 +225,8 @@ def main(arguments=None):
         )
         print(f"{'agent':22} {'night':>5} {'seconds':>8} {'training s':>10} {'tokens':>8}", end=" ")
         print(
-            f"{'tokens/s':>8} {'utilised':>8} {'training GB':>11} {'other GB':>8} {'held GB':>7} {'steps':>5}"
+            f"{'tokens/s':>8} {'utilised':>8} {'training GB':>11} {'other GB':>8} {'held GB':>7} "
+            f"{'steps':>5}"
         )
         for name in given.agents.split(","):
             cls, settings, own = AGENTS[name]
@@ -264,7 +265,8 @@ def run(name, agent, stream, peak_tflops, weights):
             held = f"{torch.cuda.memory_reserved() / 1e9:.2f}"
         print(
             f"{name:22} {day.number:5} {seconds:8.1f} {timed.seconds:10.1f} {timed.tokens:8} "
-            f"{rate:8.0f} {used:8.2%} {training:>11} {other:>8} {held:>7} {log.get('steps', 0):5.0f}",
+            f"{rate:8.0f} {used:8.2%} {training:>11} {other:>8} {held:>7} "
+            f"{log.get('steps', 0):5.0f}",
             flush=True,
         )
 
