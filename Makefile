@@ -58,7 +58,7 @@ bench-gpu:  ## Decoding, training steps and nights of random models of real shap
 	$(GPU) benchmarks/gpu_generation.py
 	$(GPU) benchmarks/gpu_training.py
 	$(GPU) benchmarks/gpu_night.py --shape 1b
-	$(GPU) benchmarks/gpu_night.py --shape smollm2 --day cpt-200 --nights 1 --agents seeding,sleep,cartridge,context-distillation,naive-lora
+	$(GPU) benchmarks/gpu_night.py --shape smollm2 --day cpt-200 --batch 2 --nights 1 --agents seeding,sleep,cartridge,context-distillation,naive-lora
 	$(GPU) benchmarks/gpu_night.py --shape 8b --nights 1 --agents sleep,naive-lora,cartridge
 bench-gpu: GPU = PYTHONPATH=.:agents:tasks:leaderboards PYTHONUNBUFFERED=1 $(PYTHON)
 

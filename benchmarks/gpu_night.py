@@ -1,7 +1,7 @@
 """Nights of large models on one GPU: seconds, share of its peak while training, memory.
 
     python benchmarks/gpu_night.py [--shape 1b|8b|smollm2|tiny] [--day almanac|cpt-200]
-        [--agents seeding,sleep,cartridge,naive-lora] [--nights 2] [--peak-tflops 790]
+        [--agents seeding,sleep,cartridge,naive-lora] [--nights 2] [--batch 16] [--peak-tflops 790]
 
 The models have the shapes of Llama-3.2-1B, Llama-3.1-8B and SmolLM2-135M, and random weights that
 are built here: nothing is downloaded. The agents run unchanged on days of the Almanac; `--day
@@ -19,8 +19,8 @@ Utilisation is 6 x parameters x tokens / seconds / peak over the time in which a
 tokens counted once an epoch, padding not. 6 is the usual convention; with the base model frozen,
 fewer operations are really done. ``seeding-alone`` is ``seeding`` without imitation, whose training
 samples nothing. The peak of an H100 or H200 in bf16, dense, is taken as 790 TFLOP/s, about what
-large matrix products reach of its 989. Memory is what tensors took at most beside the weights, and
-what the allocator held in all.
+large matrix products reach of its 989. Memory is what tensors took at most beside the weights,
+while training and else, and what the allocator held in all at the end.
 """
 
 import argparse
@@ -121,14 +121,22 @@ QUICK = {
 
 
 class TimedTraining:
-    """Within its context: how long training took, and the tokens that it was about."""
+    """Within its context: how long training took, the tokens that it was about, and memory.
+
+    Attributes:
+        training_bytes: Most that tensors took while training.
+        other_bytes: Most that they took else: writing, reading, scoring.
+    """
 
     def __init__(self, lm):
         self.lm, self.own = lm, optimise.optimise
         self.seconds, self.tokens = 0.0, 0
+        self.training_bytes = self.other_bytes = 0
 
     def __enter__(self):
         self.seconds, self.tokens = 0.0, 0
+        self.training_bytes = self.other_bytes = 0
+        peak(self.lm.device)
         self.replaced = [
             module
             for module in list(sys.modules.values())
@@ -140,13 +148,25 @@ class TimedTraining:
     def __exit__(self, *_):
         for module in self.replaced:
             module.optimise = self.own
+        self.other_bytes = max(self.other_bytes, peak(self.lm.device))
 
     def train(self, *given, **options):
+        self.other_bytes = max(self.other_bytes, peak(self.lm.device))
         before, start = self.lm.meter.train_tokens, now(self.lm.device)
         log = self.own(*given, **options)
         self.seconds += now(self.lm.device) - start
         self.tokens += self.lm.meter.train_tokens - before
+        self.training_bytes = max(self.training_bytes, peak(self.lm.device))
         return log
+
+
+def peak(device):
+    """Most bytes that tensors took since this was asked last."""
+    if device.type != "cuda":
+        return 0
+    found = torch.cuda.max_memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    return found
 
 
 def now(device):
@@ -187,6 +207,7 @@ def main(arguments=None):
     parser.add_argument("--day", choices=DAYS, default="almanac")
     parser.add_argument("--agents", default="seeding,seeding-alone,sleep")
     parser.add_argument("--nights", type=int, default=2)
+    parser.add_argument("--batch", type=int, help="sequences of a step; 16, of LoRA 4")
     parser.add_argument("--peak-tflops", type=float, default=790.0)
     given = parser.parse_args(arguments)
     tiny = given.shape == "tiny"
@@ -203,12 +224,16 @@ def main(arguments=None):
             f"{questions} questions; weights made in {time.perf_counter() - started:.1f} s"
         )
         print(f"{'agent':22} {'night':>5} {'seconds':>8} {'training s':>10} {'tokens':>8}", end=" ")
-        print(f"{'tokens/s':>8} {'utilised':>8} {'beside GB':>9} {'held GB':>8} {'steps':>5}")
+        print(
+            f"{'tokens/s':>8} {'utilised':>8} {'training GB':>11} {'other GB':>8} {'held GB':>7} "
+            f"{'steps':>5}"
+        )
         for name in given.agents.split(","):
             cls, settings, own = AGENTS[name]
             known = {field.name for field in dataclasses.fields(settings)}
             quick = {key: value for key, value in QUICK.items() if tiny and key in known}
-            agent = cls(settings(**{**own, **quick}), model=folder)
+            batch = {"batch_size": given.batch} if given.batch else {}
+            agent = cls(settings(**{**own, **quick, **batch}), model=folder)
             run(name, agent, stream, given.peak_tflops, size_bytes(folder))
             free()
 
@@ -223,8 +248,6 @@ def run(name, agent, stream, peak_tflops, weights):
     timed = TimedTraining(agent.lm)
     cuda = device.type == "cuda"
     for day in stream.days:
-        if cuda:
-            torch.cuda.reset_peak_memory_stats()
         agent.study(day.documents)
         right = [stream.key[item.id][0] for item in day.exam]
         agent.practice([item.question for item in day.exam], right)
@@ -235,13 +258,15 @@ def run(name, agent, stream, peak_tflops, weights):
         seconds = now(device) - start
         rate = timed.tokens / max(timed.seconds, 1e-9)
         used = 6 * agent.lm.parameters * rate / (peak_tflops * 1e12)
-        beside = held = "-"
+        training = other = held = "-"
         if cuda:
-            beside = f"{(torch.cuda.max_memory_allocated() - weights) / 1e9:.2f}"
-            held = f"{torch.cuda.max_memory_reserved() / 1e9:.2f}"
+            training = f"{(timed.training_bytes - weights) / 1e9:.2f}"
+            other = f"{(timed.other_bytes - weights) / 1e9:.2f}"
+            held = f"{torch.cuda.memory_reserved() / 1e9:.2f}"
         print(
             f"{name:22} {day.number:5} {seconds:8.1f} {timed.seconds:10.1f} {timed.tokens:8} "
-            f"{rate:8.0f} {used:8.2%} {beside:>9} {held:>8} {log.get('steps', 0):5.0f}",
+            f"{rate:8.0f} {used:8.2%} {training:>11} {other:>8} {held:>7} "
+            f"{log.get('steps', 0):5.0f}",
             flush=True,
         )
 

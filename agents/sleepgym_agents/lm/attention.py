@@ -145,7 +145,8 @@ def _attention(
     scores = torch.cat(
         [_scores(grouped, k, mask, softcap) for k, mask in zip(keys, masks, strict=True)], -1
     )
-    weights = scores.softmax(-1).to(value.dtype).split([k.shape[2] for k in keys], -1)
+    weights = scores.softmax(-1, dtype=torch.float32).to(value.dtype)
+    weights = weights.split([k.shape[2] for k in keys], -1)
     parts = [_each_row(w, v) for w, v in zip(weights, values, strict=True)]
     out = sum(parts[1:], parts[0])
     return out.reshape(query.shape).transpose(1, 2), None
@@ -184,9 +185,9 @@ def _fused(
 
 def _scores(query: Tensor, key: Tensor, mask: Tensor | None, softcap: float | None) -> Tensor:
     """Scores of one segment, (batch, key heads, queries of the heads that share them, length)."""
-    scores = _each_row(query, key.transpose(-1, -2)).float()
+    scores = _each_row(query, key.transpose(-1, -2))
     if softcap is not None:
-        scores = torch.tanh(scores / softcap) * softcap
+        scores = torch.tanh(scores.float() / softcap) * softcap
     if mask is not None:
         if mask.shape[2] > 1:
             mask = mask.repeat(1, 1, scores.shape[2] // mask.shape[2], 1)

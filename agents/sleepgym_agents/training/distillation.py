@@ -155,8 +155,11 @@ def text_examples(
 
 def _verbatim(lm: LanguageModel, pair: Pair, ids: Sequence[int], asked: int) -> DistillationExample:
     head, nothing = teacher_head(lm), torch.zeros(len(ids) - 1, device=lm.device)
-    size = output_head(lm.model).weight.shape[1 if head else 0]
-    targets = nothing.new_zeros(len(nothing), size)
+    weight = output_head(lm.model).weight
+    if head:
+        targets = weight.detach().new_zeros(len(nothing), weight.shape[1])
+    else:
+        targets = nothing.new_zeros(len(nothing), weight.shape[0])
     untaught = DistillationExample(pair, tuple(ids), asked, targets, nothing, (), head)
     return untaught.with_hard_targets()
 

@@ -130,6 +130,23 @@ def test_rehearsal_is_the_same(lm, large):
     assert found[0][0] > plain + 1e-3
 
 
+def test_a_base_in_half_precision_teaches_with_and_without_a_teacher(large):
+    large()
+    lm = LanguageModel.load("embedded")
+    lm.model.to(torch.bfloat16).requires_grad_(False)
+    weight = lm.model.model.norm.weight.requires_grad_(True)
+    examples = [*score_with_teacher(lm, PAIRS), verbatim_example(lm, PAIRS[0])]
+    examples += text_examples(lm, [lm.prompter.document(DOCUMENT)], 512)
+    batch = make_collator(lm, 0.2)([examples[:3], examples[3:]], lm.device)
+    assert batch.targets.dtype == torch.bfloat16
+    (gradient,) = torch.autograd.grad(distillation(lm.model, batch, "forward"), weight)
+    assert gradient.isfinite().all()
+    assert gradient.abs().sum() > 0
+    sample = with_targets(lm, teacher_head(lm), Example((3, 20, 21, 22), (0.0, 0.0, 1.0, 1.0)))
+    new = [Example((5, 6, 7), (0.0, 1.0, 1.0))]
+    assert rehearsing(1.0)(lm.model, collate_mixed((new, [sample]), lm.device)).isfinite()
+
+
 def test_text_is_learned_as_supervised(lm, large):
     large()
     ids = lm.prompter.document(DOCUMENT)
