@@ -129,7 +129,7 @@ def main():
     parser.add_argument("--questions", type=int, default=200, help="of SQuAD and of Almanac each")
     parser.add_argument("--dreams", type=int, default=160, help="dream samples; 0: none")
     parser.add_argument("--dream-tokens", type=int, default=160)
-    parser.add_argument("--temperature", type=float, default=0.9)
+    parser.add_argument("--temperature", type=float, help="of dreams; the agents' own if absent")
     parser.add_argument("--shots", type=int, default=2)
     parser.add_argument("--instruction", choices=("none", "true", "false"), default="none")
     parser.add_argument("--prompt", default="", help="plain, template, or a file")

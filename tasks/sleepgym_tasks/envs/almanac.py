@@ -22,7 +22,7 @@ from sleepgym_tasks.worlds.almanac_writer import Writer
 from sleepgym_tasks.worlds.disclosure import Disclosure
 
 _INSTRUCTION = "Answer each question with a name or a few words, and nothing else."
-_SHOT_PASSAGES = 3  # of an exemplar, at most
+_SHOT_PASSAGES = 4  # of an exemplar, at most
 Share = Annotated[float, Interval(ge=0, le=1)]
 Kind = Literal[
     "direct",
