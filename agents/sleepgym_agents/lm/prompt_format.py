@@ -104,7 +104,7 @@ class PromptFormat:
 
 
 PLAIN = PromptFormat(
-    dream="Questions about the text above, with short answers from it:\nQuestion:",
+    dream="Three questions about the text, each with an answer of a few words from it:\nQuestion:",
     dream_item=DREAM_ITEM,
 )
 """For a model that says nothing about itself, base or instruct: it is asked in words to dream."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, ClassVar
 
 from annotated_types import Ge
@@ -75,7 +75,7 @@ class ConsolidationData:
     rehearsals: list[DistillationExample]
     entities: list[EntityName]
     dreamt: int
-    written: Mapping[str, float]
+    written: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def examples(self) -> list[DistillationExample]:

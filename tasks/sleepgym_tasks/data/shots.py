@@ -13,7 +13,7 @@ from sleepgym import Document, Question, Settings, Stream
 from sleepgym.core.rng import derive_seed
 from sleepgym.core.types import Experience, Introduction
 
-QUESTIONS = 8  # of an exemplar, at most
+QUESTIONS = 24  # of an exemplar, at most
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from sleepgym_tasks.worlds.almanac.hard_questions import HardKind
 from sleepgym_tasks.worlds.almanac.writer import Writer
 
 _INSTRUCTION = "Answer each question with a name or a few words, and nothing else."
-_SHOT_PASSAGES = 3  # of an exemplar, at most
+_SHOT_PASSAGES = 4  # of an exemplar, at most
 Share = Annotated[float, Interval(ge=0, le=1)]
 Kind = Literal[
     "direct",

@@ -90,7 +90,8 @@ class SQuAD(TaskFamily):
 
     A stream is made of one file: ``squad_val`` and ``xquad.en`` share passages and never meet.
     Exemplars are passages of another file (``iter0_train``; ``base_val`` for the training set),
-    of articles that the stream does not touch, drawn by the seed.
+    of articles that the stream does not touch, drawn by the seed; at least two of their four
+    answers have several words: after one-word answers alone, a model gives nothing else.
 
     Presets of the paper's protocols, both over the same 974 questions:
 
@@ -204,7 +205,7 @@ class SQuAD(TaskFamily):
         """Short passages of another file, one an article, each with its first questions."""
         passages = self._others()
         drawn = [passages[i] for i in derive_rng(seed, "shots").permutation(len(passages))]
-        drawn.sort(key=lambda passage: len(passage.questions) < _SHOT_QUESTIONS)
+        drawn.sort(key=lambda passage: not _telling(passage))
         seen, shown = set(titles), []
         for passage in drawn:
             asked = passage.questions[:_SHOT_QUESTIONS]
@@ -235,6 +236,12 @@ class SQuAD(TaskFamily):
             return passage.questions
         order = derive_rng(seed, "questions", place).permutation(len(passage.questions))
         return [passage.questions[i] for i in sorted(order[:most])]
+
+
+def _telling(passage: Passage) -> bool:
+    """Whether its first questions show that an answer may be a word or several."""
+    answers = [asked.answers[0].split() for asked in passage.questions[:_SHOT_QUESTIONS]]
+    return len(answers) == _SHOT_QUESTIONS and sum(len(words) > 1 for words in answers) >= 2
 
 
 def _question(passage: Passage, asked: Asked) -> str:
