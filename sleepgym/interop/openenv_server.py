@@ -72,6 +72,8 @@ class ContinualObservation(Observation):
     documents: list[dict[str, str]] = Field(description="What is read: title and text.")
     questions: list[dict[str, Any]] = Field(description="What is asked: text and choices.")
     feedback: list[str] = Field(description="Right answers to the practice just answered.")
+    instruction: str = Field(description="What answers should look like; may be empty.")
+    exemplars: list[dict[str, Any]] = Field(description="Documents, questions, answers to see.")
     budget: dict[str, float | None] = Field(description="Limits of a night; null is none.")
 
 

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sleepgym.core.agent import Agent
+from sleepgym.core.agent import Agent, observed_introduction
 from sleepgym.core.budget import Budget, Night
-from sleepgym.core.types import Document, Question
-from sleepgym.core.wake import Experience, tell
+from sleepgym.core.types import Document, Experience, Introduction, Question
+from sleepgym.core.wake import tell
 from sleepgym.interop.contract import COSTS, StateHandle
 from sleepgym.runs.archive import pack_state, unpacked
 from sleepgym.runs.state import sizes_by_kind
@@ -34,10 +34,12 @@ class Learner:
         self._make, self._folder = make, folder
         self._told: list[Experience] = []
         self._practised: tuple[Question, ...] = ()
+        self._introduction = Introduction()
         self.handle: StateHandle | None = None
 
     def act(self, observation: Mapping[str, Any]) -> Action:
         """The action to an observation of :meth:`sleepgym.interop.session.Session.observation`."""
+        self._introduction = observed_introduction(observation)
         if observation["feedback"] and self._practised:
             right = tuple(observation["feedback"])
             self._told.append(Experience((), self._practised, right))
@@ -77,6 +79,8 @@ class Learner:
     @contextmanager
     def _instance(self) -> Iterator[Agent]:
         agent = self._make()
+        if self._introduction:
+            agent.introduce(self._introduction)
         states = sorted(self._folder.iterdir())
         if states and self.handle is not None:
             with unpacked(states[-1], self.handle.digest) as state:

@@ -9,6 +9,24 @@ from typing import Any
 _ANSWER = re.compile(r"^\W*(\d+)\s*[.):]\s*(.*\S)\s*$", re.MULTILINE)
 
 
+def introduction_prompt(observation: Mapping[str, Any]) -> str:
+    """What a context begins with: what answers should look like; empty where nobody says.
+
+    Args:
+        observation: As for :func:`phase_prompt`.
+    """
+    parts = [observation["instruction"]] if observation["instruction"] else []
+    for shown in observation["exemplars"]:
+        parts += shown["documents"]
+        parts.append(
+            "\n".join(
+                f"Question: {question}\nAnswer: {answer}"
+                for question, answer in zip(shown["questions"], shown["answers"], strict=True)
+            )
+        )
+    return "\n\n".join(parts)
+
+
 def phase_prompt(observation: Mapping[str, Any]) -> str:
     """What a phase says, in words.
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from sleepgym.core.budget import Meter
-from sleepgym.core.env import ContinualEnv
+from sleepgym.core.env import ContinualEnv, introduction_texts
 from sleepgym.core.schedule import Step
-from sleepgym.core.types import Phase
+from sleepgym.core.types import Introduction, Phase
 from sleepgym.interop.contract import COSTS, Audit, BadRequest, NightReport, StateHandle
 from sleepgym.runs.day import MAX_ANSWER_CHARACTERS
 from sleepgym.runs.records import RunRecord, answer_lines
@@ -70,11 +70,13 @@ class Session:
             ``phase`` (study, practice, evening, sleep, morning, ended), ``day``, ``days``,
             ``night`` (nights slept), ``closed_book``, ``documents`` (``title``, ``text``),
             ``questions`` (``text``, ``choices``), ``feedback`` (right answers to the round of
-            practice just answered), ``budget`` (limits of a night; null is none).
+            practice just answered), ``budget`` (limits of a night; null is none), ``instruction``
+            and ``exemplars`` of what answers look like, the same in every phase.
         """
         step, stream = self.present, self._env.stream
         assert stream is not None
         return {
+            **_plain_introduction(stream.introduction),
             "phase": step.name if step else "ended",
             "day": step.day if step else len(stream.days),
             "days": len(stream.days),
@@ -161,6 +163,13 @@ class Session:
                 "exceeded": exceeded,
             }
         )
+
+
+def _plain_introduction(introduction: Introduction) -> Plain:
+    """As :func:`sleepgym.core.env.introduction_texts`, with lists as JSON has them."""
+    texts = introduction_texts(introduction)
+    shown = [{name: list(part) for name, part in one.items()} for one in texts["exemplars"]]
+    return {"instruction": texts["instruction"], "exemplars": shown}
 
 
 def _checked(answers: Any, wanted: int) -> tuple[str, ...]:

@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from sleepgym.core.env import ContinualEnv, make_env
+from sleepgym.core.env import ContinualEnv, introduction_texts, make_env
 from sleepgym.core.schedule import Step
 from sleepgym.core.types import Phase
 from sleepgym.interop.contract import BadRequest
-from sleepgym.interop.prompts import parse_answers, phase_prompt
+from sleepgym.interop.prompts import introduction_prompt, parse_answers, phase_prompt
 
 
 class DayEnvironment:
@@ -51,13 +51,16 @@ class DayEnvironment:
         read = [step for step in steps if step.phase is Phase.STUDY and not closed_book]
         documents = [document for step in read for document in step.documents]
         asked = self._step.questions
-        return phase_prompt(
+        assert self._env.stream is not None
+        introduction = introduction_prompt(introduction_texts(self._env.stream.introduction))
+        exam = phase_prompt(
             {
                 "feedback": [],
                 "documents": [{"title": d.title, "text": d.text} for d in documents],
                 "questions": [{"text": q.text, "choices": list(q.choices)} for q in asked],
             }
         )
+        return "\n\n".join(part for part in (introduction, exam) if part)
 
     def answer(self, number: int, text: str) -> str:
         """Give the answer to one question of the exam.

@@ -21,7 +21,7 @@ from typing import Any
 from sleepgym.core.env import make_env
 from sleepgym.core.errors import MissingData
 from sleepgym.interop.contract import StateHandle
-from sleepgym.interop.prompts import night_prompt, parse_answers, phase_prompt
+from sleepgym.interop.prompts import introduction_prompt, night_prompt, parse_answers, phase_prompt
 from sleepgym.interop.session import Session
 
 try:
@@ -96,7 +96,8 @@ async def _converse(
     session: Session, conversation: Any, notes: str, config: SleepGymConfig
 ) -> tuple[str, float | None]:
     """One context: a morning's exam, or a day until its night; the notes and the exam's score."""
-    told = [f"Your notes:\n{notes}"] if notes else []
+    told = [introduction_prompt(session.observation())]
+    told += [f"Your notes:\n{notes}"] if notes else []
     reward = None
     conversation.trace.info["phase"] = session.observation()["phase"]
     while not session.ended:

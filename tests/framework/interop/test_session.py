@@ -8,14 +8,22 @@ import numpy as np
 import pytest
 
 from sleepgym.cli import run_command
-from sleepgym.core.env import make_env
+from sleepgym.core.env import ContinualEnv, make_env
+from sleepgym.core.types import Document, Experience, Introduction, Question
 from sleepgym.interop.contract import BadRequest
 from sleepgym.interop.playing import Learner
-from sleepgym.interop.prompts import night_prompt, numbered, parse_answers, phase_prompt
+from sleepgym.interop.prompts import (
+    introduction_prompt,
+    night_prompt,
+    numbered,
+    parse_answers,
+    phase_prompt,
+)
 from sleepgym.interop.session import Session
 from sleepgym.runs.runner import run
 from sleepgym.runs.spec import RunSpec
 from sleepgym.scoring.scores import score_run
+from toy import Notes, Toy
 
 SPEC = RunSpec("toy:Toy", "toy:Notes", {"days": 3}, seed=5)
 A, B = ({"digest": letter * 64, "size_bytes": 3} for letter in "ab")
@@ -151,6 +159,39 @@ def test_a_phase_is_a_prompt_and_a_reply_is_answers(session):
     assert "1. red? (one of: warm, cold)" in texts[2]
     assert texts[3].startswith("The right answers were:\n1. warm\n\nAnswer each question")
     assert texts[1].startswith("Person10\nPerson10 is in Town")
+
+
+class Shown(Toy):
+    """The toy with an introduction."""
+
+    def stream(self, seed):
+        shown = Experience((Document("Ann is in Rome.", "Ann"),), (Question("Ann?"),), ("Rome",))
+        return replace(super().stream(seed), introduction=Introduction("One word.", (shown,)))
+
+
+class Listener(Notes):
+    """Says where Ann is, if it was told."""
+
+    said = ""
+
+    def introduce(self, introduction):
+        self.said = introduction.exemplars[0].answers[0] + introduction.instruction
+
+    def answer(self, questions):
+        return [self.said] * len(questions)
+
+
+def test_an_introduction_is_in_every_phase_and_told_to_every_instance(tmp_path):
+    learner = Learner(Listener, tmp_path)
+    session = Session(ContinualEnv(Shown()), 5)
+    while not session.ended:
+        seen = json.loads(json.dumps(session.observation()))
+        assert introduction_prompt(seen) == (
+            "One word.\n\nAnn is in Rome.\n\nQuestion: Ann?\nAnswer: Rome"
+        )
+        action = learner.act(seen)
+        assert set(action["answers"]) <= {"RomeOne word."}
+        session.step(**action)
 
 
 def test_replies_are_read_leniently():
