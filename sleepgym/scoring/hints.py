@@ -39,15 +39,16 @@ def hints(record: RunRecord) -> list[str]:
             f"{found}model {spec['model']} answers in sentences ({words:.0f} words on average). "
             f"{_try(spec)}{or_metric}"
         ]
+    other = ", or this agent keeps nothing by day (compare with in-context)"
     return [
-        f"{found}model {spec['model']} does not read this environment, or this agent keeps nothing "
-        f"by day. Compare with in-context; {_try(spec, first='try')}, or another --model"
+        f"{found}model {spec['model']} does not read this environment"
+        f"{'' if spec['agent'] == 'in-context' else other}. {_try(spec)}, or another --model"
     ]
 
 
-def _try(spec: dict, first: str = "Try") -> str:
+def _try(spec: dict) -> str:
     """What may help a model that does not know what an answer looks like."""
     prompt = "--prompt (plain, template, or a file such as prompt.json)"
     if spec["env_settings"].get("shots") == 0:
-        return f"{first} --env-set shots=2 (exemplars show what an answer looks like) or {prompt}"
-    return f"{first} {prompt}"
+        return f"Try --env-set shots=2 (exemplars show what an answer looks like) or {prompt}"
+    return f"Try {prompt}"
