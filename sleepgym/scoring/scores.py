@@ -210,9 +210,9 @@ def _measured(nights: list[Line], awake: list[Line]) -> Scores:
     """What was measured from outside; nothing where a record is older, or nobody could tell."""
     scores: Scores = {}
     for name in _MEASURED:
-        asleep = [night.get(name) for night in nights]
-        waking = [line.get(name) for line in awake]
-        if None not in asleep and None not in waking:
+        asleep = [value for night in nights if (value := night.get(name)) is not None]
+        waking = [value for line in awake if (value := line.get(name)) is not None]
+        if len(asleep) == len(nights) and len(waking) == len(awake):
             scores[f"night_{name}"] = float(np.mean(asleep))
             scores[f"awake_{name}"] = float(sum(waking))
     return scores
