@@ -30,6 +30,8 @@ from sleepgym.suite.suite import load_suite
 
 SALT = "0123456789abcdef" * 2
 TINY = {"days": 2, "passages": 2, "questions": 6}
+CLASSES = {"dataset": "invented", "days": 2, "classes_per_day": 2, "train_per_class": 3}
+ELSEWHERE = {"inca": ("sleepgym/ClassIncremental-v1", CLASSES)}  # refuses a stream without practice
 ALLOWED = 1.1
 
 
@@ -91,11 +93,12 @@ def specs(options: argparse.Namespace) -> list[RunSpec]:
         found = [(name, {}) for name in sorted(registry.agents)]
         env_id, settings = "sleepgym/Almanac-v1", TINY
     wanted = options.agents.split(",") if options.agents else [name for name, _ in found]
-    return [
-        RunSpec(env_id, name, settings, own, options.seed, isolation=level, salt=SALT)
-        for name, own in found
-        if name in wanted
-    ]
+    made = []
+    for name, own in found:
+        if name in wanted:
+            env, chosen = ELSEWHERE.get(name, (env_id, settings))
+            made.append(RunSpec(env, name, chosen, own, options.seed, isolation=level, salt=SALT))
+    return made
 
 
 def measure(agents: list[str], level: str, options: argparse.Namespace) -> Measured:
