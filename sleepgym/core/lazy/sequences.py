@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import islice, zip_longest
 from typing import TypeVar, overload
 
 T = TypeVar("T")
@@ -42,6 +42,15 @@ class LazySequence(Sequence[T]):
         for element in islice(self, place, None) if place >= 0 else ():
             return element
         raise IndexError(f"element {index} of {len(self)}")
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the other sequence has the same elements."""
+        if not isinstance(other, Sequence) or isinstance(other, str):
+            return NotImplemented
+        end = object()
+        return all(a == b for a, b in zip_longest(self, other, fillvalue=end))
+
+    __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         return "LazySequence(...)"

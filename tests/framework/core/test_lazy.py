@@ -114,6 +114,10 @@ def test_a_lazy_sequence_is_made_anew_and_reads_like_a_tuple():
     assert list(letters) == list(letters) == ["a", "b", "c", "d"]
     assert len(made) <= 3  # `list` may ask for the length, which is counted once
     assert (len(letters), letters[1], letters[-1], letters[1:3]) == (4, "b", "d", ("b", "c"))
+    assert letters == ("a", "b", "c", "d")
+    assert letters == LazySequence(lambda: iter("abcd"))
+    assert letters != ("a", "b", "c")
+    assert letters != ("a", "b", "c", "d", "e")
     assert letters
     assert not LazySequence(lambda: ())
     with pytest.raises(IndexError):
