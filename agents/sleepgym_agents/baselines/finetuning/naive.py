@@ -41,7 +41,8 @@ class Naive(Finetuning):
 
     def __init__(self, config: Any = None, *, seed: int = 0, model: str = "embedded") -> None:
         super().__init__(config, seed=seed, model=model)
-        self.weights = TrainedWeights(self.lm, seed)
+        rank, alpha = getattr(self.config, "rank", 0), getattr(self.config, "alpha", 64.0)
+        self.weights = TrainedWeights(self.lm, seed, rank, alpha)
 
     def learn(self, examples: Sequence[Example], night: Night) -> dict[str, float]:
         """Train on the day."""

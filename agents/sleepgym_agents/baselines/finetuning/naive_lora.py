@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from sleepgym_agents.baselines.finetuning.finetuning import FinetuningSettings
 from sleepgym_agents.baselines.finetuning.naive import Naive
-from sleepgym_agents.baselines.trained_weights import LoraSettings, TrainedWeights
+from sleepgym_agents.baselines.trained_weights import LoraSettings
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,3 @@ class NaiveLora(Naive):
         "items_per_sequence": [1, 3, 6],
         "rank": [8, 32, 64],
     }
-
-    def __init__(self, config: Any = None, *, seed: int = 0, model: str = "embedded") -> None:
-        super().__init__(config, seed=seed, model=model)
-        self.weights = TrainedWeights(self.lm, seed, self.config.rank, self.config.alpha)
