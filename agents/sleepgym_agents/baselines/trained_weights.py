@@ -12,7 +12,6 @@ from sleepgym import Settings
 from sleepgym.core.rng import derive_seed
 from sleepgym_agents.lm.checkpoints import add_lora, load_weights, named_weights, save_weights
 from sleepgym_agents.lm.model import LanguageModel
-from sleepgym_agents.models.memory import foretell_training
 
 FILE = "weights.safetensors"
 LORA = "lora_"  # part of the name of every parameter of an adapter
@@ -61,9 +60,6 @@ class TrainedWeights:
         self.rank = rank
         self.alpha = alpha
         self.learned = False
-        if not rank:
-            size, item_bytes = lm.model.num_parameters(), lm.model.dtype.itemsize
-            foretell_training(lm.model.name_or_path, size, item_bytes, str(lm.device))
 
     def prepare(self) -> None:
         """Put the adapter in, once; call it before training."""

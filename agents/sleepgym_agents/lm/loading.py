@@ -51,7 +51,7 @@ def load_model(name: str, seed: int) -> tuple[PreTrainedModel, Prompter]:
         model = scratch_model(seed)
         prompter = Prompter(given_format() or SCRATCH_FORMAT, byte_tokenizer())
     else:
-        model, prompter = _from_files(name, device)
+        model, prompter = _from_files(name)
     try:
         model = model.to(device, chosen_dtype(model, device)).eval()
     except RuntimeError as error:  # too little memory, no such device
@@ -108,11 +108,11 @@ def _dtype_of(parameters: int, device: torch.device | str) -> torch.dtype:
     return DTYPES[name]
 
 
-def _from_files(name: str, device: torch.device) -> tuple[PreTrainedModel, Prompter]:
+def _from_files(name: str) -> tuple[PreTrainedModel, Prompter]:
     source, options = locate(name)
     options = {**options, "trust_remote_code": False}
     _check_settings(name, Path(source))
-    _check_memory(name, parameters_of(Path(source)), device)
+    _check_memory(name, Path(source))
     attention = os.environ.get("SLEEPGYM_ATTN") or "auto"
     chosen = {} if attention == "auto" else {"attn_implementation": attention}
     try:
@@ -152,8 +152,11 @@ def _check_settings(name: str, folder: Path) -> None:
             ) from error
 
 
-def _check_memory(name: str, parameters: int, device: torch.device) -> None:
-    """Refuse weights that will not fit, before they are read."""
+def _check_memory(name: str, folder: Path) -> None:
+    """Refuse weights that will not fit, before they are read; spread over devices they may."""
+    device, parameters = chosen_device(), parameters_of(folder)
+    if os.environ.get("SLEEPGYM_DEVICE") in ("balanced", "sequential"):
+        return
     dtype = _dtype_of(parameters, device)
     what = f"model {name!r} in {str(dtype).removeprefix('torch.')}"
     remedy = "set --dtype bfloat16, another --device, or serve it (--model openai:URL#NAME)"
