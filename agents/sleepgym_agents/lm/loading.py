@@ -55,7 +55,7 @@ def load_model(name: str, seed: int) -> tuple[PreTrainedModel, Prompter]:
         model = scratch_model(seed)
         prompter = Prompter(given_format() or SCRATCH_FORMAT, byte_tokenizer())
     else:
-        model, prompter = _from_files(name, device)
+        model, prompter = _from_files(name)
     try:
         model = model.to(chosen_dtype(model, device)).eval()
         if name == "scratch" or os.environ.get("SLEEPGYM_DEVICE") not in DEVICE_MAPS:
@@ -148,11 +148,11 @@ def _fused(kind: type[torch.nn.Module]) -> type[torch.nn.Module]:
     return type(kind.__name__, (kind,), {"forward": forward})
 
 
-def _from_files(name: str, device: torch.device) -> tuple[PreTrainedModel, Prompter]:
+def _from_files(name: str) -> tuple[PreTrainedModel, Prompter]:
     source, options = locate(name)
     options = {**options, "trust_remote_code": False}
     _check_settings(name, Path(source))
-    _check_memory(name, parameters_of(Path(source)), device)
+    _check_memory(name, Path(source))
     attention = os.environ.get("SLEEPGYM_ATTN") or "auto"
     chosen = {} if attention == "auto" else {"attn_implementation": attention}
     if (device_map := os.environ.get("SLEEPGYM_DEVICE")) in DEVICE_MAPS:
@@ -194,8 +194,11 @@ def _check_settings(name: str, folder: Path) -> None:
             ) from error
 
 
-def _check_memory(name: str, parameters: int, device: torch.device) -> None:
-    """Refuse weights that will not fit, before they are read."""
+def _check_memory(name: str, folder: Path) -> None:
+    """Refuse weights that will not fit, before they are read; spread over devices they may."""
+    device, parameters = chosen_device(), parameters_of(folder)
+    if os.environ.get("SLEEPGYM_DEVICE") in ("balanced", "sequential"):
+        return
     dtype = _dtype_of(parameters, device)
     what = f"model {name!r} in {str(dtype).removeprefix('torch.')}"
     remedy = "set --dtype bfloat16, another --device, or serve it (--model openai:URL#NAME)"

@@ -1,19 +1,14 @@
-"""What a model takes of memory and disk, told before it is taken."""
+"""What a model takes of memory, told before it is taken."""
 
 from __future__ import annotations
 
 import json
-import logging
-from functools import cache
 from math import prod
 from pathlib import Path
 
 from sleepgym.core.errors import BadSetting
 
-ADAM_BYTES = 8  # of a trained parameter: two moments in float32
-TOLD_BYTES = 100_000_000  # less is not worth a line
 _HEADER_BYTES = 8
-log = logging.getLogger(__name__)
 
 
 def parameters_of(folder: Path) -> int:
@@ -65,29 +60,3 @@ def require_memory(what: str, needed_bytes: int, device: str, remedy: str) -> No
             f"{what} takes {needed_bytes / 1e9:.1f} GB of memory, and {device} has "
             f"{free / 1e9:.1f} GB free: {remedy}"
         )
-
-
-@cache
-def foretell_training(model: str, parameters: int, item_bytes: int, device: str) -> None:
-    """Say what training all weights will take, and refuse what will not fit; once in a process.
-
-    Args:
-        model: What the user called it.
-        parameters: How many are trained.
-        item_bytes: Of a weight.
-        device: Where.
-
-    Raises:
-        BadSetting: If a night will not fit.
-    """
-    night_bytes = parameters * (item_bytes + ADAM_BYTES)  # gradients, moments
-    if night_bytes < TOLD_BYTES:
-        return
-    remedy = "set a rank (naive-lora, sdft, ...), a smaller --model, or another --device"
-    require_memory(f"model {model!r}: a night of training all weights", night_bytes, device, remedy)
-    log.info(
-        "model %s: a night trains all weights: %.1f GB of memory beside them, %.1f GB of state",
-        model,
-        night_bytes / 1e9,
-        parameters * item_bytes / 1e9,
-    )

@@ -1,10 +1,9 @@
-"""What will not fit is refused before it is read, or before the first night."""
+"""What will not fit is refused before it is read."""
 
 import pytest
 
 from families import tiny, write
 from sleepgym.cli import run_command
-from sleepgym_agents.baselines.finetuning.naive import Naive
 from sleepgym_agents.models import memory
 
 RUN = ["run", "--env", "toy:Toy", "--env-set", "days=1", "--agent-set", "max_answer_tokens=4"]
@@ -33,18 +32,6 @@ def test_weights_that_do_not_fit_are_not_read(model, tmp_path, capsys, monkeypat
     assert (
         "in float32 takes 0.0 GB of memory, and cpu has 0.0 GB free: set --dtype bfloat16" in said
     )
-
-
-def test_a_night_that_does_not_fit_is_foretold(model, tmp_path, capsys, monkeypatch, caplog):
-    monkeypatch.setattr(memory, "TOLD_BYTES", 0)
-    size = tiny("llama").num_parameters()
-    monkeypatch.setattr(memory, "free_bytes", lambda device: 11 * size)
-    memory.foretell_training.cache_clear()
-    said = refused(["--agent", "naive", "--model", model], capsys, tmp_path / "run")
-    assert "a night of training all weights takes" in said
-    monkeypatch.setattr(memory, "free_bytes", lambda device: 12 * size)
-    Naive(model=model)
-    assert f"model {model}: a night trains all weights" in caplog.text
 
 
 def test_what_is_free_here():
