@@ -49,7 +49,7 @@ class BaseModelRule(_Part):
     Attributes:
         name: What it is called.
         spec: The ``--model`` of a run.
-        digest: SHA-256 of its files (:mod:`sleepgym.runs.base_model`).
+        digest: SHA-256 of its files (:mod:`sleepgym.runs.models.base_model`).
         parameters: How many it has.
     """
 

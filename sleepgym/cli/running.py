@@ -106,7 +106,7 @@ def run(
     from sleepgym.cli.console import console
     from sleepgym.core.errors import BadSetting
     from sleepgym.core.settings import parse_pairs
-    from sleepgym.runs.prompt import read_prompt
+    from sleepgym.runs.models.prompt import read_prompt
     from sleepgym.runs.records import isolation_of
     from sleepgym.runs.samples import keep_samples
     from sleepgym.runs.spec import RunSpec
@@ -234,7 +234,7 @@ def suite(
     from sleepgym.cli.progress import progress
     from sleepgym.cli.tables import show_scores
     from sleepgym.core.errors import BadSetting
-    from sleepgym.runs.prompt import read_prompt
+    from sleepgym.runs.models.prompt import read_prompt
     from sleepgym.runs.samples import keep_samples
     from sleepgym.suite.launchers import run_suite
     from sleepgym.suite.suite import load_suite, parse_seeds

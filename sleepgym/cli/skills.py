@@ -41,7 +41,7 @@ def skills(
     from sleepgym.cli.progress import progress
     from sleepgym.core import registry
     from sleepgym.core.errors import BadRun, unknown_name
-    from sleepgym.runs.prompt import read_prompt, use_prompt
+    from sleepgym.runs.models.prompt import read_prompt, use_prompt
     from sleepgym.runs.skills import measure, measure_dreams
 
     if battery not in registry.batteries:

@@ -12,7 +12,7 @@ from sleepgym.core.budget import Budget, Meter, Night
 from sleepgym.core.types import Document, Question
 from sleepgym.core.wake import Experience, tell
 from sleepgym.runs.archive import state_digest
-from sleepgym.runs.ledger import unpaid
+from sleepgym.runs.costs.ledger import unpaid
 from sleepgym.runs.state import numbers_digest, sizes_by_kind
 
 DOCUMENTS = (

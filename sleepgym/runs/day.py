@@ -27,8 +27,8 @@ from sleepgym.core.errors import AgentError
 from sleepgym.core.schedule import Step
 from sleepgym.core.types import AnswerKey, Introduction, Phase, Question, plain_text
 from sleepgym.core.wake import Experience, experience_of, tell
-from sleepgym.runs.base_model import is_served
-from sleepgym.runs.clocks import gpu_s, processor_s
+from sleepgym.runs.costs.clocks import gpu_s, processor_s
+from sleepgym.runs.models.base_model import is_served
 
 MAX_ANSWER_CHARACTERS = 100_000
 NOTHING = Introduction()

@@ -23,10 +23,10 @@ from typing import Any
 
 from sleepgym.core import registry
 from sleepgym.core.errors import BadRun, UnknownName
-from sleepgym.core.html import html_table
 from sleepgym.core.schedule import Step
 from sleepgym.core.settings import completed_settings, upgrade_settings
 from sleepgym.core.types import question_hash
+from sleepgym.html import html_table
 from sleepgym.runs.lines import altered_lines, read_lines
 
 SCHEMA = 4
@@ -57,8 +57,8 @@ class RunRecord:
         meta: ``run.json``.
         answers: Lines of ``answers.jsonl``: step, phase (practice, evening, morning), day and
             night on which it was asked, id, item_day, kind, prompt (hash), answer, score.
-        nights: Lines of ``nights.jsonl``: :func:`sleepgym.runs.ledger.night_line` says what they
-            hold.
+        nights: Lines of ``nights.jsonl``: :func:`sleepgym.runs.costs.ledger.night_line` says what
+            they hold.
         phases: Lines of ``phases.jsonl``: step, phase, day, night, questions, missing, score,
             seconds, setup_seconds, processor_seconds, gpu_seconds
             (:class:`sleepgym.runs.day.Outcome`), read_tokens, generated_tokens, train_tokens,

@@ -25,9 +25,7 @@ from sleepgym.core.errors import (
 )
 from sleepgym.core.types import Phase
 from sleepgym.runs.archive import pack_state, unpacked
-from sleepgym.runs.day import DayDriver, Instance, LocalInstance, Outcome, Raised
-from sleepgym.runs.journal import Journal
-from sleepgym.runs.ledger import (
+from sleepgym.runs.costs.ledger import (
     Line,
     kept_after,
     night_line,
@@ -36,6 +34,8 @@ from sleepgym.runs.ledger import (
     unpaid,
     whole_night,
 )
+from sleepgym.runs.day import DayDriver, Instance, LocalInstance, Outcome, Raised
+from sleepgym.runs.journal import Journal
 from sleepgym.runs.records import RunRecord, answer_lines, read_meta, read_run
 from sleepgym.runs.samples import SampleLog
 from sleepgym.runs.spec import RunSpec, describe

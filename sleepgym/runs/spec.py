@@ -18,8 +18,8 @@ from sleepgym.core.env import ContinualEnv, make_env
 from sleepgym.core.errors import BadSetting
 from sleepgym.core.rng import derive_seed
 from sleepgym.core.settings import build_config, plain, upgrade_settings
-from sleepgym.runs.base_model import is_served, model_digest
-from sleepgym.runs.prompt import use_prompt
+from sleepgym.runs.models.base_model import is_served, model_digest
+from sleepgym.runs.models.prompt import use_prompt
 from sleepgym.runs.records import SCHEMA
 
 if TYPE_CHECKING:

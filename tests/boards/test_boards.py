@@ -9,7 +9,7 @@ from checkout import ROOT
 from sleepgym.cli import run_command
 from sleepgym.core import registry
 from sleepgym.core.errors import SleepGymError, UnknownName
-from sleepgym.runs.base_model import model_digest
+from sleepgym.runs.models.base_model import model_digest
 from sleepgym.scoring.glossary import GLOSSARY
 from sleepgym_boards.board import board_names, higher_is_better, load_board, load_boards
 from sleepgym_boards.sealed_seeds import commitment, new_salt, read_salt

@@ -13,7 +13,7 @@ from sleepgym import Agent, Question, Settings
 from sleepgym.core.cost import Cost, Scale
 from sleepgym.core.errors import BadSetting
 from sleepgym.core.types import Introduction
-from sleepgym.runs.base_model import is_served
+from sleepgym.runs.models.base_model import is_served
 from sleepgym_agents.baselines.trained_weights import TrainedWeights
 from sleepgym_agents.endpoints.model import Endpoint
 from sleepgym_agents.lm.generation import generate

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from sleepgym.core.errors import BadSetting
-from sleepgym.runs.base_model import KEYS, SERVED
+from sleepgym.runs.models.base_model import KEYS, SERVED
 
 FORM = "openai:URL#NAME, for example openai:http://127.0.0.1:8000/v1#qwen3-8b"
 
@@ -26,7 +26,7 @@ class Address:
 
     @classmethod
     def parse(cls, model: str) -> Address:
-        """Read a ``--model`` that :func:`~sleepgym.runs.base_model.is_served`.
+        """Read a ``--model`` that :func:`~sleepgym.runs.models.base_model.is_served`.
 
         Raises:
             BadSetting: If it is not of that form, or carries credentials, which would be recorded.

@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 import httpx2
 
 from sleepgym.core.errors import BadSetting, EndpointError, UnknownName
-from sleepgym.runs.base_model import KEYS
+from sleepgym.runs.models.base_model import KEYS
 from sleepgym_agents.endpoints.address import Address, api_key
 
 T = TypeVar("T")

@@ -19,8 +19,8 @@ def models() -> None:
     Example: sleepgym models
     """
     from sleepgym.cli.tables import console
-    from sleepgym.runs.base_model import model_digest
-    from sleepgym.runs.cache import cached_model
+    from sleepgym.runs.models.base_model import model_digest
+    from sleepgym.runs.models.cache import cached_model
     from sleepgym_agents.models.catalogue import named_models
 
     console.print("| name | parameters | licence | here | source | sha256 |")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from sleepgym.core.errors import MissingData
-from sleepgym.runs.cache import cache_folder, cached_model
+from sleepgym.runs.models.cache import cache_folder, cached_model
 from sleepgym_agents.models.adapters import merge_adapter
 from sleepgym_agents.models.catalogue import IndexWheel, NamedModel, named_models
 from sleepgym_agents.models.gguf_files import convert, whole_folder

@@ -10,8 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from sleepgym.core.errors import MissingData
-from sleepgym.runs.base_model import model_digest
-from sleepgym.runs.cache import cache_folder
+from sleepgym.runs.models.base_model import model_digest
+from sleepgym.runs.models.cache import cache_folder
 
 
 def converted(file: Path) -> Path:

@@ -11,8 +11,8 @@ from urllib.request import getproxies
 
 from sleepgym.core import registry
 from sleepgym.core.errors import BadSetting, MissingData, UnknownName, unknown_name
-from sleepgym.runs.base_model import is_served
-from sleepgym.runs.cache import cached_model
+from sleepgym.runs.models.base_model import is_served
+from sleepgym.runs.models.cache import cached_model
 from sleepgym_agents.models.catalogue import named_models
 
 EMBEDDED = Path(__file__).parents[1] / "base"

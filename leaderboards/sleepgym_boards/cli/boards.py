@@ -62,7 +62,7 @@ def digest(
 ) -> None:
     """Print the digest of a base model, as a board's file names it."""
     from sleepgym.core.errors import UnknownName
-    from sleepgym.runs.base_model import model_digest
+    from sleepgym.runs.models.base_model import model_digest
 
     found = model_digest(model)
     if found is None:

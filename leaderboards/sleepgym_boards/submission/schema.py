@@ -109,8 +109,8 @@ class Method(Model):
         agent: Registered name or ``module:Class``.
         settings: Every setting of the agent.
         model: ``"embedded"``, a hub id or a folder; None for agents without one.
-        model_digest: SHA-256 of the model's files (:mod:`sleepgym.runs.base_model`) when the run
-            began; None where there is no model or its files were not at hand.
+        model_digest: SHA-256 of the model's files (:mod:`sleepgym.runs.models.base_model`) when the
+            run began; None where there is no model or its files were not at hand.
         audit: Schema 1: ``"instance"``, ``"process"`` or ``"off"``.
         isolation: Where the agent lived (:class:`sleepgym.runs.spec.RunSpec`), its maker says.
     """

@@ -12,7 +12,7 @@ from sleepgym.core.budget import Meter
 from sleepgym.core.env import ContinualEnv, make_env
 from sleepgym.core.schedule import Step
 from sleepgym.core.types import question_hash
-from sleepgym.runs.ledger import unpaid
+from sleepgym.runs.costs.ledger import unpaid
 from sleepgym_boards.board import Board
 from sleepgym_boards.submission.schema import Ledger, PhaseRecord, Run
 

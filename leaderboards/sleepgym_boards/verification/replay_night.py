@@ -13,10 +13,10 @@ from sleepgym.core.errors import AgentError, SleepGymError
 from sleepgym.core.settings import build_config
 from sleepgym.core.types import Phase
 from sleepgym.runs.archive import pack_state
+from sleepgym.runs.costs.ledger import kept_after
 from sleepgym.runs.day import DayDriver, Raised
 from sleepgym.runs.isolation.process import ProcessInstance
 from sleepgym.runs.isolation.sandbox import strictest_isolation
-from sleepgym.runs.ledger import kept_after
 from sleepgym.runs.spec import RunSpec
 from sleepgym.runs.state import sizes_by_kind
 from sleepgym_boards.board import Board

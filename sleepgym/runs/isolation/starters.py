@@ -24,7 +24,6 @@ from typing import Any
 
 from sleepgym.core import registry
 from sleepgym.core.errors import AgentError
-from sleepgym.runs.base_model import KEYS, is_served
 from sleepgym.runs.isolation.call import AgentCall
 from sleepgym.runs.isolation.connection import (
     START_LIMIT_S,
@@ -36,6 +35,7 @@ from sleepgym.runs.isolation.messages import Line, Silence
 from sleepgym.runs.isolation.process_tree import kill_below, ticks_below, ticks_with
 from sleepgym.runs.isolation.sandbox import HUB, MODEL, SCRATCH, VIEW, require_sandbox, sandboxed
 from sleepgym.runs.isolation.view import copy_view, import_view
+from sleepgym.runs.models.base_model import KEYS, is_served
 
 _KEPT = ("PATH", "LANG", "LC_ALL", "TZ", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "LD_LIBRARY_PATH")
 _KEPT += ("CUDA_VISIBLE_DEVICES", "HF_HOME", "HF_HUB_OFFLINE", "HF_ENDPOINT", "HF_TOKEN")

@@ -32,7 +32,7 @@ from sleepgym.runs.isolation.messages import (
     read_introduction,
     read_questions,
 )
-from sleepgym.runs.prompt import use_prompt
+from sleepgym.runs.models.prompt import use_prompt
 
 _TABLES = {"transformers.conversion_mapping": "get_checkpoint_conversion_mapping"}
 _DIE_WITH_PARENT, _BECOME_SUBREAPER = 1, 36  # prctl(2); a reaper's orphans can be found and ended

@@ -11,7 +11,7 @@ import pytest
 import board_files
 from sleepgym.cli import run_command
 from sleepgym.core.errors import BadRun
-from sleepgym.runs.base_model import model_digest
+from sleepgym.runs.models.base_model import model_digest
 from sleepgym.runs.runner import run
 from sleepgym.runs.spec import RunSpec
 from sleepgym_boards.packing import NotReady, pack
@@ -58,7 +58,7 @@ def test_files_not_at_hand_have_no_digest(name, tmp_path, monkeypatch):
 
 def test_a_digest_loads_no_model():
     code = (
-        "import sys; from sleepgym.runs.base_model import model_digest; "
+        "import sys; from sleepgym.runs.models.base_model import model_digest; "
         "assert model_digest('embedded'); print('torch' in sys.modules)"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

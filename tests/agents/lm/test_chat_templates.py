@@ -9,7 +9,7 @@ from families import tiny, write
 from sleepgym import Document, Question
 from sleepgym.core.errors import BadData, BadSetting, MissingData
 from sleepgym.core.types import Experience, Introduction
-from sleepgym.runs.prompt import read_prompt
+from sleepgym.runs.models.prompt import read_prompt
 from sleepgym_agents.baselines.in_context import InContext
 from sleepgym_agents.lm.prompt_format import (
     PLAIN,

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from families import tiny, write
 from sleepgym.cli import run_command
 from sleepgym.core.errors import BadSetting, MissingData
-from sleepgym.runs.base_model import model_digest
+from sleepgym.runs.models.base_model import model_digest
 from sleepgym_agents.lm import loading
 from sleepgym_agents.lm.model import LanguageModel
 from sleepgym_agents.lm.scratch import byte_tokenizer

@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 from families import tiny, write
 from sleepgym.cli import run_command
 from sleepgym.core.errors import MissingData, UnknownName
-from sleepgym.runs.base_model import model_digest
-from sleepgym.runs.cache import cache_folder
+from sleepgym.runs.models.base_model import model_digest
+from sleepgym.runs.models.cache import cache_folder
 from sleepgym_agents.lm.checkpoints import save_weights
 from sleepgym_agents.lm.lora import temporary_lora
 from sleepgym_agents.lm.model import LanguageModel

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sleepgym.cli import run_command
-from sleepgym.runs.base_model import model_digest
+from sleepgym.runs.models.base_model import model_digest
 from sleepgym_agents.lm.model import LanguageModel
 
 pytest.importorskip("gguf")

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from sleepgym.runs import clocks
+from sleepgym.runs.costs import clocks
+from sleepgym.runs.costs.ledger import unpaid_nights
 from sleepgym.runs.isolation.process_tree import descendants, ticks_below
 from sleepgym.runs.isolation.process_tree import seconds as seconds_of
-from sleepgym.runs.ledger import unpaid_nights
 from sleepgym.runs.runner import run
 from sleepgym.runs.spec import RunSpec
 from sleepgym.runs.state import float_parameters, numbers_digest

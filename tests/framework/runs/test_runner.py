@@ -7,7 +7,7 @@ from safetensors.numpy import save_file
 
 from sleepgym.core.errors import AgentError, BadRun, BadSetting, SleepGymError
 from sleepgym.runs import journal as journal_module
-from sleepgym.runs.ledger import unpaid, unpaid_nights
+from sleepgym.runs.costs.ledger import unpaid, unpaid_nights
 from sleepgym.runs.records import TIMES, read_run
 from sleepgym.runs.runner import run
 from sleepgym.runs.spec import RunSpec

@@ -7,7 +7,7 @@ from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from sleepgym.runs.cache import cached_model
+from sleepgym.runs.models.cache import cached_model
 
 _SUFFIXES = (".safetensors", ".json", ".jinja", ".model", ".tiktoken")
 _NAMES = ("merges.txt", "vocab.txt")

@@ -1,0 +1,1 @@
+"""What nights cost: measured from outside, and held against what is declared."""
