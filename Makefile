@@ -53,6 +53,8 @@ bench: $(STAMP)  ## Ratios, measured side by side in one run
 	$(BIN)/python benchmarks/launchers.py
 	$(BIN)/python benchmarks/exam_floor.py
 	$(BIN)/python benchmarks/horizon.py
+	$(BIN)/python benchmarks/isolation.py --demo
+	$(BIN)/python benchmarks/crash.py --instants 5
 
 bench-gpu:  ## Decoding, training steps and nights of random models of real shapes on one GPU, with the Python that is there
 	$(GPU) benchmarks/gpu_generation.py
@@ -60,6 +62,7 @@ bench-gpu:  ## Decoding, training steps and nights of random models of real shap
 	$(GPU) benchmarks/gpu_night.py --shape 1b
 	$(GPU) benchmarks/gpu_night.py --shape smollm2 --day cpt-200 --batch 2 --nights 1 --agents seeding,sleep,cartridge,context-distillation,naive-lora
 	$(GPU) benchmarks/gpu_night.py --shape 8b --nights 1 --agents sleep,naive-lora,cartridge
+	$(GPU) benchmarks/reading.py --model smollm2
 bench-gpu: GPU = PYTHONPATH=.:agents:tasks:leaderboards PYTHONUNBUFFERED=1 $(PYTHON)
 
 docs: $(STAMP)  ## Write the reference and the tables of agents from the classes, docs/results.md from the submissions
