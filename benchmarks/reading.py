@@ -10,8 +10,8 @@ import time
 from collections import defaultdict
 
 from sleepgym.core.env import make_env
+from sleepgym.core.schedule import experience_of
 from sleepgym.core.types import Phase
-from sleepgym.core.wake import experience_of
 from sleepgym.runs.models.prompt import read_prompt, use_prompt
 from sleepgym_agents.baselines.in_context import InContext
 from sleepgym_agents.training.qa_generation import answers_in, generate_qa

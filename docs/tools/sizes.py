@@ -39,6 +39,11 @@ GENERATED = (
         "[pretraining/README.md](pretraining/README.md): ten minutes on one GPU",
     ),
     Generated(
+        "the adapter of smollm2-reader",
+        ("agents/sleepgym_agents/models/smollm2-reader/adapter.safetensors",),
+        "[pretraining/README.md](pretraining/README.md): five minutes on one GPU",
+    ),
+    Generated(
         "submissions",
         ("leaderboards/submissions/*/*.json.gz",),
         "a suite, then `leaderboards/submit_reference.py` ([how](docs/leaderboards.md))",

@@ -7,10 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from sleepgym.core.agent import Agent
+from sleepgym.core.agent import Agent, tell
 from sleepgym.core.budget import Budget, Meter, Night
-from sleepgym.core.types import Document, Question
-from sleepgym.core.wake import Experience, tell
+from sleepgym.core.types import Document, Experience, Question
 from sleepgym.runs.archive import state_digest
 from sleepgym.runs.costs.ledger import unpaid
 from sleepgym.runs.state import numbers_digest, sizes_by_kind

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -151,6 +151,15 @@ def observed_introduction(observation: Mapping[str, Any]) -> Introduction:
             for shown in observation["exemplars"]
         ),
     )
+
+
+def tell(agent: Agent, experiences: Iterable[Experience]) -> None:
+    """Let an agent read and practise, in order."""
+    for experience in experiences:
+        if experience.documents:
+            agent.study(experience.documents)
+        if experience.questions:
+            agent.practice(experience.questions, experience.answers)
 
 
 def observed_questions(observation: Mapping[str, Any]) -> tuple[Question, ...]:

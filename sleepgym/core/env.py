@@ -14,11 +14,10 @@ from sleepgym.core import registry
 from sleepgym.core.budget import BUDGET_NAMES, Budget
 from sleepgym.core.errors import BadSetting, SleepGymError, unknown_name
 from sleepgym.core.family import TaskFamily
-from sleepgym.core.schedule import Exams, Step, schedule
+from sleepgym.core.schedule import Exams, Step, experience_of, schedule
 from sleepgym.core.settings import build_config
 from sleepgym.core.spaces import action_space, observation_space
 from sleepgym.core.types import Introduction, Phase, Stream, plain_text
-from sleepgym.core.wake import experience_of
 
 Observation = dict[str, Any]
 SHOWN_LINES, SHOWN_WIDTH = 8, 100  # of render()

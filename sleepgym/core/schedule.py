@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Literal, overload
 
 from sleepgym.core.rng import derive_rng
-from sleepgym.core.types import Document, Item, Phase, Question, Stream
+from sleepgym.core.types import (
+    AnswerKey,
+    Day,
+    Document,
+    Experience,
+    Item,
+    Phase,
+    Question,
+    Stream,
+)
 
 Exams = Literal["full", "spaced", "sampled"]
 SAMPLED_DAYS = 64  # that the last morning of sampled exams asks about
@@ -150,3 +159,19 @@ class Schedule(Sequence[Step]):
 
 def _spaced(age: int) -> bool:
     return age & (age - 1) == 0  # 0 and the powers of two
+
+
+def experience_of(step: Step, key: AnswerKey) -> Experience:
+    """What a STUDY or PRACTICE phase teaches."""
+    if step.phase is Phase.STUDY:
+        return Experience(documents=step.documents)
+    return Experience((), step.questions, tuple(key[item.id][0] for item in step.items))
+
+
+def experiences_of(day: Day, key: AnswerKey) -> Iterator[Experience]:
+    """What a whole day teaches, outside of a run: questions without the labels of other days."""
+    if day.documents:
+        yield Experience(documents=day.documents)
+    for items in day.practice:
+        questions = tuple(item.question for item in items)
+        yield Experience((), questions, tuple(key[item.id][0] for item in items))

@@ -10,7 +10,7 @@ from enum import IntEnum
 from functools import cached_property
 from typing import Any
 
-from sleepgym.html import html_table
+from sleepgym.core.html import html_table
 
 
 class Phase(IntEnum):

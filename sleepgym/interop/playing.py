@@ -8,10 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sleepgym.core.agent import Agent, observed_introduction
+from sleepgym.core.agent import Agent, observed_introduction, tell
 from sleepgym.core.budget import Budget, Night
 from sleepgym.core.types import Document, Experience, Introduction, Question
-from sleepgym.core.wake import tell
 from sleepgym.interop.contract import COSTS, StateHandle
 from sleepgym.runs.archive import pack_state, unpacked
 from sleepgym.runs.state import sizes_by_kind

@@ -21,12 +21,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sleepgym.core.agent import Agent
+from sleepgym.core.agent import Agent, tell
 from sleepgym.core.budget import Budget, Meter, Night
 from sleepgym.core.errors import AgentError
-from sleepgym.core.schedule import Step
-from sleepgym.core.types import AnswerKey, Introduction, Phase, Question, plain_text
-from sleepgym.core.wake import Experience, experience_of, tell
+from sleepgym.core.schedule import Step, experience_of
+from sleepgym.core.types import AnswerKey, Experience, Introduction, Phase, Question, plain_text
 from sleepgym.runs.costs.clocks import gpu_s, processor_s
 from sleepgym.runs.models.base_model import is_served
 
@@ -108,7 +107,7 @@ class LocalInstance(Instance):
         self.agent.introduce(introduction)
 
     def tell(self, experiences: Sequence[Experience]) -> None:
-        """See :func:`sleepgym.core.wake.tell`."""
+        """See :func:`sleepgym.core.agent.tell`."""
         tell(self.agent, experiences)
 
     def answer(self, questions: Sequence[Question]) -> tuple[str, ...]:

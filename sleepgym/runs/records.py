@@ -23,10 +23,10 @@ from typing import Any
 
 from sleepgym.core import registry
 from sleepgym.core.errors import BadRun, UnknownName
+from sleepgym.core.html import html_table
 from sleepgym.core.schedule import Step
 from sleepgym.core.settings import completed_settings, upgrade_settings
 from sleepgym.core.types import question_hash
-from sleepgym.html import html_table
 from sleepgym.runs.lines import altered_lines, read_lines
 
 SCHEMA = 4

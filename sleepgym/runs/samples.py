@@ -18,9 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from sleepgym.core.errors import SleepGymError
-from sleepgym.core.schedule import Step
-from sleepgym.core.types import AnswerKey
-from sleepgym.core.wake import Experience, experience_of
+from sleepgym.core.schedule import Step, experience_of
+from sleepgym.core.types import AnswerKey, Experience
 from sleepgym.runs.records import RunRecord, read_lines
 from sleepgym.runs.spec import spec_from_meta
 

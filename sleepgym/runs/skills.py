@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sleepgym.core.agent import Agent
+from sleepgym.core.agent import Agent, tell
 from sleepgym.core.budget import Budget, Night
-from sleepgym.core.types import Document, Question
-from sleepgym.core.wake import Experience, tell
+from sleepgym.core.types import Document, Experience, Question
 
 DREAM_CHAINS = 4
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from sleepgym.core import registry
 from sleepgym.core.errors import BadRun, UnknownName
-from sleepgym.html import html_table
+from sleepgym.core.html import html_table
 from sleepgym.runs.records import RunRecord, read_run
 from sleepgym.scoring.regrading import regraded
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sleepgym.core.errors import BadRun, unknown_name
-from sleepgym.html import html_table
+from sleepgym.core.html import html_table
 from sleepgym.runs.records import RunRecord
 from sleepgym.scoring.comparisons import (
     compare,

@@ -26,11 +26,12 @@ from typing import Annotated, Any
 from annotated_types import Ge, Gt
 
 from sleepgym import Night
+from sleepgym.core.agent import tell
 from sleepgym.core.env import make_env
 from sleepgym.core.errors import BadRun, BadSetting
 from sleepgym.core.rng import derive_rng, derive_seed
+from sleepgym.core.schedule import experiences_of
 from sleepgym.core.settings import plain
-from sleepgym.core.wake import experiences_of, tell
 from sleepgym_agents.lm.checkpoints import save_weights
 from sleepgym_agents.lm.lora import temporary_lora
 from sleepgym_agents.lm.model import LanguageModel

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from sleepgym.scoring.statistics import Difference, paired_difference
 from sleepgym_boards.board import Board, higher_is_better
+from sleepgym_boards.site.drawing.scales import Scale, linear
 from sleepgym_boards.site.methods import Method
-from sleepgym_boards.site.scales import Scale, linear
 
 BOARDS = ("ablation-v1", "ablation")  # the newest first
 WHOLE = "sleep"

@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from sleepgym.scoring.glossary import explain
 from sleepgym_boards.board import higher_is_better
 from sleepgym_boards.site import formatting
-from sleepgym_boards.site.heat import LEVELS, MOST_DAYS_AS_TABLE, heat_picture, level
+from sleepgym_boards.site.drawing.heat import LEVELS, MOST_DAYS_AS_TABLE, heat_picture, level
 from sleepgym_boards.site.methods import SLOTS
 
 REPOSITORY = "https://github.com/sleepgym/sleepgym"

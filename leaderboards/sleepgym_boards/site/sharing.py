@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 
-from sleepgym_boards.site.heat import MOST_DAYS_AS_TABLE
+from sleepgym_boards.site.drawing.heat import MOST_DAYS_AS_TABLE
 from sleepgym_boards.site.methods import Method
 from sleepgym_boards.site.resampling import table
 from sleepgym_boards.verification.verdict import Results

@@ -12,8 +12,7 @@ from typing import Any
 from sleepgym.core.budget import Budget, Meter
 from sleepgym.core.errors import AgentError, SleepGymError
 from sleepgym.core.settings import plain
-from sleepgym.core.types import Introduction, Question
-from sleepgym.core.wake import Experience
+from sleepgym.core.types import Experience, Introduction, Question
 from sleepgym.runs.archive import unpack_state
 from sleepgym.runs.day import Instance, Raised
 from sleepgym.runs.isolation.call import AgentCall

@@ -259,7 +259,8 @@ def held_out_titles() -> list[str]:
 
 
 def _shipped(name: str) -> dict[str, Any]:
-    return json.loads(resources.files(__package__).joinpath(name).read_text(encoding="utf-8"))
+    file = resources.files("sleepgym_tasks.data").joinpath(name)
+    return json.loads(file.read_text(encoding="utf-8"))
 
 
 def select(

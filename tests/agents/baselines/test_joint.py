@@ -67,12 +67,12 @@ def test_all_material_is_kept_and_trained_on_anew_from_the_bare_model(monkeypatc
     seen = []
     original = joint.optimise
 
-    def optimise(lm, steps, *rest):
+    def optimise(lm, steps, *rest, **options):
         bare = named_weights(LanguageModel.load("scratch", seed=3).model)
         same = all(torch.equal(p, bare[n]) for n, p in named_weights(lm.model).items())
         texts = [lm.prompter.tokenizer.decode(e.ids) for new, _ in steps for e in new]
         seen.append((same, " ".join(texts)))
-        return original(lm, steps, *rest)
+        return original(lm, steps, *rest, **options)
 
     monkeypatch.setattr(joint, "optimise", optimise)
     agent.study([Document("Ben lives in Lagos")])

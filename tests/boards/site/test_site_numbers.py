@@ -11,11 +11,11 @@ from sleepgym.core.errors import SleepGymError
 from sleepgym.scoring.statistics import RESAMPLES, bootstrap_interval, paired_difference
 from sleepgym_boards.board import load_board
 from sleepgym_boards.site import formatting
-from sleepgym_boards.site.heat import heat_picture, level
-from sleepgym_boards.site.pictures import _edge
+from sleepgym_boards.site.drawing.heat import heat_picture, level
+from sleepgym_boards.site.drawing.pictures import _edge
+from sleepgym_boards.site.drawing.scales import linear, logarithmic
 from sleepgym_boards.site.ranking import rank_intervals
 from sleepgym_boards.site.resampling import resamples, surely_higher, table
-from sleepgym_boards.site.scales import linear, logarithmic
 from synthetic_verdicts import make_verdict
 
 BOARD = load_board("almanac-8-v1")

@@ -28,6 +28,7 @@ BROKEN = [
     "A day without documents and practice is slept through.",
     "A night whose budget allows no token and no operation spends none.",
 ]
+RULES = len(BROKEN) + 1  # and a free lunch: numbers that change while nothing is counted
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +110,7 @@ def test_installed_it_has_its_name_everywhere(sleepgym, tmp_path):
     for agent in ("rote", "cram"):
         lines = sleepgym("check", agent).splitlines()
         checked = [line for line in lines if line.startswith(("ok", "FAIL"))]
-        assert len(checked) == len(BROKEN)
+        assert len(checked) == RULES
         assert all(line.startswith("ok") for line in checked), lines
     out = tmp_path / "suite"
     text = sleepgym("suite", PACKAGE / "suite.toml", "--out", out)

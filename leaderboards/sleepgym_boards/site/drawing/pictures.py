@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from sleepgym_boards.board import Board, higher_is_better
+from sleepgym_boards.site.drawing.scales import Scale, linear, logarithmic
 from sleepgym_boards.site.formatting import sentence, show, words
 from sleepgym_boards.site.methods import Method
-from sleepgym_boards.site.scales import Scale, linear, logarithmic
 from sleepgym_boards.verification.verdict import Results, Row
 
 WIDTH, HEIGHT = 380, 270
