@@ -14,8 +14,9 @@ from sleepgym.scoring.glossary import GLOSSARY
 from sleepgym_boards.board import Board, load_boards
 from sleepgym_boards.catalogue.entries import SUFFIX, Entry
 from sleepgym_boards.floors import floors
-from sleepgym_boards.site import ablation, exports, pictures
+from sleepgym_boards.site import ablation, exports
 from sleepgym_boards.site.columns import column_groups, main_metrics
+from sleepgym_boards.site.drawing import pictures
 from sleepgym_boards.site.methods import Method, order_methods
 from sleepgym_boards.site.pages import page
 from sleepgym_boards.site.ranking import class_order
