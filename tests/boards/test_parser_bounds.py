@@ -188,6 +188,7 @@ def read(file):
     return rule, int(peak_bytes), float(took_s)
 
 
+@pytest.mark.slow
 def test_the_largest_board_can_be_submitted(honest, tmp_path):
     """`lifelong-256` asks 591,350 questions: five runs of 256 days."""
     days = [answer(f"day{n // 30}-{n % 30}", n, f"answer {n % 5_000}") for n in range(7_700)]

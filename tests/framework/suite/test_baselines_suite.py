@@ -72,6 +72,7 @@ def test_without_data_two_environments_are_left(suite):
     assert left_out == ["clinc150", "squad", "inca", "seeding-gate", "sleep-gate"]
 
 
+@pytest.mark.slow
 def test_a_short_form_ends_with_tables_and_figures_of_every_agent(
     suite, data_dir, tmp_path, monkeypatch, capsys
 ):
