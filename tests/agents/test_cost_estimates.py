@@ -32,8 +32,8 @@ SMALL = {
     "on_policy_every": 0,
 }
 QUICK = (
-    *("frozen", "in-context", "retrieval", "nearest", "notebook"),
-    *("naive", "naive-lora", "lora-per-day", "o-lora", "replay", "continuum", "sdft"),
+    *("frozen", "in-context", "retrieval", "nearest"),
+    *("naive", "naive-lora", "lora-per-day", "o-lora", "replay", "continuum"),
 )
 
 

@@ -126,6 +126,7 @@ def test_written_settings_say_where_they_come_from_and_leave_others(tune, tmp_pa
     assert set(tmp_path.iterdir()) == {file, shipped}
 
 
+@pytest.mark.slow
 def test_the_script_stops_goes_on_and_writes(tmp_path):
     file, out = tmp_path / "tuned.toml", tmp_path / "out"
     command = ["--agents", "nearest", "--env", "sleepgym/Codebook-v0", "--days", "1"]

@@ -52,12 +52,12 @@ def test_a_budget_is_the_first_class_that_all_nights_keep_to(honest):
 def test_a_verdict_that_holds_a_rerun_says_how_many_nights_and_where(honest):
     content, board = honest
     assert verify(content, board).mark == Mark(name="recomputed")
-    mark = verify(content, board, reruns=2).mark
-    assert (mark.name, mark.reruns.pairs, mark.reruns.of) == ("re-run", 2, 15)
+    mark = verify(content, board, reruns=1).mark
+    assert (mark.name, mark.reruns.pairs, mark.reruns.of) == ("re-run", 1, 15)
     assert mark.reruns.isolation in ("process", "sandbox")
     forged = edited(content, tampering.change_an_answer)
     assert verify(forged, board).mark.name == "recomputed"  # and no further:
-    assert verify(forged, board, reruns=15).mark is None
+    assert verify(forged, board, reruns=15).mark is None  # all nights: it may be any of them
     assert verify(edited(content, tampering.raise_a_score), board).mark is None
 
 

@@ -251,7 +251,15 @@ def borrow(plain):
         run["method"]["settings"] = run["method"]["settings"] | {"mine": 1}
 
 
-@pytest.mark.parametrize("change", [lambda plain: None, rename, dilate, borrow])
+@pytest.mark.parametrize(
+    "change",
+    [
+        rename,
+        pytest.param(lambda plain: None, marks=pytest.mark.slow),
+        pytest.param(dilate, marks=pytest.mark.slow),
+        pytest.param(borrow, marks=pytest.mark.slow),
+    ],
+)
 def test_runs_under_a_new_name_are_a_replay(folder, capsys, tmp_path, change):
     board = folder / "almanac-8"
     verdicts(folder, capsys)

@@ -7,10 +7,10 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 from checkout import SUPPORT
 from sleepgym.runs.records import TIMES, read_run
-
-KILLS = 20
 
 
 def start(out):
@@ -29,11 +29,12 @@ def phases(out):
     return file.read_bytes().count(b"\n") if file.exists() else 0
 
 
-def test_twenty_kills_leave_the_same_record(tmp_path):
+@pytest.mark.parametrize("kills", [6, pytest.param(20, marks=pytest.mark.slow)])
+def test_killed_runs_leave_the_same_record(tmp_path, kills):
     reference, out = tmp_path / "reference", tmp_path / "killed"
     whole = start(reference)
     rng, killed, progress = random.Random(20), 0, set()
-    while killed < KILLS:
+    while killed < kills:
         lived = phases(out)
         process = start(out)
         wanted = lived + rng.randint(1, 12)  # a kill goes by progress, not by the clock
