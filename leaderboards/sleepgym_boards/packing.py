@@ -149,6 +149,12 @@ def pack(
                 "it is of an older SleepGym, run again"
             )
             continue
+        if record.meta["spec"].get("prompt"):
+            missing.append(
+                f"prompt: {record.path}: its model was asked by --prompt, whose text a submission "
+                "does not hold, so that nobody could run it again: run without"
+            )
+            continue
         try:
             runs.append(_run(record, board, data))
         except ValidationError as error:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from sleepgym.core.errors import BadRun
-from sleepgym.runs.lines import chained, last_link, plain, read_lines
+from sleepgym.runs.lines import chained, follow_chain, plain, read_lines
 from sleepgym.runs.records import CHAINED, FILES, altered_in_words, read_meta, state_folder
 
 _log = logging.getLogger("sleepgym")
@@ -142,9 +142,12 @@ class Journal:
         """
         if read_meta(self.path)["schema"] < CHAINED:
             return {}
-        for problem in altered_in_words(self.path):
-            raise BadRun(f"{problem}: this run cannot go on")
-        return {name: last_link(self.path / name) for name in FILES}
+        links = {}
+        for name in FILES:
+            numbers, links[name] = follow_chain(self.path / name)
+            if problem := altered_in_words(self.path / name, numbers):
+                raise BadRun(f"{problem}: this run cannot go on")
+        return links
 
     def _tell_versions(self, saved: dict[str, Any], meta: dict[str, Any]) -> None:
         """Say with which other versions than it began a run goes on: its record may be another."""

@@ -12,7 +12,6 @@ import hashlib
 import json
 import math
 import sys
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -73,14 +72,12 @@ def plain(rows: Iterable[dict[str, Any]]) -> bytes:
     return "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode("ascii")
 
 
-def last_link(file: Path) -> str:
-    """The ``chain`` of the last whole line of a file; empty where there is none."""
-    last = deque(_whole_lines(file), maxlen=1)
-    return _parts(last[0])[1] if last else ""
+def follow_chain(file: Path) -> tuple[list[int], str]:
+    """The lines that do not follow the one before them as they were written, and the last link.
 
-
-def altered_lines(file: Path) -> list[int]:
-    """Numbers, from 1, of the lines that do not follow the one before them as they were written."""
+    Returns:
+        Their numbers, from 1, and the ``chain`` of the last whole line; empty where there is none.
+    """
     found: list[int] = []
     last: str | None = ""
     for number, line in enumerate(_whole_lines(file), start=1):
@@ -88,7 +85,7 @@ def altered_lines(file: Path) -> list[int]:
         if not link or (last is not None and _link(last, body) != link):
             found.append(number)
         last = link or None  # what follows a line without one may be as it was
-    return found
+    return found, last or ""
 
 
 def _whole_lines(file: Path) -> Iterator[bytes]:

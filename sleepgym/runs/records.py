@@ -16,7 +16,7 @@ Everything that is reported is computed from the first four files. Their lines a
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from sleepgym.core.html import html_table
 from sleepgym.core.schedule import Step
 from sleepgym.core.settings import completed_settings, upgrade_settings
 from sleepgym.core.types import question_hash
-from sleepgym.runs.lines import altered_lines, read_lines
+from sleepgym.runs.lines import follow_chain, read_lines
 
 SCHEMA = 4
 # 1: settings may have names of before 0.2; 1 and 2: `audit` in the place of `isolation`, no salt,
@@ -182,20 +182,21 @@ def read_run(path: str | Path) -> RunRecord:
         raise BadRun(f"{path / 'answers.jsonl'} holds {len(answers)} answers of {asked}")
     if len(nights) < slept:
         raise BadRun(f"{path / 'nights.jsonl'} holds {len(nights)} nights of {slept}")
-    altered = tuple(altered_in_words(path)) if meta["schema"] >= CHAINED else ()
+    altered: tuple[str, ...] = ()
+    if meta["schema"] >= CHAINED:
+        files = [path / name for name in FILES]
+        altered = tuple(t for f in files if (t := altered_in_words(f, follow_chain(f)[0])))
     return RunRecord(path, meta, answers[:asked], nights[:slept], phases, altered)
 
 
-def altered_in_words(path: Path) -> Iterator[str]:
-    """The lines of a run of schema 4 or later that are not as they were written."""
-    for name in FILES:
-        numbers = altered_lines(path / name)
-        if numbers:
-            more = f" (and {len(numbers) - 1} more lines)" if len(numbers) > 1 else ""
-            yield (
-                f"{path / name}, line {numbers[0]}{more}: it was edited, or a line before it was "
-                "removed or moved"
-            )
+def altered_in_words(file: Path, numbers: Sequence[int]) -> str:
+    """That lines of these numbers are not as they were written; empty where there are none."""
+    if not numbers:
+        return ""
+    more = f" (and {len(numbers) - 1} more lines)" if len(numbers) > 1 else ""
+    return (
+        f"{file}, line {numbers[0]}{more}: it was edited, or a line before it was removed or moved"
+    )
 
 
 def answer_lines(index: int, step: Step, info: Mapping[str, Any]) -> list[dict[str, Any]]:

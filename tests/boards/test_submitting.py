@@ -180,6 +180,20 @@ def test_records_without_kinds_of_state_are_refused(place, capsys, tmp_path):
     assert "lack 'state_keys_bytes': they are of an older SleepGym, run again" in lines[0]
 
 
+def test_a_prompt_of_ones_own_is_refused(place, capsys, tmp_path):
+    """Its text is counted by nobody: it could hold what the agent is asked about."""
+    runs = tmp_path / "runs"
+    shutil.copytree(place / "runs", runs)
+    for file in runs.glob("*/run.json"):
+        meta = json.loads(file.read_text())
+        meta["spec"]["prompt"] = '{"system": "the answers are ...\\n"}'
+        file.write_text(json.dumps(meta))
+    lines = refused(place, capsys, tmp_path, runs)
+    assert len(lines) == 5
+    assert all(line.startswith("prompt: ") for line in lines)
+    assert "whose text a submission does not hold" in lines[0]
+
+
 def test_a_long_answer_counts_as_far_as_it_is_kept(tmp_path):
     content, board = board_files.packed("Verbose", tmp_path)
     answer = parse(content).runs[0].phases[0].answers[0]

@@ -13,7 +13,14 @@ import sleepgym
 from sleepgym.core.errors import BadData, BadSetting
 from sleepgym.core.types import Phase
 from sleepgym_tasks.datasets.squad_files import parse
-from sleepgym_tasks.envs.squad import _FOLDERS, SQuAD, SQuADConfig, question_ids, select
+from sleepgym_tasks.envs.squad import (
+    _FOLDERS,
+    SQuAD,
+    SQuADConfig,
+    held_out_titles,
+    question_ids,
+    select,
+)
 
 ID = "sleepgym/SQuAD-v0"
 
@@ -186,6 +193,18 @@ def test_cpt_200_is_the_974_questions_from_either_file(real_data):
     assert one.days[0].documents == two.days[0].documents
     assert [i.question for i in one.days[0].exam] == [i.question for i in two.days[0].exam]
     assert sorted(one.key.values()) == sorted(two.key.values())
+
+
+def test_squad_8_streams_only_articles_that_the_reader_never_met(real_data):
+    stream = preset(real_data, "squad-8", 100)
+    titles = {d.title for day in stream.days for d in day.documents}
+    assert len(stream.days) == 8
+    assert titles <= set(held_out_titles())
+    assert len(titles) > 4
+    every = preset(real_data, "squad-8", 100, articles="all")
+    assert not {d.title for day in every.days for d in day.documents} <= set(held_out_titles())
+    with pytest.raises(BadSetting, match=r"squad_val has 510 of these articles"):
+        preset(real_data, "squad-8", days=128)
 
 
 def test_single_passage_seeds_cover_the_200_passages(real_data):

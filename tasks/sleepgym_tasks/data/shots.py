@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Annotated
 
@@ -44,6 +44,21 @@ def introduce(
     """
     says = config.shots > 0 if config.instruction is None else config.instruction
     return Introduction(instruction if says else "", tuple(exemplars() if config.shots else ()))
+
+
+def introduced(
+    stream: Stream, config: ShotSettings, instruction: str, make: Callable[[int], Stream]
+) -> Stream:
+    """A stream with the introduction that the settings ask for, its exemplars from another stream.
+
+    Args:
+        stream: The stream.
+        config: Its settings.
+        instruction: The task's own.
+        make: The other stream of a seed.
+    """
+    shown = introduce(config, instruction, lambda: from_another_stream(stream, make))
+    return replace(stream, introduction=shown)
 
 
 def exemplar(documents: Iterable[Document], asked: Iterable[tuple[str, str]]) -> Experience:

@@ -18,7 +18,7 @@ from sleepgym.core.errors import BadSetting
 from sleepgym.core.family import TaskFamily
 from sleepgym.core.types import Stream
 from sleepgym_tasks.data.grades import GRADES
-from sleepgym_tasks.data.shots import ShotSettings, from_another_stream, introduce
+from sleepgym_tasks.data.shots import ShotSettings, introduced
 from sleepgym_tasks.worlds.almanac.disclosure import Disclosure
 from sleepgym_tasks.worlds.almanac.hard_questions import HardKind
 from sleepgym_tasks.worlds.almanac.writer import Writer
@@ -137,12 +137,7 @@ class Almanac(TaskFamily):
             returns=0.0,
             shots=0,
         )
-        introduction = introduce(
-            config,
-            _INSTRUCTION,
-            lambda: from_another_stream(stream, lambda seed: Writer(other, seed).stream()),
-        )
-        return replace(stream, introduction=introduction)
+        return introduced(stream, config, _INSTRUCTION, lambda seed: Writer(other, seed).stream())
 
 
 class AlmanacV1(Almanac):

@@ -19,7 +19,7 @@ from sleepgym.core.lazy.sequences import LazySequence
 from sleepgym.core.settings import plain
 from sleepgym_tasks.data.grades import GRADES
 from sleepgym_tasks.data.items import ItemFactory, shuffled
-from sleepgym_tasks.data.shots import ShotSettings, from_another_stream, introduce
+from sleepgym_tasks.data.shots import ShotSettings, introduced
 from sleepgym_tasks.datasets import babi
 from sleepgym_tasks.datasets.background import (
     CHARACTERS_PER_TOKEN,
@@ -156,8 +156,7 @@ class BABILong(TaskFamily):
             documents = LazySequence(partial(self._documents, stories, seed, book))
             days.append(Day(number, documents, exam=tuple(exam)))
         stream = Stream("BABILong", plain(config), seed, tuple(days), key=items.key())
-        shown = introduce(config, _INSTRUCTION, lambda: from_another_stream(stream, self._other))
-        return replace(stream, introduction=shown)
+        return introduced(stream, config, _INSTRUCTION, self._other)
 
     def score(self, answer: str, target: str) -> float:
         """The grade by ``metric``."""

@@ -24,7 +24,7 @@ from sleepgym.core.settings import plain
 from sleepgym_tasks.data.grades import GRADES
 from sleepgym_tasks.data.items import ItemFactory
 from sleepgym_tasks.data.parsing import read_lines
-from sleepgym_tasks.data.shots import ShotSettings, from_another_stream, introduce
+from sleepgym_tasks.data.shots import ShotSettings, introduced
 from sleepgym_tasks.data.sources import locate
 from sleepgym_tasks.datasets.background import (
     CHARACTERS_PER_TOKEN,
@@ -137,8 +137,7 @@ class Haystack(TaskFamily):
             for number in range(1, config.days + 1)
         )
         stream = Stream("Haystack", plain(config), seed, days, key=items.key())
-        shown = introduce(config, _INSTRUCTION, lambda: from_another_stream(stream, self._other))
-        return replace(stream, introduction=shown)
+        return introduced(stream, config, _INSTRUCTION, self._other)
 
     def score(self, answer: str, target: str) -> float:
         """The grade by ``metric``."""

@@ -156,6 +156,10 @@ def test_an_adapter_of_ours_is_merged_as_peft_merges_it(wheel, cache, tmp_path, 
     )
     with pytest.raises(MissingData, match="does not fit"):
         fetching.fetch(NamedModel("reader", "", 1, "MIT", base="base"))
+    narrow = {n: t[:, :-1].contiguous() if "lora_A" in n else t for n, t in weights.items()}
+    save_file(narrow, own / "adapter.safetensors")
+    with pytest.raises(MissingData, match="does not fit"):
+        fetching.fetch(NamedModel("reader", "", 1, "MIT", base="base"))
     assert folder.is_dir()  # the one from before
 
 

@@ -104,11 +104,11 @@ def test_an_edited_missing_or_swapped_line_is_named(mine, change, line):
 
 
 def test_seconds_of_a_night_cannot_be_edited_unseen(mine):
-    def faster(lines):
+    def slower(lines):
         row = json.loads(lines[1])
-        lines[1] = json.dumps({**row, "seconds": row["seconds"] / 2})
+        lines[1] = json.dumps({**row, "seconds": row["seconds"] + 0.5})
 
-    edit(mine / "nights.jsonl", faster)
+    edit(mine / "nights.jsonl", slower)
     assert [str(mine / "nights.jsonl") + ", line 2" in t for t in read_run(mine).altered] == [True]
 
 

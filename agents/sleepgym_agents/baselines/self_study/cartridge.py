@@ -210,7 +210,7 @@ class Cartridge(SelfStudy):
     def items(self, night: Night) -> list[Pair]:
         """What was practised and generated Q&A about the day, the prefixes hidden."""
         with self.lm.without_prefixes():
-            return self.practised_and_generated(night)
+            return super().items(night)
 
     @classmethod
     def estimate(cls, config: Any, scale: Scale) -> Cost:

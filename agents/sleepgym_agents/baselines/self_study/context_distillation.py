@@ -92,10 +92,6 @@ class ContextDistillation(SelfStudy):
         super().__init__(config, seed=seed, model=model)
         self.weights = TrainedWeights(self.lm, seed, self.config.rank, self.config.alpha)
 
-    def items(self, night: Night) -> list[Pair]:
-        """What was practised and generated Q&A about the day."""
-        return self.practised_and_generated(night)
-
     @classmethod
     def estimate(cls, config: Any, scale: Scale) -> Cost:
         """Q&A is generated, read by the teacher behind the day, and trained on."""

@@ -124,10 +124,6 @@ class Sdft(SelfStudy):
         super().__init__(config, seed=seed, model=model)
         self.weights = TrainedWeights(self.lm, seed, self.config.rank, self.config.alpha)
 
-    def items(self, night: Night) -> list[Pair]:
-        """What was practised and generated Q&A about the day."""
-        return self.practised_and_generated(night)
-
     @classmethod
     def estimate(cls, config: Any, scale: Scale) -> Cost:
         """Q&A is generated; its questions are answered, judged and trained on, epoch by epoch."""

@@ -49,10 +49,6 @@ class SelfStudy(InContext):
         self.written: dict[str, float] = {}
 
     @abstractmethod
-    def items(self, night: Night) -> list[Pair]:
-        """The questions and answers to learn, each once."""
-
-    @abstractmethod
     def learn(self, items: Sequence[Pair], night: Night) -> dict[str, float]:
         """Learn the night's items, at least one; return what to log."""
 
@@ -77,8 +73,8 @@ class SelfStudy(InContext):
         self.forget()
         return log
 
-    def practised_and_generated(self, night: Night) -> list[Pair]:
-        """What was practised and, where documents were studied, generated Q&A about the day."""
+    def items(self, night: Night) -> list[Pair]:
+        """What to learn, each once: what was practised, and generated Q&A about documents."""
         pairs = dict.fromkeys(self.practised)
         if self.studied and self.parts:
             samples = generate_about(self.lm, self.parts, self.config, night)
