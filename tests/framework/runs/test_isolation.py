@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sleepgym.core.errors import AgentError, BadRun, BadSetting, MissingData, UnknownName
-from sleepgym.runs.isolation import sandbox
+from sleepgym.runs.isolation import process, sandbox, starters
 from sleepgym.runs.records import TIMES, read_run
 from sleepgym.runs.runner import run
 from sleepgym.runs.spec import RunSpec
@@ -165,6 +165,19 @@ def test_work_is_measured_wherever_it_is_done(tmp_path):
             assert second["seconds"] < burnt
             study = [line for line in record.phases if line["phase"] == "study"]
             assert all(line["processor_seconds"] > 0.8 * burnt for line in study)
+
+
+def test_a_library_with_threads_is_left_to_the_instances(tmp_path, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)  # NumPy's own threads do no harm
+    libraries = {*process._LIBRARIES, "thread_on_import"}
+    monkeypatch.setattr(process, "_LIBRARIES", libraries)
+    monkeypatch.setattr(starters, "_starters", {})
+    spec = stranger("Threaded", "process", phase_limit_s=20)
+    assert [line["log"]["doubled"] for line in run(spec, tmp_path / "run").nights] == [2.0, 4.0, 6.0]
+    (nursery,) = starters._starters.values()
+    assert {"thread_on_import", "numpy"} <= set(nursery.modules)  # it was told to import both
+    assert len(os.listdir(f"/proc/{nursery.process.pid}/task")) == 1  # after a fork not even those
+    nursery.close()
 
 
 def test_a_salt_is_drawn_kept_and_checked(tmp_path):
