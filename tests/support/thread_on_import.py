@@ -10,7 +10,7 @@ _told: queue.Queue[int] = queue.Queue()
 
 
 def double(number: int) -> int:
-    """Twice a number, worked out by the thread; in a fork, which has no thread, it waits for ever."""
+    """Twice a number, worked out by the thread; in a fork, which has none, it waits for ever."""
     _asked.put(number)
     return _told.get()
 

@@ -173,7 +173,8 @@ def test_a_library_with_threads_is_left_to_the_instances(tmp_path, monkeypatch):
     monkeypatch.setattr(process, "_LIBRARIES", libraries)
     monkeypatch.setattr(starters, "_starters", {})
     spec = stranger("Threaded", "process", phase_limit_s=20)
-    assert [line["log"]["doubled"] for line in run(spec, tmp_path / "run").nights] == [2.0, 4.0, 6.0]
+    nights = run(spec, tmp_path / "run").nights
+    assert [line["log"]["doubled"] for line in nights] == [2.0, 4.0, 6.0]
     (nursery,) = starters._starters.values()
     assert {"thread_on_import", "numpy"} <= set(nursery.modules)  # it was told to import both
     assert len(os.listdir(f"/proc/{nursery.process.pid}/task")) == 1  # after a fork not even those
