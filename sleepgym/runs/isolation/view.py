@@ -32,7 +32,7 @@ def import_view(agent: str, env: str) -> list[tuple[str, Path]]:
         if not place.is_dir() or _is_standard(place):
             continue
         names = [file.name for file in sorted(place.iterdir()) if _can_be_imported(file)]
-        if not {own, f"{own}.py"} & set(names) and not _LIBRARIES.search(str(place)):
+        if not {own, f"{own}.py"} & set(names) and not _holds_libraries(place):
             names = ["sleepgym"] if "sleepgym" in names else []
         for name in names:
             stem = re.split(r"[.-]", name)[0]
@@ -50,6 +50,11 @@ def copy_view(view: list[tuple[str, Path]], folder: Path, own: str) -> None:
             shutil.copy2(path, folder / name)
         else:
             (folder / name).symlink_to(path)
+
+
+def _holds_libraries(place: Path) -> bool:
+    """Whether libraries are installed in a folder: Python's own, or one of ``pip --target``."""
+    return bool(_LIBRARIES.search(str(place))) or any(place.glob("*.dist-info"))
 
 
 def _can_be_imported(file: Path) -> bool:

@@ -12,6 +12,7 @@ import pytest
 
 from sleepgym.core.errors import AgentError, BadRun, BadSetting, MissingData, UnknownName
 from sleepgym.runs.isolation import process, sandbox, starters
+from sleepgym.runs.isolation.view import import_view
 from sleepgym.runs.records import TIMES, read_run
 from sleepgym.runs.runner import run
 from sleepgym.runs.spec import RunSpec
@@ -56,6 +57,14 @@ def test_a_stranger_finds_nothing(tmp_path, level):
     assert {find.__name__: found[find.__name__] for find in finds} == {
         find.__name__: 0.0 for find in finds
     }
+
+
+def test_libraries_installed_into_a_folder_of_their_own_are_in_sight(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "faraway.py").touch()
+    assert "faraway.py" not in dict(import_view("strangers:Seeker", "toy:Toy"))
+    (tmp_path / "faraway-1.0.dist-info").mkdir()  # as pip install --target leaves it
+    assert "faraway.py" in dict(import_view("strangers:Seeker", "toy:Toy"))
 
 
 def test_without_isolation_it_finds_a_lot(tmp_path):
