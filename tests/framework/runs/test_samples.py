@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
-from sleepgym.core.types import Question, question_hash
+from sleepgym.core.lazy.sequences import LazySequence
+from sleepgym.core.types import Document, Experience, Question, question_hash
 from sleepgym.runs.records import read_run
 from sleepgym.runs.runner import run
-from sleepgym.runs.samples import FILE, read_samples
+from sleepgym.runs.samples import FILE, context_digest, read_samples
 from sleepgym.runs.spec import RunSpec
 
 SPEC = RunSpec("toy:Toy", "toy:Notes", {"days": 3}, seed=9)
@@ -46,6 +48,15 @@ def test_the_context_is_what_the_day_has_told_so_far(record):
     taught = [next(iter(found)) for (phase, _), found in contexts.items() if phase != "morning"]
     assert len(set(taught)) == len(taught) == 6  # practice and evening of three days
     assert None not in taught
+
+
+def test_documents_that_are_made_on_demand_have_the_digest_of_those_that_are_held():
+    documents = (Document("one", "1"), Document("tw\u00f6"))
+    practice = Experience(questions=(Question("Q?", ("a", "b")),), answers=("a",))
+    held = [asdict(Experience(documents)), asdict(practice)]
+    digest = hashlib.sha256(json.dumps(held).encode()).hexdigest()[:16]
+    for shown in (documents, LazySequence(lambda: iter(documents))):
+        assert context_digest([Experience(shown), practice]) == digest
 
 
 @pytest.mark.parametrize("damage", ["", "torn line", '{"step": 99}\n', "[]\n"])
