@@ -12,7 +12,9 @@ SETTINGS = {
     "sleepgym/Almanac-v1": {"days": 2},
     "sleepgym/BABILong-v0": {},
     "sleepgym/Haystack-v0": {},
+    "sleepgym/Jsonl-v0": {},
     "sleepgym/KnowledgeEdit-v0": {"days": 3},
+    "sleepgym/LongDocs-v0": {"days": 2, "passages": 3},
 }
 
 
@@ -27,15 +29,15 @@ def asked(shown):
 
 
 @pytest.mark.parametrize("env_id", SETTINGS)
-def test_exemplars_come_from_outside(env_id):
-    bare = stream(env_id, **SETTINGS[env_id])
-    told = stream(env_id, **SETTINGS[env_id], shots=2)
+def test_exemplars_come_from_outside(env_id, data_dir):
+    bare = stream(env_id, data_dir, **SETTINGS[env_id])
+    told = stream(env_id, data_dir, **SETTINGS[env_id], shots=2)
     shown = told.introduction.exemplars
     assert not bare.introduction
     assert told.introduction.instruction
     assert (told.days, told.base, dict(told.key)) == (bare.days, bare.base, dict(bare.key))
     assert told.content_hash != bare.content_hash
-    assert told == stream(env_id, **SETTINGS[env_id], shots=2)
+    assert told == stream(env_id, data_dir, **SETTINGS[env_id], shots=2)
     assert len(shown) == 2
     assert all(one.documents and one.questions for one in shown)
     assert all(len(one.questions) == len(one.answers) for one in shown)
@@ -70,6 +72,15 @@ def test_too_many_are_refused(data_dir, monkeypatch):
     monkeypatch.setattr(squad, "_SHOT_CHARACTERS", 0)
     with pytest.raises(BadSetting, match="shots=2 of SQuAD: there are 0"):
         stream("sleepgym/SQuAD-v0", data_dir, days=1, shots=2)
+
+
+def test_exemplars_of_long_documents_are_short_parts_with_the_answers(data_dir):
+    for shown in stream("sleepgym/LongDocs-v0", shots=3).introduction.exemplars:
+        text = " ".join(document.text for document in shown.documents)
+        assert len(text) < 1600
+        assert all(answer in text for answer in shown.answers)
+    with pytest.raises(BadSetting, match="0 of the 10 documents of qasper"):
+        stream("sleepgym/LongDocs-v0", data_dir, dataset="qasper", days=2, shots=1)
 
 
 @pytest.mark.parametrize(("metric", "score"), [("exact", 0.0), ("f1", 0.5), ("contained", 1.0)])
