@@ -47,6 +47,19 @@ def test_exemplars_come_from_outside(env_id, data_dir):
     assert titles.isdisjoint(document.title for one in shown for document in one.documents)
 
 
+def test_streams_of_an_environment_begin_with_the_same_exemplars(data_dir):
+    for env_id in ("sleepgym/Almanac-v1", "sleepgym/SQuAD-v0"):
+        shown = [stream(env_id, data_dir, seed, days=1, shots=2).introduction for seed in (4, 5)]
+        assert shown[0] == shown[1]
+    settings = {"days": 1, "shots": 1, "passages": 4, "questions": 4}
+    wide = stream("sleepgym/Almanac-v1", **settings).introduction
+    assert wide.exemplars[0].documents == shown_documents("sleepgym/Almanac-v1", days=3, shots=1)
+
+
+def shown_documents(env_id, **settings):
+    return stream(env_id, **settings).introduction.exemplars[0].documents
+
+
 def test_an_instruction_goes_with_exemplars_or_alone():
     env_id = "sleepgym/Almanac-v1"
     assert not stream(env_id, days=1, shots=1, instruction=False).introduction.instruction
