@@ -123,6 +123,16 @@ sleepgym.register_agent(
     "memories beside the MLPs, each updated by gradient at its own frequency",
 )
 sleepgym.register_agent(
+    "sparse-memory",
+    "sleepgym_agents.baselines.other.sparse_memory:SparseMemory",
+    "trains the few memory slots that the day reads more than other text does",
+)
+sleepgym.register_agent(
+    "titans",
+    "sleepgym_agents.baselines.other.titans:Titans",
+    "a small network learns by surprise, once through, what came next",
+)
+sleepgym.register_agent(
     "seeding",
     "sleepgym_agents.sleep.seeding:Seeding",
     "Knowledge Seeding: distils the day in context into newly unlocked experts",
