@@ -13,7 +13,7 @@ import json
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -99,8 +99,15 @@ def context_digest(told: Sequence[Experience]) -> str | None:
     """16 hex digits of what a day has taught so far; None where it has taught nothing."""
     if not told:
         return None
-    content = json.dumps([asdict(experience) for experience in told])
+    content = json.dumps(list(told), default=_plain)
     return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def _plain(value: Any) -> Any:
+    """An experience, its documents (which may be made on demand), or one of them."""
+    if not is_dataclass(value):
+        return list(value)
+    return {field.name: getattr(value, field.name) for field in fields(value)}
 
 
 def read_samples(record: RunRecord, remake: bool = True) -> dict[tuple[int, str], Sample]:

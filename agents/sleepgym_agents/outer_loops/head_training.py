@@ -117,7 +117,7 @@ def train_heads(
         optimiser.zero_grad()
         with torch.no_grad():
             gates.clamp_(0, 1)
-        distances.append(float(distance))
+        distances.append(float(distance.detach()))
         if progress:
             progress(step + 1, settings.steps, f"mean gate {float(gates.detach().mean()):.2f}")
     tail = distances[-max(1, settings.steps // 10) :]
