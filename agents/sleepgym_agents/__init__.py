@@ -133,6 +133,16 @@ sleepgym.register_agent(
     "a small network learns by surprise, once through, what came next",
 )
 sleepgym.register_agent(
+    "duo-attention",
+    "sleepgym_agents.baselines.long_context.duo_attention:DuoAttention",
+    "one context for all days; few heads keep it whole, others its first and latest tokens",
+)
+sleepgym.register_agent(
+    "recurrent-memory",
+    "sleepgym_agents.baselines.long_context.recurrent_memory:RecurrentMemory",
+    "reads in segments, carries memory tokens from one to the next and to the next day",
+)
+sleepgym.register_agent(
     "seeding",
     "sleepgym_agents.sleep.seeding:Seeding",
     "Knowledge Seeding: distils the day in context into newly unlocked experts",

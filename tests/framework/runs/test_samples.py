@@ -91,3 +91,13 @@ def test_a_run_that_begins_again_without_samples_keeps_those_it_has(record, tmp_
     assert run(SPEC, tmp_path).finished
     assert read(tmp_path) == kept
     assert len(read_samples(read_run(tmp_path))) == len(kept)
+
+
+def test_documents_that_are_made_on_demand_have_the_digest_of_the_same_ones_at_hand():
+    documents = (Document("It rains.", "Weather"), Document("It snows."))
+    lazy = LazySequence(lambda: iter(documents))
+    assert context_digest([Experience(lazy)]) == context_digest([Experience(documents)])
+    plain = json.dumps([asdict(Experience(documents))])
+    assert (
+        context_digest([Experience(documents)]) == hashlib.sha256(plain.encode()).hexdigest()[:16]
+    )
