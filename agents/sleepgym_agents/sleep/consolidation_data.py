@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar
 
 from annotated_types import Ge
 
+from sleepgym import Document
 from sleepgym_agents.experts.entity_names import EntityName, find_entity_names, split_words
 from sleepgym_agents.lm.model import LanguageModel, common_prefix
 from sleepgym_agents.lm.scoring import score_continuations
@@ -22,6 +24,7 @@ from sleepgym_agents.sleep.replay import (
     sample_titles,
 )
 from sleepgym_agents.sleep.sleep_context import SleepContext
+from sleepgym_agents.stores.text_store import sentences
 from sleepgym_agents.training.distillation import DistillationExample
 from sleepgym_agents.training.qa_generation import dream_counts, single_and_joint_contexts
 
@@ -37,6 +40,8 @@ class ConsolidationSettings(ReplaySettings):
             entity's name.
         rehearsals: Questions sampled without context. They show which words are common, and what
             routers that are never off must not change.
+        dream_focus: Whether each sample about the day reads one of its sentences once more, all
+            sentences in turn.
         dreamer: Folder of a dreamer that ``sleepgym train-dreamer`` trained on the same base model;
             it writes the dreams. Empty: the model itself does.
     """
@@ -50,6 +55,7 @@ class ConsolidationSettings(ReplaySettings):
     samples: Annotated[int, Ge(1)] = 48
     min_entity_gain_nats: Annotated[float, Ge(0)] = 3.5
     rehearsals: Annotated[int, Ge(0)] = 64
+    dream_focus: bool = False
     dreamer: str = ""
 
 
@@ -136,6 +142,8 @@ def write_examples(
     :func:`sleepgym_agents.training.qa_generation.dream_counts` come with them.
     """
     contexts = single_and_joint_contexts(context.parts, context.config.samples)
+    if context.config.dream_focus:
+        contexts = focused_contexts(context, contexts)
     with writing_dreams(context):
         written = context.write_qa(contexts, "dreams", 0)
     if not written:
@@ -143,6 +151,30 @@ def write_examples(
     counts = dream_counts(written, context.lm.prompter.tokenizer.decode(context.context_ids))
     pairs = {pair for sample in written for pair in sample} | set(context.practised)
     return context.score(sorted(pairs), context.parts), counts
+
+
+def focused_contexts(
+    context: SleepContext, contexts: Sequence[Sequence[Sequence[int]]]
+) -> list[list[Sequence[int]]]:
+    """Each context with one sentence of one of its documents read once more, all in turn.
+
+    Samples about a whole text ask about the same few facts of it again and again.
+    """
+    document = context.lm.prompter.document
+    own = {tuple(document(d)): [*sentences(d.text)] for d in context.documents}
+    titles = {tuple(document(d)): d.title for d in context.documents}
+    turns: Counter[tuple[int, ...]] = Counter()
+    focused = []
+    for number, parts in enumerate(contexts):
+        known = [tuple(part) for part in parts if own.get(tuple(part))]
+        if not known:
+            focused.append([*parts])
+            continue
+        part = known[number % len(known)]
+        at = turns[part] % len(own[part])
+        turns[part] += 1
+        focused.append([*parts, document(Document(own[part][at], titles[part]))])
+    return focused
 
 
 def sample_rehearsal_qa(context: SleepContext) -> list[DistillationExample]:

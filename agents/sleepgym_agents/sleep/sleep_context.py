@@ -12,7 +12,9 @@ from sleepgym_agents.lm.generation import generate
 from sleepgym_agents.lm.model import LanguageModel
 from sleepgym_agents.sleep.dreamer import Dreamer
 from sleepgym_agents.training.distillation import DistillationExample, score_with_teacher
-from sleepgym_agents.training.qa_generation import Pair, generate_qa
+from sleepgym_agents.training.qa_generation import Pair, answer_again, generate_qa
+
+ANSWER_TOKENS = 32  # of an answer that is read out of a text
 
 
 @dataclass(frozen=True)
@@ -59,10 +61,22 @@ class SleepContext:
             contexts: Token ids of the texts that each sample is about.
             names: Of this use of the model within the night; its seed derives from them.
         """
-        tokens = self.config.dream_tokens
+        config, tokens = self.config, self.config.dream_tokens
         if not self.affords(len(contexts) * tokens):
             return []
-        return generate_qa(self.lm, contexts, tokens=tokens, seed=self.derive_seed(*names))
+        written = generate_qa(
+            self.lm,
+            contexts,
+            tokens=tokens,
+            temperature=config.dream_temperature,
+            seed=self.derive_seed(*names),
+        )
+        if config.dream_answers == "sampled":
+            return written
+        items = sum(map(len, written))
+        if not self.affords(items * ANSWER_TOKENS):
+            return []
+        return answer_again(self.lm, contexts, written, ANSWER_TOKENS)
 
     def answer(
         self, questions: Sequence[str], tokens: int, parts: Sequence[Sequence[int]] = ()

@@ -60,6 +60,37 @@ def generate_qa(
     return [parse_qa(prompter, ids) for ids in written]
 
 
+def answer_again(
+    lm: LanguageModel,
+    contexts: Sequence[Sequence[Sequence[int]]],
+    samples: Sequence[Sequence[Pair]],
+    tokens: int,
+) -> list[list[Pair]]:
+    """The questions of samples with the answers that the model reads out of their contexts.
+
+    An answer that is sampled with its question is often not what the model would answer: here it is
+    asked, greedily, with the same texts open. What it says nothing to is left out.
+
+    Args:
+        lm: The model.
+        contexts: What each sample is about, as in :func:`generate_qa`.
+        samples: Its questions and answers.
+        tokens: Longest answer.
+    """
+    asked = [
+        (at, q) for at, pairs in enumerate(samples) for q in dict.fromkeys(q for q, _ in pairs)
+    ]
+    if not asked:
+        return [[] for _ in samples]
+    prompts = [lm.prompter.prompt(question, contexts[at]) for at, question in asked]
+    found: list[list[Pair]] = [[] for _ in samples]
+    for (at, question), ids in zip(asked, generate(lm, prompts, tokens), strict=True):
+        answer = lm.prompter.answer_text(ids).strip()
+        if answer:
+            found[at].append((question, answer))
+    return found
+
+
 def parse_texts(prompter: Prompter, ids: Sequence[int], form: DreamForm) -> list[str]:
     """The lines of a list of implications, each once, or the one text of a rewriting."""
     end = next((i for i, token in enumerate(ids) if token in prompter.ends), len(ids))
