@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar
@@ -26,7 +25,11 @@ from sleepgym_agents.sleep.replay import (
 from sleepgym_agents.sleep.sleep_context import SleepContext
 from sleepgym_agents.stores.text_store import sentences
 from sleepgym_agents.training.distillation import DistillationExample
-from sleepgym_agents.training.qa_generation import dream_counts, single_and_joint_contexts
+from sleepgym_agents.training.qa_generation import (
+    Pair,
+    dream_counts,
+    single_and_joint_contexts,
+)
 
 
 @dataclass(frozen=True)
@@ -40,8 +43,8 @@ class ConsolidationSettings(ReplaySettings):
             entity's name.
         rehearsals: Questions sampled without context. They show which words are common, and what
             routers that are never off must not change.
-        dream_focus: Whether each sample about the day reads one of its sentences once more, all
-            sentences in turn.
+        dream_focus: Whether the samples are about one document each, of which they read one
+            sentence once more, all sentences in turn; else half of them are about the whole day.
         dreamer: Folder of a dreamer that ``sleepgym train-dreamer`` trained on the same base model;
             it writes the dreams. Empty: the model itself does.
     """
@@ -141,40 +144,50 @@ def write_examples(
     None where the budget does not allow to write them. The counts of
     :func:`sleepgym_agents.training.qa_generation.dream_counts` come with them.
     """
+    if context.config.dream_focus and context.documents:
+        return write_focused_examples(context)
     contexts = single_and_joint_contexts(context.parts, context.config.samples)
-    if context.config.dream_focus:
-        contexts = focused_contexts(context, contexts)
     with writing_dreams(context):
         written = context.write_qa(contexts, "dreams", 0)
     if not written:
         return [], {}
-    counts = dream_counts(written, context.lm.prompter.tokenizer.decode(context.context_ids))
     pairs = {pair for sample in written for pair in sample} | set(context.practised)
-    return context.score(sorted(pairs), context.parts), counts
+    return context.score(sorted(pairs), context.parts), _counts(context, written)
 
 
-def focused_contexts(
-    context: SleepContext, contexts: Sequence[Sequence[Sequence[int]]]
-) -> list[list[Sequence[int]]]:
-    """Each context with one sentence of one of its documents read once more, all in turn.
+def write_focused_examples(
+    context: SleepContext,
+) -> tuple[list[DistillationExample], dict[str, float]]:
+    """The same about each document on its own, all its sentences in turn.
 
-    Samples about a whole text ask about the same few facts of it again and again.
+    Samples about a whole text ask about the same few facts of it again and again. Here each reads
+    one sentence of its text once more; the text alone is open where answers are read and scored.
     """
     document = context.lm.prompter.document
-    own = {tuple(document(d)): [*sentences(d.text)] for d in context.documents}
-    titles = {tuple(document(d)): d.title for d in context.documents}
-    turns: Counter[tuple[int, ...]] = Counter()
-    focused = []
-    for number, parts in enumerate(contexts):
-        known = [tuple(part) for part in parts if own.get(tuple(part))]
-        if not known:
-            focused.append([*parts])
-            continue
-        part = known[number % len(known)]
-        at = turns[part] % len(own[part])
-        turns[part] += 1
-        focused.append([*parts, document(Document(own[part][at], titles[part]))])
-    return focused
+    texts, focused = [], []
+    for number in range(context.config.samples):
+        read = context.documents[number % len(context.documents)]
+        split = sentences(read.text) or [read.text]
+        one = Document(split[number // len(context.documents) % len(split)], read.title)
+        texts.append([document(read)])
+        focused.append([document(read), document(one)])
+    with writing_dreams(context):
+        written = context.write_qa(focused, "dreams", 0, opened=texts)
+    if not written:
+        return [], {}
+    pairs_about: dict[tuple[int, ...], set[Pair]] = {}
+    for [text], sample in zip(texts, written, strict=True):
+        pairs_about.setdefault(tuple(text), set()).update(sample)
+    examples = context.score(sorted(set(context.practised)), context.parts)
+    seen = {example.pair for example in examples}
+    for text, pairs in pairs_about.items():
+        examples += context.score(sorted(pairs - seen), [text])
+        seen |= pairs
+    return examples, _counts(context, written)
+
+
+def _counts(context: SleepContext, written: Sequence[Sequence[Pair]]) -> dict[str, float]:
+    return dream_counts(written, context.lm.prompter.tokenizer.decode(context.context_ids))
 
 
 def sample_rehearsal_qa(context: SleepContext) -> list[DistillationExample]:

@@ -53,13 +53,17 @@ class SleepContext:
         return [i for part in self.parts for i in part]
 
     def write_qa(
-        self, contexts: Sequence[Sequence[Sequence[int]]], *names: str | int
+        self,
+        contexts: Sequence[Sequence[Sequence[int]]],
+        *names: str | int,
+        opened: Sequence[Sequence[Sequence[int]]] | None = None,
     ) -> list[list[Pair]]:
         """One sample of questions and answers a context; none where the budget does not allow it.
 
         Args:
             contexts: Token ids of the texts that each sample is about.
             names: Of this use of the model within the night; its seed derives from them.
+            opened: The texts that are open where answers are read; as ``contexts`` where None.
         """
         config, tokens = self.config, self.config.dream_tokens
         if not self.affords(len(contexts) * tokens):
@@ -76,7 +80,7 @@ class SleepContext:
         items = sum(map(len, written))
         if not self.affords(items * ANSWER_TOKENS):
             return []
-        return answer_again(self.lm, contexts, written, ANSWER_TOKENS)
+        return answer_again(self.lm, opened or contexts, written, ANSWER_TOKENS)
 
     def answer(
         self, questions: Sequence[str], tokens: int, parts: Sequence[Sequence[int]] = ()

@@ -11,6 +11,7 @@ from sleepgym_agents.lm.model import LanguageModel
 from sleepgym_agents.lm.prompts import Prompter
 
 Pair = tuple[str, str]
+Context = tuple[tuple[int, ...], ...]  # token ids of the texts that are open
 DreamForm = Literal["questions", "implications", "rewritings"]
 REQUESTS = {
     "implications": "List what follows from the text above, one implication a line:",
@@ -69,25 +70,28 @@ def answer_again(
     """The questions of samples with the answers that the model reads out of their contexts.
 
     An answer that is sampled with its question is often not what the model would answer: here it is
-    asked, greedily, with the same texts open. What it says nothing to is left out.
+    asked, greedily, with the texts open. What it says nothing to is left out.
 
     Args:
         lm: The model.
-        contexts: What each sample is about, as in :func:`generate_qa`.
-        samples: Its questions and answers.
+        contexts: Token ids of the texts that are open, for each sample.
+        samples: Questions and answers.
         tokens: Longest answer.
     """
-    asked = [
-        (at, q) for at, pairs in enumerate(samples) for q in dict.fromkeys(q for q, _ in pairs)
-    ]
-    if not asked:
-        return [[] for _ in samples]
-    prompts = [lm.prompter.prompt(question, contexts[at]) for at, question in asked]
-    found: list[list[Pair]] = [[] for _ in samples]
-    for (at, question), ids in zip(asked, generate(lm, prompts, tokens), strict=True):
-        answer = lm.prompter.answer_text(ids).strip()
-        if answer:
-            found[at].append((question, answer))
+    wanted: dict[Context, dict[str, str]] = {}  # equal contexts are read once
+    for parts, pairs in zip(contexts, samples, strict=True):
+        questions = wanted.setdefault(tuple(map(tuple, parts)), {})
+        questions.update(dict.fromkeys((question for question, _ in pairs), ""))
+    for parts, answers in wanted.items():
+        prompts = [lm.prompter.prompt(question, parts) for question in answers]
+        written = generate(lm, prompts, tokens) if prompts else []
+        for question, ids in zip(list(answers), written, strict=True):
+            answers[question] = lm.prompter.answer_text(ids).strip()
+    found = []
+    for parts, pairs in zip(contexts, samples, strict=True):
+        answers = wanted[tuple(map(tuple, parts))]
+        asked = dict.fromkeys(question for question, _ in pairs)
+        found.append([(question, answers[question]) for question in asked if answers[question]])
     return found
 
 
