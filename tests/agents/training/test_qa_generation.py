@@ -25,7 +25,7 @@ def test_questions_are_asked_again_with_their_own_texts_open(lm, monkeypatch):
 
     def write(lm, asked, tokens):
         prompts.extend(asked)
-        known = ["Who?" in prompter.tokenizer.decode(prompt) for prompt in asked]
+        known = ["Who?" in prompter.tokenizer.decode(ids) for ids in asked]
         return [
             [*prompter.answer("cat"), *prompter.stop] if yes else prompter.stop for yes in known
         ]
