@@ -14,18 +14,13 @@ from sleepgym_agents.lm.model import LanguageModel, common_prefix
 from sleepgym_agents.lm.scoring import score_continuations
 from sleepgym_agents.sleep.episodes import Episodes, episode_examples, recall_related_episodes
 from sleepgym_agents.sleep.paper_parts import writing_dreams
-from sleepgym_agents.sleep.replay import (
-    ITEM_TOKENS,
-    TITLE_TOKENS,
-    ReplaySettings,
-    recollect,
-    sample_qa_about,
-    sample_titles,
-)
+from sleepgym_agents.sleep.replay import ReplaySettings, recollect
 from sleepgym_agents.sleep.sleep_context import SleepContext
 from sleepgym_agents.stores.text_store import sentences
 from sleepgym_agents.training.distillation import DistillationExample
 from sleepgym_agents.training.qa_generation import (
+    ITEM_TOKENS,
+    TITLE_TOKENS,
     Pair,
     dream_counts,
     single_and_joint_contexts,
@@ -123,12 +118,13 @@ def build_consolidation_data(context: SleepContext) -> ConsolidationData:
     episodes = recall_related_episodes(context, known)
     recollections = recollect(context, entities, dreams, episodes)
     questions = {example.pair[0] for example in dreams}
-    size, documents = config.episode_tokens, context.documents
+    size = config.episode_tokens
+    items = episode_examples(context, entities, episodes, size, context.documents) if size else []
     return ConsolidationData(
         dreams=dreams,
         recollections=[example for example in recollections if example.pair[0] not in questions],
         episodes=episodes,
-        episode_items=episode_examples(lm, entities, episodes, size, documents) if size else [],
+        episode_items=items,
         rehearsals=rehearsals,
         entities=entities,
         dreamt=len({example.pair for example in dreamt}),
@@ -192,11 +188,11 @@ def _counts(context: SleepContext, written: Sequence[Sequence[Pair]]) -> dict[st
 
 def sample_rehearsal_qa(context: SleepContext) -> list[DistillationExample]:
     """Questions and answers that the model writes without context, about made-up titles."""
-    lm, count = context.lm, context.config.rehearsals
+    asked, count = context.asked, context.config.rehearsals
     if not context.affords(count * (TITLE_TOKENS + ITEM_TOKENS)):
         return []
-    titles = sample_titles(lm, count, context.derive_seed("titles"))
-    return context.score(sample_qa_about(lm, titles, 1, context.derive_seed("rehearsal")))
+    titles = asked.write_titles(count, context.derive_seed("titles"))
+    return context.score(asked.write_qa_about(titles, 1, context.derive_seed("rehearsal")))
 
 
 def detect_entities(
