@@ -70,6 +70,7 @@ class ConsolidationData:
         entities: Token ids of the names of the day's entities.
         dreamt: How many different dreams there were before any was dropped.
         written: How many samples were written, parsed, and have answers from the text.
+        held_back: What the dream stage tries, in place of dreams about the day's texts.
     """
 
     dreams: list[DistillationExample]
@@ -80,6 +81,7 @@ class ConsolidationData:
     entities: list[EntityName]
     dreamt: int
     written: Mapping[str, float] = field(default_factory=dict)
+    held_back: list[list[DistillationExample]] = field(default_factory=list)
 
     @property
     def examples(self) -> list[DistillationExample]:
