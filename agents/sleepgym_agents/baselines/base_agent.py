@@ -87,8 +87,9 @@ class ModelAgent(Agent):
 
     @classmethod
     def estimate(cls, config: Any, scale: Scale) -> Cost:
-        """Every question is read once, with its choices, and answered."""
-        return Cost(scale.asked_tokens, scale.answered_tokens(config.max_answer_tokens))
+        """Every question is read once, with its choices, and answered; exemplars once an exam."""
+        read = scale.asked_tokens + scale.opening_tokens
+        return Cost(read, scale.answered_tokens(config.max_answer_tokens))
 
     @classmethod
     def served_model(cls, model: str) -> Mapping[str, Any] | None:

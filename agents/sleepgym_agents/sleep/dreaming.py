@@ -63,7 +63,7 @@ def learn_from_dreams(
     """
     memory, config = context.memory, context.config
     rng = derive_rng(context.derive_seed("dreaming"))
-    written = sample_dreams(context, data.episodes, rng)
+    written = data.held_back or sample_dreams(context, data.episodes, rng)
     known, new = split_known_and_new(context, written)
     dreams = deduplicate([[item for item in dream if item.pair in new] for dream in written])
     quiz = build_quiz(data, dreams, config.quiz_items, rng)

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
-from annotated_types import Ge, Interval
+from annotated_types import Ge, Gt, Interval
 
 from sleepgym import Document
 from sleepgym_agents.experts.entity_names import EntityName
@@ -38,12 +38,18 @@ class ReplaySettings(EpisodeSettings):
         confidence: Smallest probability of an answer under its teacher; others are dropped.
         recollections: Questions sampled about each entity of the day; 0 recalls none.
         recollection_confidence: Smallest probability of a recalled answer; others are dropped.
+        dream_temperature: Of sampling questions and answers; where None, 1 for a model that was
+            taught to dream, else what suits one that is asked in words.
+        dream_answers: ``sampled`` with their questions, or ``read``: each question is asked again
+            with the texts open, and answered greedily.
     """
 
     dream_tokens: Annotated[int, Ge(8)] = 80
     confidence: Annotated[float, Interval(ge=0, le=1)] = 0.5
     recollections: Annotated[int, Ge(0)] = 16
     recollection_confidence: Annotated[float, Interval(ge=0, le=1)] = 0.8
+    dream_temperature: Annotated[float, Gt(0)] | None = None
+    dream_answers: Literal["sampled", "read"] = "sampled"
 
 
 def recollect(

@@ -14,6 +14,8 @@ from sleepgym_agents.training.distillation import DistillationExample
 from sleepgym_agents.training.local_model import LocalModel
 from sleepgym_agents.training.qa_generation import Pair
 
+ANSWER_TOKENS = 32  # of an answer that is read out of a text
+
 
 @dataclass(frozen=True)
 class SleepContext:
@@ -56,18 +58,33 @@ class SleepContext:
         return [i for part in self.parts for i in part]
 
     def write_qa(
-        self, contexts: Sequence[Sequence[Sequence[int]]], *names: str | int
+        self,
+        contexts: Sequence[Sequence[Sequence[int]]],
+        *names: str | int,
+        opened: Sequence[Sequence[Sequence[int]]] | None = None,
     ) -> list[list[Pair]]:
         """One sample of questions and answers a context; none where the budget does not allow it.
 
         Args:
             contexts: Token ids of the texts that each sample is about.
             names: Of this use of the model within the night; its seed derives from them.
+            opened: The texts that are open where answers are read; as ``contexts`` where None.
         """
-        tokens = self.config.dream_tokens
+        config, tokens = self.config, self.config.dream_tokens
         if not self.affords(len(contexts) * tokens):
             return []
-        return self.asked.write_qa(contexts, tokens=tokens, seed=self.derive_seed(*names))
+        written = self.asked.write_qa(
+            contexts,
+            tokens=tokens,
+            temperature=config.dream_temperature,
+            seed=self.derive_seed(*names),
+        )
+        if config.dream_answers == "sampled":
+            return written
+        items = sum(map(len, written))
+        if not self.affords(items * ANSWER_TOKENS):
+            return []
+        return self.asked.read_answers(opened or contexts, written, ANSWER_TOKENS)
 
     def answer(
         self, questions: Sequence[str], tokens: int, parts: Sequence[Sequence[int]] = ()

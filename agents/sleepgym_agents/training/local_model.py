@@ -15,6 +15,7 @@ from sleepgym_agents.training.distillation import (
 )
 from sleepgym_agents.training.qa_generation import (
     Pair,
+    answer_again,
     generate_qa,
     sample_qa_about,
     sample_titles,
@@ -47,7 +48,12 @@ class LocalModel:
         return [self.lm.prompter.answer_text(ids) for ids in written]
 
     def write_qa(
-        self, contexts: Sequence[Sequence[Sequence[int]]], *, tokens: int, seed: int
+        self,
+        contexts: Sequence[Sequence[Sequence[int]]],
+        *,
+        tokens: int,
+        seed: int,
+        temperature: float | None = None,
     ) -> list[list[Pair]]:
         """One sample of questions with answers a context.
 
@@ -55,8 +61,24 @@ class LocalModel:
             contexts: Token ids of the documents and demonstrations that each sample is about.
             tokens: Longest sample.
             seed: Of the sampling.
+            temperature: Of the sampling; where None, what suits the model.
         """
-        return generate_qa(self.lm, contexts, tokens=tokens, seed=seed)
+        return generate_qa(self.lm, contexts, tokens=tokens, temperature=temperature, seed=seed)
+
+    def read_answers(
+        self,
+        contexts: Sequence[Sequence[Sequence[int]]],
+        samples: Sequence[Sequence[Pair]],
+        tokens: int,
+    ) -> list[list[Pair]]:
+        """The questions of samples, each with the greedy answer that its context gives.
+
+        Args:
+            contexts: Token ids of the texts that are open, for each sample.
+            samples: Questions and answers.
+            tokens: Longest answer.
+        """
+        return answer_again(self.lm, contexts, samples, tokens)
 
     def write_titles(self, count: int, seed: int) -> list[list[int]]:
         """Titles that the model makes up, as token ids; unfinished ones are left out."""

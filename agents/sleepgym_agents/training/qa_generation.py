@@ -11,6 +11,7 @@ from sleepgym_agents.lm.model import LanguageModel
 from sleepgym_agents.lm.prompts import Prompter
 
 Pair = tuple[str, str]
+Context = tuple[tuple[int, ...], ...]  # token ids of the texts that are open
 TITLE_TOKENS = 10
 ITEM_TOKENS = 48
 DreamForm = Literal["questions", "implications", "rewritings"]
@@ -60,6 +61,40 @@ def generate_qa(
         stop_at_answer=False,
     )
     return [parse_qa(prompter, ids) for ids in written]
+
+
+def answer_again(
+    lm: LanguageModel,
+    contexts: Sequence[Sequence[Sequence[int]]],
+    samples: Sequence[Sequence[Pair]],
+    tokens: int,
+) -> list[list[Pair]]:
+    """The questions of samples with the answers that the model reads out of their contexts.
+
+    An answer that is sampled with its question is often not what the model would answer: here it is
+    asked, greedily, with the texts open. What it says nothing to is left out.
+
+    Args:
+        lm: The model.
+        contexts: Token ids of the texts that are open, for each sample.
+        samples: Questions and answers.
+        tokens: Longest answer.
+    """
+    wanted: dict[Context, dict[str, str]] = {}  # equal contexts are read once
+    for parts, pairs in zip(contexts, samples, strict=True):
+        questions = wanted.setdefault(tuple(map(tuple, parts)), {})
+        questions.update(dict.fromkeys((question for question, _ in pairs), ""))
+    for parts, answers in wanted.items():
+        prompts = [lm.prompter.prompt(question, parts) for question in answers]
+        written = generate(lm, prompts, tokens) if prompts else []
+        for question, ids in zip(list(answers), written, strict=True):
+            answers[question] = lm.prompter.answer_text(ids).strip()
+    found = []
+    for parts, pairs in zip(contexts, samples, strict=True):
+        answers = wanted[tuple(map(tuple, parts))]
+        asked = dict.fromkeys(question for question, _ in pairs)
+        found.append([(question, answers[question]) for question in asked if answers[question]])
+    return found
 
 
 def sample_titles(lm: LanguageModel, count: int, seed: int) -> list[list[int]]:
