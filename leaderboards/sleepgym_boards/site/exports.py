@@ -142,7 +142,7 @@ def verdict_rows(method: Method) -> list[Row]:
             "mark": method.mark.name if method.mark else None,
             "rule": rule.rule,
             "holds": rule.ok,
-            "remarks": " ".join([rule.note, *rule.problems]).strip(),
+            "remarks": " ".join([rule.note, *rule.problems]).strip() or None,
         }
         for rule in (verdict.rules if verdict else ())
     ]

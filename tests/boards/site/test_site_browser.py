@@ -121,7 +121,7 @@ def test_a_phone_shows_rows_as_cards_that_name_every_value(visit):
         "cells => cells.slice(1).map(c => [getComputedStyle(c, '::before').content, c.innerText])"
     )
     names = [name.strip('"') for name, _ in shown]
-    assert len(names) == len(set(names)) == 18
+    assert len(names) == len(set(names)) == 19
     assert dict(zip(names, (value for _, value in shown), strict=True))["FLOPs"] == "600G"
     page.get_by_label("Order").select_option("FLOPs")
     assert page.locator("#methods tbody th").first.text_content() == "Notes"
