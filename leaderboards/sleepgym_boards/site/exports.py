@@ -118,7 +118,7 @@ def _variant_row(board: Board, heading: str, variant: Variant) -> Row:
         "group": heading,
         "variant": method.name,
         "slug": method.slug,
-        "changed": variant.changed,
+        "changed": variant.changed or None,
     }
     for name in dict.fromkeys((board.headline, "base_retention", "night_flops")):
         row[name] = results.mean.get(name)
