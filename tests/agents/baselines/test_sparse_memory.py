@@ -1,4 +1,5 @@
 import math
+from collections import Counter
 
 import pytest
 import torch
@@ -95,6 +96,25 @@ def test_only_chosen_slots_change_and_nothing_else(tmp_path):
     assert all(torch.equal(after[n], p) for n, p in base.items() if not n.endswith(".values"))
     for trained, first, second in zip(agent.trained, *chosen, strict=True):
         assert trained.nonzero()[:, 0].tolist() == sorted({*first.tolist(), *second.tolist()})
+
+
+def test_a_night_trains_the_slots_that_scores_by_hand_put_first():
+    agent = make()
+    agent.study([DOCUMENT])
+    agent.sleep(night(agent))
+    first = agent.memories[0]  # what it reads does not depend on what was trained
+    first.seen = []
+    agent.lm.read([[*agent.lm.prompter.start, *agent.lm.prompter.document(DOCUMENT)]])
+    counts = Counter(first.lookup(first.seen[0])[0].flatten().tolist())
+    common = agent.background[0].tolist()
+    assert max(common) == 3  # of 3 sampled texts
+    scores = {
+        slot: count / sum(counts.values()) * math.log(4 / (common[slot] + 1))
+        for slot, count in counts.items()
+    }
+    worth = [slot for slot in scores if scores[slot] > 0]
+    best = sorted(worth, key=lambda slot: (-scores[slot], slot))[:5]
+    assert agent.trained[0].nonzero()[:, 0].tolist() == sorted(best)
 
 
 def test_a_new_memory_adds_nothing_and_then_it_learns():
