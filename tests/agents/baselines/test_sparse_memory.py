@@ -7,6 +7,7 @@ import torch
 from sleepgym import Budget, Document, Night, Question
 from sleepgym.core.errors import BadSetting
 from sleepgym.core.settings import build_config
+from sleepgym_agents.baselines.other import sparse_memory
 from sleepgym_agents.baselines.other.memory_layer import HALF, MemoryLayer
 from sleepgym_agents.baselines.other.sparse_memory import (
     SparseMemory,
@@ -22,6 +23,11 @@ QUICK = {
     **{"epochs": 2, "birth_sequences": 3, "side": 8, "heads": 2, "reads": 2, "night_slots": 5},
     **{"layers": 2, "max_answer_tokens": 8},
 }
+
+
+@pytest.fixture(autouse=True)
+def short_background(monkeypatch):
+    monkeypatch.setattr(sparse_memory, "BACKGROUND_TOKENS", 24)
 
 
 def make(**values):
@@ -118,7 +124,7 @@ def test_a_night_trains_the_slots_that_scores_by_hand_put_first():
 
 
 def test_a_new_memory_adds_nothing_and_then_it_learns():
-    agent = make(epochs=60, night_slots=64, learning_rate=0.1, context_tokens=0)
+    agent = make(epochs=30, night_slots=64, learning_rate=0.1, context_tokens=0)
     ids = torch.tensor([[*agent.lm.prompter.start, *agent.lm.prompter.document(DOCUMENT)]])
     with torch.no_grad():
         bare = LanguageModel.load("scratch", seed=1).model(ids, labels=ids)
