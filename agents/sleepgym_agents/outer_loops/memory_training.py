@@ -38,11 +38,13 @@ from sleepgym_agents.outer_loops.lessons import (
     read_streams,
 )
 from sleepgym_agents.training.optimise import OptimiserSettings, optimise
+from sleepgym_agents.training.selected_logits import output_head
 
 AGENT = "recurrent-memory"
 BASE_SHARE = 8  # of so many questions one is about what the base model knows
 HELD_OUT = 10  # last seeds of the streams that are not trained on, but measured
 SHIPPED_AS = torch.bfloat16
+NOTHING = -100  # a token that is not predicted
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,9 @@ class MemoryTraining(OptimiserSettings):
         steps: Optimiser steps of each stage.
         batch_size: Samples of a step.
         questions: Questions of a sample.
+        spelled: In each stage, the weight of the memory's spelling: its tokens are to predict the
+            last tokens that were read.
+        repeated: Last texts of a sample that are to be repeated word by word, behind its questions.
         bptt_segments: Through how many of the last segments the gradient flows.
     """
 
@@ -70,14 +75,18 @@ class MemoryTraining(OptimiserSettings):
     steps: tuple[Annotated[int, Ge(1)], ...] = (200, 100, 50, 25)
     batch_size: Annotated[int, Ge(1)] = 8
     questions: Annotated[int, Ge(1)] = 16
+    repeated: Annotated[int, Ge(0)] = 1
+    spelled: tuple[Annotated[float, Ge(0)], ...] = (1.0, 0.0, 0.0, 0.0)
     bptt_segments: Annotated[int, Ge(1)] = 8
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if len(self.course) != len(self.steps):
-            raise ValueError(
-                f"steps={self.steps}: name as many as there are stages, course={self.course}"
-            )
+        for name in ("steps", "spelled"):
+            if len(getattr(self, name)) != len(self.course):
+                raise ValueError(
+                    f"{name}={getattr(self, name)}: name as many as there are stages, "
+                    f"course={self.course}"
+                )
 
 
 @dataclass(frozen=True)
@@ -108,6 +117,8 @@ class MemoryBatch:
         places: Indices into the flattened ``asked`` after which an answer's token comes.
         wanted: Those tokens.
         answers: Which answer of the batch each of them belongs to.
+        last: The last tokens of each text, as many as there are memory tokens, (samples, tokens);
+            :data:`NOTHING` where a text is shorter.
         tokens: Real tokens of all.
     """
 
@@ -117,10 +128,23 @@ class MemoryBatch:
     places: Tensor
     wanted: Tensor
     answers: Tensor
+    last: Tensor
     tokens: int
 
 
-Sample = tuple[list[Ids], list[Pair]]
+@dataclass(frozen=True)
+class Sample:
+    """What is read and what is asked.
+
+    Attributes:
+        parts: Texts, in order.
+        pairs: Questions with answers behind the memory.
+        repeated: Texts that are to be repeated behind them.
+    """
+
+    parts: Sequence[Ids]
+    pairs: Sequence[Pair]
+    repeated: Sequence[Ids] = ()
 
 
 def train_memory(
@@ -147,7 +171,8 @@ def train_memory(
     taught = [x for i, x in enumerate(lessons) if course.streams.seeds[i % count] not in held]
     tested = [x for i, x in enumerate(lessons) if course.streams.seeds[i % count] in held]
     log: list[dict[str, float]] = []
-    for stage, (days, steps) in enumerate(zip(settings.course, settings.steps, strict=True)):
+    stages = zip(settings.course, settings.steps, settings.spelled, strict=True)
+    for stage, (days, steps, weight) in enumerate(stages):
         rng = derive_rng(course.seed, AGENT, stage)
         samples = _Samples(
             memory, taught, settings, days, rng, progress, sum(settings.steps[:stage])
@@ -158,7 +183,9 @@ def train_memory(
             range(steps),  # type: ignore[arg-type]  # steps draw their samples
             settings,
             night,
-            lambda _, batch: answer_loss(memory, batch, settings.bptt_segments),
+            lambda _, batch, weight=weight: answer_loss(
+                memory, batch, settings.bptt_segments, weight
+            ),
             samples.collate,
             list(memory.trained.values()),
         )
@@ -173,10 +200,27 @@ def train_memory(
     return part, log
 
 
-def answer_loss(memory: MemoryModel, batch: MemoryBatch, bptt_segments: int) -> Tensor:
-    """Mean negative log-likelihood of the answers' tokens behind the memory."""
-    return torch.nn.functional.cross_entropy(
-        _answer_logits(memory, batch, bptt_segments), batch.wanted
+def answer_loss(
+    memory: MemoryModel, batch: MemoryBatch, bptt_segments: int, spelled: float = 0.0
+) -> Tensor:
+    """Mean negative log-likelihood of the answers' tokens behind the memory.
+
+    Args:
+        memory: The model.
+        batch: Samples.
+        bptt_segments: Through how many of the last segments the gradient flows.
+        spelled: Weight of the mean negative log-likelihood of ``batch.last``, predicted by the
+            memory itself.
+    """
+    state = read_segments(memory, batch, bptt_segments)
+    logits = memory.logits_behind(batch.asked, state, batch.places).float()
+    loss = torch.nn.functional.cross_entropy(logits, batch.wanted)
+    if not spelled:
+        return loss
+    head = output_head(memory.model)
+    said = head(state.to(memory.model.dtype)).float().transpose(1, 2)
+    return loss + spelled * torch.nn.functional.cross_entropy(
+        said, batch.last, ignore_index=NOTHING
     )
 
 
@@ -191,22 +235,25 @@ def read_segments(memory: MemoryModel, batch: MemoryBatch, bptt_segments: int) -
     return state
 
 
-def collate_samples(samples: Sequence[Sample], tokens: int, device: torch.device) -> MemoryBatch:
+def collate_samples(
+    samples: Sequence[Sample], tokens: int, device: torch.device, last: int = 1
+) -> MemoryBatch:
     """A batch of samples; those with fewer segments than others begin later.
 
     Args:
-        samples: (parts, questions with answers), the latter not empty.
+        samples: None without a question.
         tokens: Longest segment.
         device: Where to.
+        last: How many last tokens of the texts the memory is to spell.
     """
-    cut = [list(segments_of(parts, tokens)) for parts, _ in samples]
+    cut = [list(segments_of(sample.parts, tokens)) for sample in samples]
     most = max(map(len, cut))
     cut = [[[]] * (most - len(own)) + own for own in cut]
     columns = [_padded([own[n] for own in cut]) for n in range(most)]
     rows, places, answers, count = [], [], [], 0
-    for _, pairs in samples:
+    for sample in samples:
         row: list[int] = []
-        for asked, answer in pairs:
+        for asked, answer in (*sample.pairs, *(((), text) for text in sample.repeated)):
             at = len(row) + len(asked) - 1
             places.append([(len(rows), at + i) for i in range(len(answer))])
             answers += [count] * len(answer)
@@ -224,6 +271,7 @@ def collate_samples(samples: Sequence[Sample], tokens: int, device: torch.device
         flat.to(device),
         wanted.to(device),
         torch.tensor(answers, device=device),
+        torch.stack([_last_tokens(sample.parts, last) for sample in samples]).to(device),
         real,
     )
 
@@ -236,12 +284,14 @@ def measure_exact(
     rng = derive_rng(0, AGENT, "measure", days)
     hits: list[Tensor] = []
     for lesson in lessons:
-        samples = [_draw(lesson, rng, days, settings.questions, 0) for _ in range(4)]
-        samples = [sample for sample in samples if sample[1]]
+        samples = [_draw(lesson, rng, days, settings.questions, 0, 0) for _ in range(4)]
+        samples = [sample for sample in samples if sample.pairs]
         if not samples:
             continue
         batch = collate_samples(samples, settings.segment_tokens, memory.device)
-        right = _answer_logits(memory, batch, 1).argmax(-1) == batch.wanted
+        state = read_segments(memory, batch, 1)
+        logits = memory.logits_behind(batch.asked, state, batch.places)
+        right = logits.argmax(-1) == batch.wanted
         exact = torch.ones(int(batch.answers.max()) + 1, device=memory.device)
         hits.append(exact.scatter_reduce(0, batch.answers, right.float(), "amin"))
     return float(torch.cat(hits).mean()) if hits else 0.0
@@ -268,28 +318,38 @@ class _Samples:
         settings, samples = self.settings, []
         while len(samples) < settings.batch_size:
             lesson = self.lessons[int(self.rng.integers(len(self.lessons)))]
-            sample = _draw(lesson, self.rng, self.days, settings.questions, BASE_SHARE)
-            samples += [sample] if sample[1] else []
+            sample = _draw(
+                lesson, self.rng, self.days, settings.questions, BASE_SHARE, settings.repeated
+            )
+            samples += [sample] if sample.pairs else []
         if self.progress:
             done, total = self.before + step + 1, sum(settings.steps)
             self.progress(done, total, f"training on streams of {self.days} days")
-        return collate_samples(samples, settings.segment_tokens, device)
+        return collate_samples(
+            samples, settings.segment_tokens, device, len(self.memory.first_memory)
+        )
 
 
 def _draw(
-    lesson: LessonStream, rng: np.random.Generator, days: int, questions: int, base_share: int
+    lesson: LessonStream,
+    rng: np.random.Generator,
+    days: int,
+    questions: int,
+    base_share: int,
+    repeated: int,
 ) -> Sample:
     """Some days of a stream, and questions about them; of so many one about the base world."""
     parts, pairs = lesson.window(rng, days)
     base = questions // base_share if base_share and lesson.base else 0
     chosen = [pairs[i] for i in rng.permutation(len(pairs))[: questions - base]]
     chosen += [lesson.base[i] for i in rng.permutation(len(lesson.base))[:base]]
-    return parts, [chosen[i] for i in rng.permutation(len(chosen))]
+    asked = [chosen[i] for i in rng.permutation(len(chosen))]
+    return Sample(parts, asked, parts[len(parts) - repeated :] if repeated else ())
 
 
-def _answer_logits(memory: MemoryModel, batch: MemoryBatch, bptt_segments: int) -> Tensor:
-    state = read_segments(memory, batch, bptt_segments)
-    return memory.logits_behind(batch.asked, state, batch.places).float()
+def _last_tokens(parts: Sequence[Ids], count: int) -> Tensor:
+    ids = [i for part in parts for i in part][-count:]
+    return torch.tensor([*[NOTHING] * (count - len(ids)), *ids])
 
 
 def _padded(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:

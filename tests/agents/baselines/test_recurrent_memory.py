@@ -12,6 +12,7 @@ from sleepgym_agents.lm.model import LanguageModel
 from sleepgym_agents.outer_loops.lessons import TrainingStreams
 from sleepgym_agents.outer_loops.memory_training import (
     MemoryTraining,
+    Sample,
     answer_loss,
     collate_samples,
     read_segments,
@@ -72,7 +73,8 @@ def test_the_recurrence_is_what_a_hand_computes():
 
 def test_a_batch_of_unlike_samples_is_each_of_them_alone():
     memory = memory_model()
-    samples = [([tuple(TEXT)], PAIRS), ([tuple(TEXT[:9])], PAIRS[:1]), ([tuple(TEXT[5:20])], PAIRS)]
+    texts = (TEXT, TEXT[:9], TEXT[5:20])
+    samples = [Sample([tuple(x)], PAIRS[: n % 2 + 1]) for n, x in enumerate(texts, start=1)]
     batch = collate_samples(samples, 16, memory.device)
     assert [list(real.sum(1)) for real in batch.real] == [[16, 0, 0], [16, 0, 0], [8, 9, 15]]
     states = read_segments(memory, batch, 9)
@@ -87,14 +89,14 @@ def test_a_batch_of_unlike_samples_is_each_of_them_alone():
     torch.testing.assert_close(together, sum(losses) / sum(sizes), atol=1e-4, rtol=1e-4)
     state, logits = by_hand(memory, [TEXT[:16], TEXT[16:32], TEXT[32:]], [9, 10, 11, 12, 2])
     wanted = torch.nn.functional.cross_entropy(logits[2:4], torch.tensor([12, 2]))
-    one = collate_samples([(samples[0][0], PAIRS[:1])], 16, memory.device)
+    one = collate_samples([Sample([tuple(TEXT)], PAIRS[:1])], 16, memory.device)
     torch.testing.assert_close(answer_loss(memory, one, 9), wanted, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize(("depth", "reached"), [(1, [0, 0, 1]), (2, [0, 1, 1]), (9, [1, 1, 1])])
 def test_the_gradient_flows_through_as_many_segments_as_it_should(depth, reached):
     memory = memory_model()
-    batch = collate_samples([([tuple(TEXT)], PAIRS)], 16, memory.device)
+    batch = collate_samples([Sample([tuple(TEXT)], PAIRS)], 16, memory.device)
     inputs, own = [], memory._embedded
 
     def embedded(ids):
