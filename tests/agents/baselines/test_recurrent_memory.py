@@ -11,6 +11,7 @@ from sleepgym_agents.lm.checkpoints import named_weights
 from sleepgym_agents.lm.model import LanguageModel
 from sleepgym_agents.outer_loops.lessons import TrainingStreams
 from sleepgym_agents.outer_loops.memory_training import (
+    NOTHING,
     MemoryTraining,
     Sample,
     answer_loss,
@@ -91,6 +92,21 @@ def test_a_batch_of_unlike_samples_is_each_of_them_alone():
     wanted = torch.nn.functional.cross_entropy(logits[2:4], torch.tensor([12, 2]))
     one = collate_samples([Sample([tuple(TEXT)], PAIRS[:1])], 16, memory.device)
     torch.testing.assert_close(answer_loss(memory, one, 9), wanted, atol=1e-4, rtol=1e-4)
+
+
+def test_spelling_is_the_last_tokens_in_order():
+    memory = memory_model()
+    batch = collate_samples(
+        [Sample([TEXT[:2]], PAIRS), Sample([TEXT], PAIRS)], 64, memory.device, 4
+    )
+    assert batch.last.tolist() == [[NOTHING, NOTHING, *TEXT[:2]], TEXT[-4:]]
+    state = read_segments(memory, batch, 1)
+    head = memory.model.get_output_embeddings()
+    likely = head(state).log_softmax(-1)
+    wanted = [likely[0, 2 + i, t] for i, t in enumerate(TEXT[:2])]
+    wanted += [likely[1, i, t] for i, t in enumerate(TEXT[-4:])]
+    more = answer_loss(memory, batch, 1, spelling=True) - answer_loss(memory, batch, 1)
+    torch.testing.assert_close(more, -sum(wanted) / 6, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize(("depth", "reached"), [(1, [0, 0, 1]), (2, [0, 1, 1]), (9, [1, 1, 1])])
