@@ -29,7 +29,7 @@ from sleepgym import Night
 from sleepgym.core.rng import derive_rng, derive_seed
 from sleepgym.core.settings import plain
 from sleepgym_agents.baselines.long_context.memory_model import MemoryModel, segments_of
-from sleepgym_agents.baselines.long_context.trained_parts import TrainedPart, part_file
+from sleepgym_agents.baselines.long_context.trained_parts import TrainedPart, cached_file
 from sleepgym_agents.lm.checkpoints import base_digest
 from sleepgym_agents.lm.model import LanguageModel
 from sleepgym_agents.outer_loops.lessons import (
@@ -194,7 +194,7 @@ def train_memory(
             {n: p.detach().to(SHIPPED_AS) for n, p in memory.trained.items()},
             {"model": course.model, "base": digest, **plain(settings), "stages": log},
         )
-        part.save(part_file(AGENT, digest))
+        part.save(cached_file(AGENT, digest))
     return part, log
 
 

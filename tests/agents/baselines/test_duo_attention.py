@@ -205,7 +205,7 @@ def test_families_whose_keys_do_not_turn_are_refused(kind, fits, tmp_path, monke
     monkeypatch.setenv("SLEEPGYM_CACHE", str(tmp_path))
     folder = write(tiny(kind), tmp_path / kind)
     lm = LanguageModel.load(folder)
-    path = trained_parts.part_file("duo-attention", trained_parts.base_digest(lm.model))
+    path = trained_parts.cached_file("duo-attention", trained_parts.base_digest(lm.model))
     trained_parts.TrainedPart({"gates": head_gates(lm)}, {}).save(path)
     config = DuoAttention.Config(sink_tokens=3, recent_tokens=8)
     if fits:

@@ -182,7 +182,8 @@ def test_training_lowers_the_loss_and_its_part_is_found_again(tmp_path, monkeypa
         segment_tokens=64,
     )
     streams = TrainingStreams(("sleepgym/Codebook-v0",), (0, 1), 1)
-    path, log = prepare("recurrent-memory", folder, streams, settings)
+    path, used, log = prepare("recurrent-memory", folder, streams, settings)
+    assert path == used
     assert path.is_file()
     assert log[0]["steps"] == 3
     agent = RecurrentMemory(model=folder)
