@@ -163,6 +163,7 @@ def learn_rules(
     named = all(group.name for group in groups)
     before = answered(context, quiz)
     fresh, expert_id, weights = night_expert(context)
+    table = dict(router.table)
     memory.assign_entities(expert_id, data.entities, ())
     with memory.active(None if named else expert_id):
         for stage in stages:
@@ -170,6 +171,7 @@ def learn_rules(
         after = answered(context, quiz)
     log |= {"quiz_before": before, "quiz_after": after}
     if memory.is_blank(expert_id) or (quiz and after <= before):
+        router.table = table
         roll_back(context, expert_id, None if fresh else weights)
         return {**log, "rolled_back": 1.0}
     if not named:
