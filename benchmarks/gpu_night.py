@@ -17,10 +17,11 @@ the second stage of ``sleep`` samples its dreams and tries none of them.
 
 Utilisation is 6 x parameters x tokens / seconds / peak over the time in which a night trains, all
 tokens counted once an epoch, padding not. 6 is the usual convention; with the base model frozen,
-fewer operations are really done. ``seeding-alone`` is ``seeding`` without imitation, whose training
-samples nothing. The peak of an H100 or H200 in bf16, dense, is taken as 790 TFLOP/s, about what
-large matrix products reach of its 989. Memory is what tensors took at most beside the weights,
-while training and else, and what the allocator held in all at the end.
+fewer operations are really done. Learning to Imitate samples between two steps: those seconds stand
+in a column of their own, and what was sampled counts as trained on, as it is. ``seeding-alone`` is
+``seeding`` without imitation. The peak of an H100 or H200 in bf16, dense, is taken as 790 TFLOP/s,
+about what large matrix products reach of its 989. Memory is what tensors took at most beside the
+weights, while training and else, and what the allocator held in all at the end.
 """
 
 import argparse
@@ -47,6 +48,7 @@ from sleepgym_agents.baselines.self_study.context_distillation import (
     ContextDistillationSettings,
 )
 from sleepgym_agents.models.hub import EMBEDDED
+from sleepgym_agents.sleep import imitation
 from sleepgym_agents.sleep.seeding import Seeding, SeedingSettings
 from sleepgym_agents.sleep.sleep import Sleep, SleepSettings
 from sleepgym_agents.training import optimise
@@ -124,17 +126,22 @@ class TimedTraining:
     """Within its context: how long training took, the tokens that it was about, and memory.
 
     Attributes:
+        seconds: Of training, without sampling.
+        sampling_s: Of sampling between steps.
+        tokens: Trained on.
         training_bytes: Most that tensors took while training.
         other_bytes: Most that they took else: writing, reading, scoring.
     """
 
     def __init__(self, lm):
         self.lm, self.own = lm, optimise.optimise
-        self.seconds, self.tokens = 0.0, 0
+        self.seconds = self.sampling_s = 0.0
+        self.tokens = 0
         self.training_bytes = self.other_bytes = 0
 
     def __enter__(self):
-        self.seconds, self.tokens = 0.0, 0
+        self.seconds = self.sampling_s = 0.0
+        self.tokens = 0
         self.training_bytes = self.other_bytes = 0
         peak(self.lm.device)
         self.replaced = [
@@ -144,8 +151,10 @@ class TimedTraining:
         ]
         for module in self.replaced:
             module.optimise = self.train
+        self.roll_out, imitation.roll_out = imitation.roll_out, self.sample
 
     def __exit__(self, *_):
+        imitation.roll_out = self.roll_out
         for module in self.replaced:
             module.optimise = self.own
         self.other_bytes = max(self.other_bytes, peak(self.lm.device))
@@ -153,11 +162,19 @@ class TimedTraining:
     def train(self, *given, **options):
         self.other_bytes = max(self.other_bytes, peak(self.lm.device))
         before, start = self.lm.meter.train_tokens, now(self.lm.device)
+        sampled = self.sampling_s
         log = self.own(*given, **options)
-        self.seconds += now(self.lm.device) - start
+        self.seconds += now(self.lm.device) - start - (self.sampling_s - sampled)
         self.tokens += self.lm.meter.train_tokens - before
         self.training_bytes = max(self.training_bytes, peak(self.lm.device))
         return log
+
+    def sample(self, *given, **options):
+        start = now(self.lm.device)
+        rollouts = self.roll_out(*given, **options)
+        self.sampling_s += now(self.lm.device) - start
+        self.tokens += sum(map(len, (*rollouts.prefixes, *rollouts.written)))
+        return rollouts
 
 
 def peak(device):
@@ -223,7 +240,8 @@ def main(arguments=None):
             f"{given.shape} shape on {where}, {given.nights} days of {passages} passages and "
             f"{questions} questions; weights made in {time.perf_counter() - started:.1f} s"
         )
-        print(f"{'agent':22} {'night':>5} {'seconds':>8} {'training s':>10} {'tokens':>8}", end=" ")
+        print(f"{'agent':22} {'night':>5} {'seconds':>8} {'training s':>10}", end=" ")
+        print(f"{'sampling s':>10} {'tokens':>8}", end=" ")
         print(
             f"{'tokens/s':>8} {'utilised':>8} {'training GB':>11} {'other GB':>8} {'held GB':>7} "
             f"{'steps':>5}"
@@ -264,7 +282,8 @@ def run(name, agent, stream, peak_tflops, weights):
             other = f"{(timed.other_bytes - weights) / 1e9:.2f}"
             held = f"{torch.cuda.memory_reserved() / 1e9:.2f}"
         print(
-            f"{name:22} {day.number:5} {seconds:8.1f} {timed.seconds:10.1f} {timed.tokens:8} "
+            f"{name:22} {day.number:5} {seconds:8.1f} {timed.seconds:10.1f} "
+            f"{timed.sampling_s:10.1f} {timed.tokens:8} "
             f"{rate:8.0f} {used:8.2%} {training:>11} {other:>8} {held:>7} "
             f"{log.get('steps', 0):5.0f}",
             flush=True,

@@ -1,8 +1,15 @@
 """How a model reads, answers and dreams under its prompt: SQuAD, Almanac, generated Q&A.
 
-The agent ``in-context`` with its defaults sits evening exams, the day open before it, after
-exemplars; nothing is trained. SQuAD is ``base_val`` with one passage a day. A dream sample parses
-if at least one question with an answer is found in it. Tuning seeds only.
+    python benchmarks/reading.py [--model smollm2] [--seeds 0-5] [--parts squad,almanac,dreams]
+    python benchmarks/reading.py --seeds 20-39 --days 1 --shot-seeds 0-23 --parts almanac
+
+The prompts are those of the agent ``in-context`` with its defaults in evening exams, the day open
+before each question, after exemplars; nothing is trained. SQuAD is ``base_val`` with one passage a
+day and five questions about it; Almanac has days of three and of four passages. A dream sample
+parses if at least one question with an answer is found in it. Tuning seeds only.
+
+With ``--shot-seeds`` other exemplars are tried than those of the environments: a row for each of so
+many numbers beyond the one that they use. Those that they use were chosen so.
 """
 
 import argparse
@@ -14,81 +21,80 @@ from sleepgym.core.schedule import experience_of
 from sleepgym.core.types import Phase
 from sleepgym.runs.models.prompt import read_prompt, use_prompt
 from sleepgym_agents.baselines.in_context import InContext
+from sleepgym_agents.lm.generation import generate
 from sleepgym_agents.training.qa_generation import answers_in, generate_qa
 from sleepgym_tasks.data.grades import GRADES
+from sleepgym_tasks.envs import almanac as almanac_module
+from sleepgym_tasks.envs import squad as squad_module
 
 ASKED_OF_A_PASSAGE = 5
 DREAMS_OF_A_PASSAGE = 4
 
 
 def evenings(agent, env, seed):
-    """Each day's documents, its evening questions, the answers, and the accepted answers."""
+    """Evening questions of a stream: kind, prompt of the agent, accepted answers."""
     env.reset(seed=seed)
     agent.introduce(env.stream.introduction)
-    documents = ()
+    room = agent.lm.max_tokens - agent.config.max_answer_tokens
     for step in env.steps:
         if step.phase in (Phase.STUDY, Phase.PRACTICE):
-            experience = experience_of(step, env.stream.key)
-            documents += experience.documents
-            agent.study(experience.documents)
+            agent.study(experience_of(step, env.stream.key).documents)
         elif step.phase is Phase.EXAM and not step.closed_book:
-            yield documents, step.items, agent.answer(step.questions), env.stream.key
+            for item in step.items:
+                parts = agent.context(item.question)
+                prompt = agent.lm.prompter.prompt(item.question.text, parts, room)
+                yield item.kind, prompt, env.stream.key[item.id]
         elif step.phase is Phase.SLEEP:
             agent.forget()
-            documents = ()
+    agent.forget()
 
 
-def grade(metric, answer, accepted):
-    return max(GRADES[metric](answer, target) for target in accepted)
+def score(agent, name, env, arguments, prompter):
+    """Print how the evenings of all seeds are answered: a line a seed, and one over all."""
+    asked = []
+    for seed in arguments.seeds:
+        agent.lm.prompter = prompter
+        asked += [(seed, *row) for row in evenings(agent, env, seed)]
+    prompts = [prompt for _, _, prompt, _ in asked]
+    written = generate(agent.lm, prompts, agent.config.max_answer_tokens)
+    rows = defaultdict(list)
+    for (seed, kind, _, accepted), ids in zip(asked, written, strict=True):
+        answer = agent.lm.prompter.answer_text(ids)
+        grades = [
+            max(GRADES[metric](answer, target) for target in accepted)
+            for metric in ("f1", "exact", "contained")
+        ]
+        for group in (f"seed {seed}", "all", f"of which {kind}"):
+            rows[group].append((*grades, not answer))
+    if len(arguments.shot_seeds) > 1 or len(arguments.seeds) == 1:
+        rows = {group: row for group, row in rows.items() if not group.startswith("seed")}
+    for group, row in sorted(rows.items()):
+        f1, exact, contained, empty = (sum(values) / len(row) for values in zip(*row, strict=True))
+        print(
+            f"{name}, {group:16} {len(row):5} questions: f1 {f1:.3f}, exact {exact:.3f}, "
+            f"contained {contained:.3f}, empty {empty:.3f}",
+            flush=True,
+        )
 
 
 def squad(agent, arguments, settings):
-    days = -(-arguments.questions // ASKED_OF_A_PASSAGE)
     env = make_env(
         "sleepgym/SQuAD-v0",
         data=arguments.data,
-        days=days,
+        days=arguments.days or 40,
         passages_per_day=1,
         questions_per_passage=ASKED_OF_A_PASSAGE,
         **settings,
     )
-    sums, total = defaultdict(float), 0
-    for _, items, answers, key in evenings(agent, env, arguments.seed):
-        for item, answer in zip(items, answers, strict=True):
-            total += 1
-            sums["empty"] += not answer
-            for metric in ("f1", "exact", "contained"):
-                sums[metric] += grade(metric, answer, key[item.id])
-    row = ", ".join(f"{name} {sums[name] / total:.3f}" for name in ("f1", "exact", "contained"))
-    print(f"SQuAD, passage open, {total} questions: {row}, empty {sums['empty'] / total:.3f}")
+    score(agent, "SQuAD", env, arguments, arguments.prompter)
 
 
 def almanac(agent, arguments, settings):
     for passages in (3, 4):  # 4 is the default; 3 is what the first figures were measured with
-        almanac_days(agent, arguments, {**settings, "passages": passages})
-
-
-def almanac_days(agent, arguments, settings):
-    scores, empty, seed = defaultdict(list), 0, arguments.seed
-    agent.lm.prompter = arguments.prompter
-    while sum(map(len, scores.values())) < arguments.questions:
-        env = make_env("sleepgym/Almanac-v1", **settings)
-        for _, items, answers, key in evenings(agent, env, seed):
-            for item, answer in zip(items, answers, strict=True):
-                scores[item.kind].append(grade("exact", answer, key[item.id]))
-                empty += not answer
-            if sum(map(len, scores.values())) >= arguments.questions:
-                break
-        agent.forget()
-        agent.lm.prompter = arguments.prompter
-        seed += 1
-    every = [score for own in scores.values() for score in own]
-    kinds = ", ".join(f"{kind} {sum(s) / len(s):.2f}" for kind, s in sorted(scores.items()))
-    mean, none = sum(every) / len(every), empty / len(every)
-    print(
-        f"Almanac, evening, {settings['passages']} passages a day, {len(every)} questions: "
-        f"{mean:.3f} ({kinds}), empty {none:.3f}"
-    )
+        env = make_env(
+            "sleepgym/Almanac-v1", passages=passages, days=arguments.days or 8, **settings
+        )
+        score(agent, f"Almanac, {passages} passages", env, arguments, arguments.prompter)
 
 
 def dreams(agent, arguments, settings):
@@ -96,7 +102,8 @@ def dreams(agent, arguments, settings):
     env = make_env(
         "sleepgym/SQuAD-v0", data=arguments.data, days=days, passages_per_day=1, **settings
     )
-    env.reset(seed=arguments.seed)
+    env.reset(seed=arguments.seeds[0])
+    agent.lm.prompter = arguments.prompter
     agent.introduce(env.stream.introduction)
     contexts = [
         (day.documents, [agent.lm.prompter.document(document) for document in day.documents])
@@ -108,7 +115,7 @@ def dreams(agent, arguments, settings):
         [parts for _, parts in samples],
         tokens=arguments.dream_tokens,
         temperature=arguments.temperature,
-        seed=arguments.seed,
+        seed=arguments.seeds[0],
     )
     items = [
         (question, answer, [document.text for document in documents])
@@ -123,18 +130,27 @@ def dreams(agent, arguments, settings):
     )
 
 
+def numbers(text):
+    """``3`` or ``0-5`` as a range."""
+    first, _, last = text.partition("-")
+    return range(int(first), int(last or first) + 1)
+
+
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", default="smollm2")
-    parser.add_argument("--questions", type=int, default=200, help="of SQuAD and of Almanac each")
-    parser.add_argument("--dreams", type=int, default=160, help="dream samples; 0: none")
+    parser.add_argument("--seeds", type=numbers, default=range(6), help="a stream each")
+    parser.add_argument("--days", type=int, help="of a stream; 40 of SQuAD and 8 of Almanac")
+    parser.add_argument("--dreams", type=int, default=160, help="dream samples")
     parser.add_argument("--dream-tokens", type=int, default=160)
     parser.add_argument("--temperature", type=float, help="of dreams; the agents' own if absent")
     parser.add_argument("--shots", type=int, default=2)
+    parser.add_argument("--shot-seeds", type=numbers, default=range(1))
     parser.add_argument("--instruction", choices=("none", "true", "false"), default="none")
     parser.add_argument("--prompt", default="", help="plain, template, or a file")
     parser.add_argument("--parts", default="squad,almanac,dreams")
-    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data")
     arguments = parser.parse_args()
     if arguments.prompt:
@@ -143,11 +159,16 @@ def main():
     agent = InContext(model=arguments.model)
     arguments.prompter = agent.lm.prompter
     print(f"{arguments.model} on {agent.lm.device}, {settings}, prompt {arguments.prompt or 'own'}")
-    for name in arguments.parts.split(","):
-        started = time.perf_counter()
-        agent.lm.prompter = arguments.prompter
-        {"squad": squad, "almanac": almanac, "dreams": dreams}[name](agent, arguments, settings)
-        print(f"  {time.perf_counter() - started:.0f} s", flush=True)
+    own = [(module, module._SHOT_SEED) for module in (squad_module, almanac_module)]
+    for beyond in arguments.shot_seeds:
+        for module, seed in own:
+            module._SHOT_SEED = seed + beyond
+        if len(arguments.shot_seeds) > 1:
+            print(f"exemplars {beyond} beyond")
+        for name in arguments.parts.split(","):
+            started = time.perf_counter()
+            {"squad": squad, "almanac": almanac, "dreams": dreams}[name](agent, arguments, settings)
+            print(f"  {time.perf_counter() - started:.0f} s", flush=True)
 
 
 if __name__ == "__main__":

@@ -60,11 +60,15 @@ def skills(
         from sleepgym.runs.spec import spec_from_meta
 
         record = read_run(run)
-        agent = spec_from_meta(record.meta).make_agent()
+        spec = spec_from_meta(record.meta)
+        agent = spec.make_agent()
         if not record.nights:
             raise BadRun(f"{run} holds no state: no night has ended yet")
         with unpacked(record.state, record.nights[-1]["state_digest"]) as state:
             agent.load(state)
+        introduction = spec.make_env().family.stream(spec.seed).introduction
+        if introduction:
+            agent.introduce(introduction)
     found = []
     with progress(quiet=as_json) as report:
         parts = len(names) + bool(dreams)

@@ -22,6 +22,7 @@ class Scale:
         questions: Questions asked, in all.
         answer_tokens: Of the right answers to questions without choices.
         context_tokens: Of the day so far, once for each practice and evening exam.
+        opening_tokens: Of instruction and exemplars, once for each practice and exam.
     """
 
     days: int
@@ -33,6 +34,7 @@ class Scale:
     questions: int = 0
     answer_tokens: float = 0.0
     context_tokens: float = 0.0
+    opening_tokens: float = 0.0
 
     def answered_tokens(self, longest: int) -> float:
         """Generated to answer all questions without choices, at most ``longest`` tokens each."""

@@ -9,13 +9,14 @@ optimisers and padding are left out.
 
 from __future__ import annotations
 
-import os
+from contextlib import suppress
 from dataclasses import dataclass
 
 from sleepgym.core.cost import Cost, Scale
+from sleepgym.core.env import offline
 from sleepgym.core.errors import MissingData
 from sleepgym.core.schedule import Exams, schedule
-from sleepgym.core.types import Phase, Stream
+from sleepgym.core.types import Introduction, Phase, Stream
 from sleepgym.runs.spec import RunSpec
 
 CHARACTERS = 4.0  # of English a token
@@ -53,11 +54,14 @@ def hours(cost: Cost, parameters: float, device: Device) -> float:
 
 def measure(stream: Stream, exams: Exams = "full") -> Scale:
     """The size of a stream, read off its phases."""
-    day = asked = answers = context = contexts = 0.0
+    day = asked = answers = context = contexts = openings = 0.0
+    opening = _opening_tokens(stream.introduction)
     documents = practised = questions = free = 0
     for step in schedule(stream, exams):
         if step.phase is Phase.SLEEP:
             context = 0.0
+        if step.items:
+            openings += opening
         if step.items and not step.closed_book:
             contexts += context
         right = [_tokens(stream.key[item.id][0], 1) for item in step.items]
@@ -85,7 +89,18 @@ def measure(stream: Stream, exams: Exams = "full") -> Scale:
         questions=questions,
         answer_tokens=answers,
         context_tokens=contexts,
+        opening_tokens=openings,
     )
+
+
+def _opening_tokens(introduction: Introduction) -> float:
+    """Tokens of an instruction and exemplars."""
+    shown = introduction.exemplars
+    texts = [document.title + document.text for x in shown for document in x.documents]
+    texts += [question.text for x in shown for question in x.questions]
+    answers = [answer for x in shown for answer in x.answers]
+    said = _tokens(introduction.instruction, 0)
+    return said + sum(map(_tokens, texts)) + sum(_tokens(answer, 1) for answer in answers)
 
 
 def _tokens(text: str, markers: int = MARKERS) -> float:
@@ -95,14 +110,6 @@ def _tokens(text: str, markers: int = MARKERS) -> float:
 def scale_of(spec: RunSpec) -> Scale | None:
     """The size of a run's stream; None where that would need a download."""
     env = spec.make_env()
-    before = os.environ.get("SLEEPGYM_OFFLINE")
-    os.environ["SLEEPGYM_OFFLINE"] = "1"
-    try:
+    with offline(), suppress(MissingData):
         return measure(env.family.stream(spec.seed), env.exams)
-    except MissingData:
-        return None
-    finally:
-        if before is None:
-            del os.environ["SLEEPGYM_OFFLINE"]
-        else:
-            os.environ["SLEEPGYM_OFFLINE"] = before
+    return None

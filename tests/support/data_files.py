@@ -191,6 +191,13 @@ def write_own(folder: Path) -> None:
     questions.append({"day": 0, "question": "Is water wet?", "answers": ["yes"], "kind": "base"})
     write_jsonl(folder / "documents.jsonl", documents)
     write_jsonl(folder / "questions.jsonl", questions)
+    shown = [passage(number) for number in (50, 51)]
+    pairs = [[[asked["question"], asked["answer"]] for asked in one["questions"]] for one in shown]
+    exemplars = [
+        {"title": one["title"], "text": one["context"], "questions": asked}
+        for one, asked in zip(shown, pairs, strict=True)
+    ]
+    write_jsonl(folder / "exemplars.jsonl", exemplars)
 
 
 def edit(number: int) -> dict[str, str]:

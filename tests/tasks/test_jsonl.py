@@ -120,6 +120,36 @@ def test_a_bad_question_is_named(change, words, tmp_path):
         family_checks.make(ID, tmp_path)
 
 
+SHOWN = {"title": "T", "text": "The road ends at Fine.", "questions": [["Whither?", "Fine"]]}
+BAD_EXEMPLARS = [
+    ({"questions": []}, "questions is not a list of [question, answer] pairs"),
+    ({"questions": [["Whither?"]]}, "is no [question, answer] pair"),
+    ({"questions": [["Whither?", 3]]}, "one of questions is 3"),
+    ({"questions": [["Where?", "Fine"]]}, "'Where?' is asked too"),
+    ({"text": DOCUMENT["text"]}, "its text is read too"),
+    ({"text": ""}, "text is empty"),
+    ({"day": 1}, "unknown field 'day'"),
+]
+
+
+@pytest.mark.parametrize(("change", "words"), BAD_EXEMPLARS)
+def test_a_bad_exemplar_is_named(change, words, tmp_path):
+    write(tmp_path)
+    data_files.write_jsonl(tmp_path / "exemplars.jsonl", [SHOWN, {**SHOWN, **change}])
+    (found,) = problems(tmp_path)
+    assert found.startswith(f"{tmp_path}/exemplars.jsonl, line 2: ")
+    assert words in found
+
+
+def test_too_few_exemplars_are_refused(tmp_path):
+    write(tmp_path)
+    family_checks.settings_refused(ID, BadSetting, "exemplars.jsonl holds 0", tmp_path, shots=1)
+    data_files.write_jsonl(tmp_path / "exemplars.jsonl", [SHOWN])
+    (shown,) = family_checks.make(ID, tmp_path, shots=1)[1].introduction.exemplars
+    assert (shown.documents[0].text, shown.answers) == (SHOWN["text"], ("Fine",))
+    assert problems(tmp_path / "exemplars.jsonl") == []
+
+
 BAD_FILES = [
     (b'{"day": 1, "question": "W', "line 1: not JSON"),
     (b"[1]", "line 1: not an object"),

@@ -12,7 +12,9 @@ SETTINGS = {
     "sleepgym/Almanac-v1": {"days": 2},
     "sleepgym/BABILong-v0": {},
     "sleepgym/Haystack-v0": {},
+    "sleepgym/Jsonl-v0": {},
     "sleepgym/KnowledgeEdit-v0": {"days": 3},
+    "sleepgym/LongDocs-v0": {"days": 2, "passages": 3},
 }
 
 
@@ -27,15 +29,15 @@ def asked(shown):
 
 
 @pytest.mark.parametrize("env_id", SETTINGS)
-def test_exemplars_come_from_outside(env_id):
-    bare = stream(env_id, **SETTINGS[env_id])
-    told = stream(env_id, **SETTINGS[env_id], shots=2)
+def test_exemplars_come_from_outside(env_id, data_dir):
+    bare = stream(env_id, data_dir, **SETTINGS[env_id])
+    told = stream(env_id, data_dir, **SETTINGS[env_id], shots=2)
     shown = told.introduction.exemplars
     assert not bare.introduction
     assert told.introduction.instruction
     assert (told.days, told.base, dict(told.key)) == (bare.days, bare.base, dict(bare.key))
     assert told.content_hash != bare.content_hash
-    assert told == stream(env_id, **SETTINGS[env_id], shots=2)
+    assert told == stream(env_id, data_dir, **SETTINGS[env_id], shots=2)
     assert len(shown) == 2
     assert all(one.documents and one.questions for one in shown)
     assert all(len(one.questions) == len(one.answers) for one in shown)
@@ -43,6 +45,19 @@ def test_exemplars_come_from_outside(env_id):
     titles = {document.title for day in told.days for document in day.documents} - {""}
     assert own.isdisjoint(asked(shown))
     assert titles.isdisjoint(document.title for one in shown for document in one.documents)
+
+
+def test_streams_of_an_environment_begin_with_the_same_exemplars(data_dir):
+    for env_id in ("sleepgym/Almanac-v1", "sleepgym/SQuAD-v0"):
+        shown = [stream(env_id, data_dir, seed, days=1, shots=2).introduction for seed in (4, 5)]
+        assert shown[0] == shown[1]
+    settings = {"days": 1, "shots": 1, "passages": 4, "questions": 4}
+    wide = stream("sleepgym/Almanac-v1", **settings).introduction
+    assert wide.exemplars[0].documents == shown_documents("sleepgym/Almanac-v1", days=3, shots=1)
+
+
+def shown_documents(env_id, **settings):
+    return stream(env_id, **settings).introduction.exemplars[0].documents
 
 
 def test_an_instruction_goes_with_exemplars_or_alone():
@@ -70,6 +85,15 @@ def test_too_many_are_refused(data_dir, monkeypatch):
     monkeypatch.setattr(squad, "_SHOT_CHARACTERS", 0)
     with pytest.raises(BadSetting, match="shots=2 of SQuAD: there are 0"):
         stream("sleepgym/SQuAD-v0", data_dir, days=1, shots=2)
+
+
+def test_exemplars_of_long_documents_are_short_parts_with_the_answers(data_dir):
+    for shown in stream("sleepgym/LongDocs-v0", shots=3).introduction.exemplars:
+        text = " ".join(document.text for document in shown.documents)
+        assert len(text) < 1600
+        assert all(answer in text for answer in shown.answers)
+    with pytest.raises(BadSetting, match="0 of the 10 documents of qasper"):
+        stream("sleepgym/LongDocs-v0", data_dir, dataset="qasper", days=2, shots=1)
 
 
 @pytest.mark.parametrize(("metric", "score"), [("exact", 0.0), ("f1", 0.5), ("contained", 1.0)])

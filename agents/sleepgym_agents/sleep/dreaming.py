@@ -87,7 +87,7 @@ def learn_from_dreams(
     memory.router.release(expert_id, [entity for entity in linked if entity not in kept])
     if not rewarded:
         return log
-    verbatim = episode_examples(context.lm, kept, episodes, config.episode_tokens)
+    verbatim = episode_examples(context, kept, episodes, config.episode_tokens)
     examples = with_hard_targets(rewarded, [*data.examples, *verbatim, *known])
     final = context.with_settings(
         epochs=config.dream_epochs, learning_rate=config.dream_learning_rate, on_policy_every=0

@@ -16,15 +16,19 @@ from sleepgym_agents.experts.content_router import ContentRouter
 from sleepgym_agents.experts.expert_memory import ExpertMemory
 from sleepgym_agents.experts.routing import ExpertId
 from sleepgym_agents.sleep.consolidation_data import ConsolidationData, build_consolidation_data
-from sleepgym_agents.sleep.dreamer import Dreamer
 from sleepgym_agents.sleep.episodes import Episodes, episode_examples, recall_episodes
 from sleepgym_agents.sleep.expert_distillation import distil_into_expert
 from sleepgym_agents.sleep.imitation import load_judge
 from sleepgym_agents.sleep.practised import consolidate_practice
-from sleepgym_agents.sleep.replay import ITEM_TOKENS, TITLE_TOKENS
 from sleepgym_agents.sleep.sleep_context import SleepContext
 from sleepgym_agents.training.distillation import DistillationExample
-from sleepgym_agents.training.qa_generation import Pair, single_and_joint_contexts
+from sleepgym_agents.training.dreamer import Dreamer
+from sleepgym_agents.training.qa_generation import (
+    ITEM_TOKENS,
+    TITLE_TOKENS,
+    Pair,
+    single_and_joint_contexts,
+)
 
 Stage = Callable[[SleepContext, ExpertId, ConsolidationData], dict[str, float]]
 EPISODE_REPEATS = 2  # of an episode in one pass over the examples
@@ -165,7 +169,7 @@ def merge_level(context: SleepContext, level: int) -> dict[str, float]:
     The episodes that the level's experts know are recalled, read again, and learned like a day's.
     Only entities can be asked for: routers that do not go by entities merge nothing.
     """
-    memory, lm, size = context.memory, context.lm, context.config.episode_tokens
+    memory, size = context.memory, context.config.episode_tokens
     expert_ids = [expert_id for expert_id in memory.unlocked if expert_id[0] == level]
     if not expert_ids:
         return {}
@@ -174,7 +178,7 @@ def merge_level(context: SleepContext, level: int) -> dict[str, float]:
     examples = regenerate_qa(context, episodes, level)
     if not examples:
         return {"nothing_merged": 1.0}
-    examples += episode_examples(lm, entities, episodes, size) * EPISODE_REPEATS
+    examples += episode_examples(context, entities, episodes, size) * EPISODE_REPEATS
     expert_id = memory.unlock(level + 1)
     memory.assign_entities(expert_id, entities, [x.ids[: x.asked] for x in examples])
     with memory.masked(*expert_ids):

@@ -24,7 +24,7 @@ from sleepgym_agents.training.selected_logits import (
 )
 from sleepgym_agents.training.training_step import Loss, Term, TrainingStep
 
-PADDED_TOKENS = 64
+PADDED_TOKENS = 32
 PADDED_PLACES = 256
 LOOK_STEPS = 16  # on a GPU, between two looks at losses
 
@@ -269,7 +269,7 @@ def optimise(
     lm.release()
     if parameters is None:
         parameters = [p for p in lm.model.parameters() if p.requires_grad]
-    evening = [p.detach().clone() for p in parameters]
+    evening = [p.detach().to("cpu", copy=True) for p in parameters]  # a GPU needs its memory
     capture = capture and on_one_gpu(parameters)
     on_gpu = lm.device.type == "cuda"
     rate: Any = settings.learning_rate

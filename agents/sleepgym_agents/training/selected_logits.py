@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 WHOLE_VOCABULARY = 16_384  # tokens: distributions over no more of them are written down whole
-CHUNK = 1 << 24  # numbers in single precision that are written down at once
+CHUNK_ROWS = 128  # logits of so many places are written down in single precision at once
 
 
 def logits_at(model: torch.nn.Module, ids: Tensor, places: Tensor, **options: Any) -> Tensor:
@@ -74,17 +74,12 @@ def token_log_likelihoods(logits: Tensor, tokens: Tensor) -> Tensor:
     return _TokenLogLikelihoods.apply(logits, tokens)  # type: ignore[no-any-return]
 
 
-def chunk_rows(logits: Tensor) -> int:
-    """Rows of logits (places, vocabulary) that are written down in single precision at once."""
-    return max(1, CHUNK // logits.shape[-1])
-
-
 class _TokenLogLikelihoods(torch.autograd.Function):
     """``logits.float().log_softmax(-1).gather(-1, tokens)``, without keeping the first two."""
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, tokens: Tensor) -> Tensor:
-        sums = [part.float().logsumexp(-1) for part in logits.split(chunk_rows(logits))]
+        sums = [part.float().logsumexp(-1) for part in logits.split(CHUNK_ROWS)]
         ctx.save_for_backward(logits, tokens, torch.cat(sums))
         return logits.gather(-1, tokens[:, None])[:, 0].float() - torch.cat(sums)
 
@@ -92,8 +87,7 @@ class _TokenLogLikelihoods(torch.autograd.Function):
     def backward(ctx: Any, *grads: Any) -> Any:
         logits, tokens, sums = ctx.saved_tensors
         out = torch.empty_like(logits)
-        size = chunk_rows(logits)
-        parts = (x.split(size) for x in (out, logits, tokens, sums, grads[0]))
+        parts = (x.split(CHUNK_ROWS) for x in (out, logits, tokens, sums, grads[0]))
         for into, part, token, total, grad in zip(*parts, strict=True):
             values = (part.float() - total[:, None]).exp_().mul_(-grad[:, None])
             into.copy_(values.scatter_add_(-1, token[:, None], grad[:, None]))

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from sleepgym_agents.lm.model import LanguageModel
 from sleepgym_agents.training.divergence import Divergence, divergence
-from sleepgym_agents.training.selected_logits import chunk_rows, is_large, output_head
+from sleepgym_agents.training.selected_logits import CHUNK_ROWS, is_large, output_head
 
 IMPOSSIBLE = -1e4  # a log-probability that is 0 as a probability, and yet finite
 
@@ -51,8 +51,8 @@ class TeacherHead:
     def log_likelihoods(self, states: Tensor, tokens: Tensor) -> Tensor:
         """Log-likelihood of a token at each place, (places,), of states (places, width)."""
         parts = []
-        rows = max(1, chunk_rows(self.weight.T))
-        for state, token in zip(states.split(rows), tokens.split(rows), strict=True):
+        places = (x.split(CHUNK_ROWS) for x in (states, tokens))
+        for state, token in zip(*places, strict=True):
             logits = self.logits(state)
             parts.append(logits.gather(-1, token[:, None])[:, 0] - logits.logsumexp(-1))
         return torch.cat(parts)
@@ -141,8 +141,7 @@ class _DivergenceFrom(torch.autograd.Function):
         beta: float,
     ) -> Tensor:
         values, gradient = [], torch.empty_like(student)
-        size = chunk_rows(student)
-        parts = (x.split(size) for x in (gradient, student, states, hard, tokens))
+        parts = (x.split(CHUNK_ROWS) for x in (gradient, student, states, hard, tokens))
         for into, logits, state, is_hard, token in zip(*parts, strict=True):
             target = head.logits(state).log_softmax(-1)
             certain = torch.full_like(target, IMPOSSIBLE).scatter_(-1, token[:, None], 0.0)

@@ -47,7 +47,11 @@ def introduce(
 
 
 def introduced(
-    stream: Stream, config: ShotSettings, instruction: str, make: Callable[[int], Stream]
+    stream: Stream,
+    config: ShotSettings,
+    instruction: str,
+    make: Callable[[int], Stream],
+    seeds: Iterable[int] | None = None,
 ) -> Stream:
     """A stream with the introduction that the settings ask for, its exemplars from another stream.
 
@@ -56,8 +60,12 @@ def introduced(
         config: Its settings.
         instruction: The task's own.
         make: The other stream of a seed.
+        seeds: Of other streams, in the order in which they are tried; where None, derived from the
+            stream's.
     """
-    shown = introduce(config, instruction, lambda: from_another_stream(stream, make))
+    if seeds is None:
+        seeds = (derive_seed(stream.seed, "shots", attempt) for attempt in count())
+    shown = introduce(config, instruction, lambda: from_another_stream(stream, make, seeds))
     return replace(stream, introduction=shown)
 
 
@@ -71,16 +79,19 @@ def exemplar(documents: Iterable[Document], asked: Iterable[tuple[str, str]]) ->
     )
 
 
-def from_another_stream(stream: Stream, make: Callable[[int], Stream]) -> tuple[Experience, ...]:
+def from_another_stream(
+    stream: Stream, make: Callable[[int], Stream], seeds: Iterable[int]
+) -> tuple[Experience, ...]:
     """The days of another stream as exemplars: one that has no title and no question of this one.
 
     Args:
         stream: The stream that they introduce.
         make: The other stream of a seed.
+        seeds: In the order in which they are tried, without end.
     """
     own = set(_titles(stream)) | {item.question.text for day in stream.days for item in day.exam}
-    for attempt in count():
-        other = make(derive_seed(stream.seed, "shots", attempt))
+    for seed in seeds:
+        other = make(seed)
         shown = [_shown(other, number) for number in range(len(other.days))]
         asked = (question.text for one in shown for question in one.questions)
         if own.isdisjoint(_titles(other)) and own.isdisjoint(asked):

@@ -1,5 +1,7 @@
 """One's own documents and questions: ``documents.jsonl`` or text files, and ``questions.jsonl``.
 
+What agents may be shown before the first day stands in ``exemplars.jsonl``.
+
 Every record is checked before any is used, so that :func:`problems` can name each bad one; a folder
 with one bad record loads nothing.
 """
@@ -15,9 +17,11 @@ from typing import Any, NamedTuple
 from sleepgym.core.errors import BadData
 from sleepgym_tasks.data.parsing import as_text, bad, parse_object, read_lines, read_text
 
-DOCUMENTS, QUESTIONS = "documents.jsonl", "questions.jsonl"
+DOCUMENTS, QUESTIONS, EXEMPLARS = "documents.jsonl", "questions.jsonl", "exemplars.jsonl"
 HOLDS = f"{QUESTIONS} and either {DOCUMENTS} or text files (*.txt, *.md)"
 _DOCUMENT_FIELDS = ("day", "title", "text")
+_EXEMPLAR_FIELDS = ("title", "text", "questions")
+_ELSEWHERE = "exemplars show nothing that days hold"
 _QUESTION_FIELDS = (
     "id",
     "day",
@@ -72,6 +76,22 @@ class Asked(NamedTuple):
     until: int | None
 
 
+class Shown(NamedTuple):
+    """An exemplar.
+
+    Attributes:
+        where: File and record, for messages.
+        title: Of its document; may be empty.
+        text: Of its document.
+        pairs: Questions about it, each with its answer.
+    """
+
+    where: tuple[Path, str]
+    title: str
+    text: str
+    pairs: tuple[tuple[str, str], ...]
+
+
 @dataclass(frozen=True)
 class OwnData:
     """Sound documents and questions, by file order.
@@ -80,11 +100,13 @@ class OwnData:
         documents: What is read.
         questions: What is asked.
         days: The last day.
+        exemplars: What may be shown before the first day.
     """
 
     documents: tuple[Read, ...]
     questions: tuple[Asked, ...]
     days: int
+    exemplars: tuple[Shown, ...] = ()
 
 
 def load(folder: Path) -> OwnData:
@@ -93,41 +115,45 @@ def load(folder: Path) -> OwnData:
     Raises:
         BadData: If any record is bad: the first of them, and how many more there are.
     """
-    documents, questions, found = _read(folder)
+    documents, questions, exemplars, found = _read(folder)
     if found:
         more = f" (and {len(found) - 1} more: sleepgym data check {folder})" if found[1:] else ""
         raise BadData(f"{found[0]}{more}")
     last = max((record.day for record in (*documents, *questions)), default=0)
-    return OwnData(tuple(documents), tuple(questions), last)
+    return OwnData(tuple(documents), tuple(questions), last, tuple(exemplars))
 
 
 def problems(path: Path) -> list[str]:
     """What is wrong with a folder, or with one of its files: a line for each bad record.
 
     Args:
-        path: The folder; or one of its two files, which is checked with what stands beside it; or
-            any other JSONL file, whose first record tells whether it holds documents or questions.
+        path: The folder; or one of its files, which is checked with what stands beside it; or any
+            other JSONL file, whose first record tells whether it holds documents, questions or
+            exemplars.
     """
     names = (DOCUMENTS, QUESTIONS)
     if path.name in names and all((path.parent / name).is_file() for name in names):
         path = path.parent
     if path.is_dir():
-        return _read(path)[2]
+        return _read(path)[3]
     found: list[str] = []
-    _records(path, _document if _holds_documents(path) else _question, found)
+    _records(path, _parser(path), found)
     return found
 
 
-def _holds_documents(path: Path) -> bool:
+def _parser(path: Path) -> Callable[..., Any]:
+    """What parses the records of a file, by the first of them, or by its name."""
     try:
         record, line = next(read_lines(path))
         fields = parse_object(line, path, record)
     except BadData:
-        return path.name == DOCUMENTS
-    return "text" in fields and "question" not in fields
+        return {DOCUMENTS: _document, EXEMPLARS: _exemplar}.get(path.name, _question)
+    if "questions" in fields:
+        return _exemplar
+    return _document if "text" in fields and "question" not in fields else _question
 
 
-def _read(folder: Path) -> tuple[list[Read], list[Asked], list[str]]:
+def _read(folder: Path) -> tuple[list[Read], list[Asked], list[Shown], list[str]]:
     found: list[str] = []
     files = sorted(p for p in folder.iterdir() if p.suffix in (".txt", ".md") and p.is_file())
     if (folder / DOCUMENTS).is_file():
@@ -138,15 +164,18 @@ def _read(folder: Path) -> tuple[list[Read], list[Asked], list[str]]:
         questions = _records(folder / QUESTIONS, _question, found)
     else:
         found.append(f"{folder}: no {QUESTIONS} in it (a folder of data holds {HOLDS})")
-        return documents, [], found
+        return documents, [], [], found
+    exemplars: list[Shown] = []
+    if (folder / EXEMPLARS).is_file():
+        exemplars = _records(folder / EXEMPLARS, _exemplar, found)
     seen: dict[tuple[int, str, str], str] = {}
     for record in documents:
         _once(seen, (record.day, record.title, record.text), record.where, "the same text", found)
     if not found:
-        found += _fit(documents, questions)
+        found += [*_fit(documents, questions), *_outside(exemplars, documents, questions)]
     if not found and not documents and not any(asked.practice for asked in questions):
         found.append(f"{folder}: no document and no practice question: there is nothing to learn")
-    return documents, questions, found
+    return documents, questions, exemplars, found
 
 
 def _fit(documents: list[Read], questions: list[Asked]) -> Iterator[str]:
@@ -167,6 +196,19 @@ def _fit(documents: list[Read], questions: list[Asked]) -> Iterator[str]:
         elif day not in examined:
             first = first or next(q.where for q in questions if q.day == day)
             yield _say(first, f"day {day} has no question for its exam")
+
+
+def _outside(
+    exemplars: list[Shown], documents: list[Read], questions: list[Asked]
+) -> Iterator[str]:
+    """Which exemplars show what is read or asked."""
+    read, asked = {record.text for record in documents}, {record.text for record in questions}
+    for shown in exemplars:
+        if shown.text in read:
+            yield _say(shown.where, f"its text is read too: {_ELSEWHERE}")
+        for question, _ in shown.pairs:
+            if question in asked:
+                yield _say(shown.where, f"{question!r:.60} is asked too: {_ELSEWHERE}")
 
 
 def _records(path: Path, parse: Callable[..., Any], found: list[str]) -> list[Any]:
@@ -205,10 +247,29 @@ def _say(where: tuple[Path, str], what: str) -> str:
 def _document(fields: dict[str, Any], path: Path, record: str) -> Read:
     _known(fields, _DOCUMENT_FIELDS, path, record)
     day = _number(fields.get("day"), 1, "day", path, record)
-    title = fields.get("title", "")
-    if title != "":
-        as_text(title, path, record, "title")
+    title = _title(fields, path, record)
     return Read((path, record), day, title, as_text(fields.get("text"), path, record, "text"))
+
+
+def _exemplar(fields: dict[str, Any], path: Path, record: str) -> Shown:
+    _known(fields, _EXEMPLAR_FIELDS, path, record)
+    asked = fields.get("questions")
+    if not isinstance(asked, list) or not asked:
+        raise bad(path, "questions is not a list of [question, answer] pairs", record)
+    pairs = []
+    for pair in asked:
+        if not isinstance(pair, list) or len(pair) != 2:
+            raise bad(path, f"{pair!r:.60} in questions is no [question, answer] pair", record)
+        question, answer = (as_text(text, path, record, "one of questions") for text in pair)
+        pairs.append((question, answer))
+    title = _title(fields, path, record)
+    text = as_text(fields.get("text"), path, record, "text")
+    return Shown((path, record), title, text, tuple(pairs))
+
+
+def _title(fields: dict[str, Any], path: Path, record: str) -> str:
+    title = fields.get("title", "")
+    return title if title == "" else as_text(title, path, record, "title")
 
 
 def _question(fields: dict[str, Any], path: Path, record: str) -> Asked:

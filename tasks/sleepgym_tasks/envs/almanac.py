@@ -8,8 +8,9 @@ frozen adapters does not answer everything.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import count
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from annotated_types import Ge, Interval
@@ -24,7 +25,7 @@ from sleepgym_tasks.worlds.almanac.hard_questions import HardKind
 from sleepgym_tasks.worlds.almanac.writer import Writer
 
 _INSTRUCTION = "Answer each question with a name or a few words, and nothing else."
-_SHOT_PASSAGES = 4  # of an exemplar, at most
+_SHOT_SEED = 50_007  # of the exemplars' world: chosen on tuning seeds (docs/prompts.md)
 Share = Annotated[float, Interval(ge=0, le=1)]
 Kind = Literal[
     "direct",
@@ -97,8 +98,8 @@ class Almanac(TaskFamily):
     ``base`` (the world the embedded model was born with).
 
     An item is asked only while its answer is true and its question unambiguous. The answer is
-    graded by exact match unless ``metric`` says otherwise. Exemplars are days of another world. The
-    preset ``disjoint`` is the easy stream where every entity lives on
+    graded by exact match unless ``metric`` says otherwise. Exemplars are days of another world, the
+    same for every seed. The preset ``disjoint`` is the easy stream where every entity lives on
     one day; ``long`` is 64 days with spaced exams.
     """
 
@@ -120,24 +121,27 @@ class Almanac(TaskFamily):
         later = [kind for kind in self.config.kinds if kind in get_args(HardKind)]
         if later:
             raise BadSetting(f"kinds={later[0]} of Almanac-v0: only sleepgym/Almanac-v1 asks it")
-        return self._introduced(Writer(self.config, seed).stream())
+        return self._introduced(Writer(self.config, seed).stream(), lambda: None)
 
     def score(self, answer: str, target: str) -> float:
         """The grade by ``metric``."""
         return GRADES[self.config.metric](answer, target)
 
-    def _introduced(self, stream: Stream) -> Stream:
-        """The stream with days of another world as exemplars."""
+    def _introduced(self, stream: Stream, disclosure: Callable[[], Disclosure | None]) -> Stream:
+        """The stream with days of another world as exemplars, the same whatever the seed."""
         config = self.config
-        other = replace(
-            config,
+        days = AlmanacConfig(
             days=max(1, config.shots),
-            passages=min(config.passages, _SHOT_PASSAGES),
+            passages=3,
+            kinds=config.kinds,
             base_questions=0,
             returns=0.0,
-            shots=0,
         )
-        return introduced(stream, config, _INSTRUCTION, lambda seed: Writer(other, seed).stream())
+
+        def other(seed: int) -> Stream:
+            return Writer(days, seed, disclosure()).stream()
+
+        return introduced(stream, config, _INSTRUCTION, other, count(_SHOT_SEED))
 
 
 class AlmanacV1(Almanac):
@@ -170,4 +174,4 @@ class AlmanacV1(Almanac):
 
     def stream(self, seed: int) -> Stream:
         """The stream of this configuration and seed."""
-        return self._introduced(Writer(self.config, seed, Disclosure()).stream())
+        return self._introduced(Writer(self.config, seed, Disclosure()).stream(), Disclosure)

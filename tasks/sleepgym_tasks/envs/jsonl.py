@@ -1,8 +1,8 @@
 """One's own data: documents and questions in two files, without a line of Python.
 
 ``questions.jsonl`` and either ``documents.jsonl`` or text files lie in the folder that ``--data``
-names; ``sleepgym data check DIR`` names every bad record. The page ``docs/tasks/jsonl.md`` leads
-from an empty folder to a report.
+names, and ``exemplars.jsonl`` where agents are to be shown any; ``sleepgym data check DIR`` names
+every bad record. The page ``docs/tasks/jsonl.md`` leads from an empty folder to a report.
 """
 
 from __future__ import annotations
@@ -10,21 +10,26 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge
 
-from sleepgym import Day, Document, Item, Settings, Stream, TaskFamily
+from sleepgym import Day, Document, Item, Stream, TaskFamily
 from sleepgym.core.errors import BadData, BadSetting
 from sleepgym.core.settings import plain
+from sleepgym.core.types import Experience
 from sleepgym_tasks.data.grades import GRADES
 from sleepgym_tasks.data.items import ItemFactory, shuffled
+from sleepgym_tasks.data.shots import ShotSettings, exemplar, introduce
 from sleepgym_tasks.data.sources import data_folder
-from sleepgym_tasks.datasets.own_files import HOLDS, Asked, load
+from sleepgym_tasks.datasets.own_files import EXEMPLARS, HOLDS, Asked, OwnData, load
+
+_INSTRUCTION = "Answer each question with a word or a few words, and nothing else."
 
 
 @dataclass(frozen=True)
-class JsonlConfig(Settings):
+class JsonlConfig(ShotSettings):
     """Settings of :class:`Jsonl`.
 
     Attributes:
@@ -48,7 +53,8 @@ class Jsonl(TaskFamily):
 
     Kinds are those of the file (``direct`` where it names none). Questions of day 0 are about what
     was known before, and are asked every morning. The seed draws the order of each day's exam, and
-    which questions are asked where ``questions_per_day`` limits them.
+    which questions are asked where ``questions_per_day`` limits them. Exemplars are the first
+    ``shots`` records of ``exemplars.jsonl``.
     """
 
     Config = JsonlConfig
@@ -65,7 +71,7 @@ class Jsonl(TaskFamily):
         Raises:
             MissingData: If no folder is named.
             BadData: If a record is bad; nothing is loaded then.
-            BadSetting: If there are not so many days.
+            BadSetting: If there are not so many days or exemplars.
         """
         config, folder = self.config, data_folder(self.data, HOLDS)
         own = load(folder)
@@ -86,7 +92,8 @@ class Jsonl(TaskFamily):
             practice = tuple(_item(question, items) for question in practised[number])
             exam = self._exam(asked[number], number, seed, items)
             days.append(Day(number, tuple(read[number]), (practice,) if practice else (), exam))
-        return Stream("Jsonl", plain(config), seed, tuple(days), base, items.key())
+        shown = introduce(config, _INSTRUCTION, lambda: self._exemplars(own, folder))
+        return Stream("Jsonl", plain(config), seed, tuple(days), base, items.key(), shown)
 
     def score(self, answer: str, target: str) -> float:
         """The grade by ``metric``."""
@@ -100,6 +107,14 @@ class Jsonl(TaskFamily):
         if self.config.order == "file":
             places.sort()
         return tuple(_item(questions[place], items) for place in places)
+
+    def _exemplars(self, own: OwnData, folder: Path) -> list[Experience]:
+        shots = self.config.shots
+        if len(own.exemplars) < shots:
+            raise BadSetting(
+                f"shots={shots} of Jsonl: {folder / EXEMPLARS} holds {len(own.exemplars)} exemplars"
+            )
+        return [exemplar([Document(x.text, x.title)], x.pairs) for x in own.exemplars[:shots]]
 
     def _check_choices(self, asked: Asked) -> None:
         for wrong in asked.choices:

@@ -12,12 +12,14 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Interval
 
-from sleepgym import Day, Document, Item, Settings, Stream, TaskFamily
+from sleepgym import Day, Document, Item, Stream, TaskFamily
 from sleepgym.core import grading
 from sleepgym.core.errors import BadSetting
 from sleepgym.core.settings import plain
+from sleepgym.core.types import Experience
 from sleepgym_tasks.data.grades import f1
 from sleepgym_tasks.data.items import ItemFactory, shuffled
+from sleepgym_tasks.data.shots import ShotSettings, exemplar, introduce
 from sleepgym_tasks.data.sources import find
 from sleepgym_tasks.datasets.background import chunked
 from sleepgym_tasks.datasets.long_documents import parse_longhealth, parse_qasper
@@ -28,10 +30,13 @@ _PAGES = {
     "longhealth": "https://github.com/kbressem/LongHealth",
     "qasper": "https://allenai.org/data/qasper",
 }
+_INSTRUCTION = "Answer each question with a few words from the text, and nothing else."
+_SHOT_CHARACTERS = 1500  # of an exemplar's text, at most
+_SHOT_QUESTIONS = 6
 
 
 @dataclass(frozen=True)
-class LongDocsConfig(Settings):
+class LongDocsConfig(ShotSettings):
     """Settings of :class:`LongDocs`.
 
     Attributes:
@@ -62,7 +67,8 @@ class LongDocs(TaskFamily):
     opens with the paper's title, and its grade is the best F1 over the annotators' answers
     (``Unanswerable``, ``Yes``, ``No``, spans joined by commas, or free text, as in QASPER's
     evaluation). Kinds: ``choice``; ``extractive``, ``abstractive``, ``boolean``, ``unanswerable``
-    by the first annotator. The seed draws documents and questions.
+    by the first annotator. The seed draws documents and questions. Exemplars come from documents
+    that the stream does not read: short parts, with questions whose answer stands in them.
 
     The preset ``longhealth`` reads ten patients on ten days (200 questions, as the paper asks).
     """
@@ -83,11 +89,11 @@ class LongDocs(TaskFamily):
         Raises:
             MissingData: If the file is not at hand.
             BadData: If it is malformed.
-            BadSetting: If there are not so many documents.
+            BadSetting: If there are not so many documents or exemplars.
         """
         config, items = self.config, ItemFactory()
         wanted = config.days * config.documents_per_day
-        documents = self._documents(seed, wanted)
+        documents = self._documents(seed, wanted + config.shots)
         if wanted > len(documents):
             raise BadSetting(
                 f"days={config.days} with documents_per_day={config.documents_per_day} of LongDocs:"
@@ -102,7 +108,10 @@ class LongDocs(TaskFamily):
                 item for document in today for item in self._exam(document, number, seed, items)
             )
             days.append(Day(number, read, exam=exam))
-        return Stream("LongDocs", plain(config), seed, tuple(days), key=items.key())
+        shown = introduce(config, _INSTRUCTION, lambda: self._exemplars(documents[wanted:]))
+        return Stream(
+            "LongDocs", plain(config), seed, tuple(days), key=items.key(), introduction=shown
+        )
 
     def score(self, answer: str, target: str) -> float:
         """The right choice, letter by letter; F1 for QASPER."""
@@ -124,6 +133,16 @@ class LongDocs(TaskFamily):
                 names = tuple(f"qasper-{config.split}-v{v}.json" for v in ("0.3", "0.2", "0.1"))
                 found = parse_qasper(find("qasper", names, self.data, _PAGES["qasper"]))
         return shuffled(found, seed, "documents")
+
+    def _exemplars(self, unread: Sequence[LongDocument]) -> list[Experience]:
+        shown = [one for one in map(_exemplar, unread) if one.questions][: self.config.shots]
+        if len(shown) < self.config.shots:
+            raise BadSetting(
+                f"shots={self.config.shots} of LongDocs: {len(shown)} of the {len(unread)} "
+                f"documents of {self.config.dataset} that are not read have a short part with an "
+                "answer in it"
+            )
+        return shown
 
     def _parts(self, document: LongDocument) -> Iterator[Document]:
         for title, text in document.parts:
@@ -149,3 +168,21 @@ class LongDocs(TaskFamily):
                 number,
                 question.choices,
             )
+
+
+def _exemplar(document: LongDocument) -> Experience:
+    """The first short parts of a document with an answer in them, and these questions."""
+    parts: list[Document] = []
+    pairs: list[tuple[str, str]] = []
+    room = _SHOT_CHARACTERS
+    for asked in document.questions:
+        answer = asked.answers[0]
+        holding = (Document(text, title) for title, text in document.parts if answer in text)
+        part = next((one for one in holding if one in parts or len(one.text) <= room), None)
+        if part is None or len(pairs) == _SHOT_QUESTIONS:
+            continue
+        if part not in parts:
+            parts.append(part)
+            room -= len(part.text)
+        pairs.append((asked.text, answer))
+    return exemplar(parts, pairs)

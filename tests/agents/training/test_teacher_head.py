@@ -12,6 +12,7 @@ from sleepgym import Document
 from sleepgym_agents.lm.model import LanguageModel
 from sleepgym_agents.sleep.imitation import Rollouts, compare, student_logits, teacher_targets
 from sleepgym_agents.training import selected_logits
+from sleepgym_agents.training import teacher_head as teacher_heads
 from sleepgym_agents.training.distillation import (
     distillation,
     make_collator,
@@ -44,7 +45,8 @@ def large(monkeypatch):
 
     def switch():
         monkeypatch.setattr(selected_logits, "WHOLE_VOCABULARY", 8)
-        monkeypatch.setattr(selected_logits, "CHUNK", 5 * 4096)
+        for module in (selected_logits, teacher_heads):
+            monkeypatch.setattr(module, "CHUNK_ROWS", 5)
 
     return switch
 
