@@ -23,10 +23,12 @@ class RoutedQuestion:
     Attributes:
         question: With the choices that are left.
         expert_id: The expert that is on in all of it; None where entities decide.
+        answer: Of its class, where that is all there is to know; None where the model is asked.
     """
 
     question: Question
     expert_id: ExpertId | None = None
+    answer: str | None = None
 
 
 @torch.inference_mode()
@@ -107,9 +109,11 @@ def route_by_content(
             continue
         nearest = int(router.nearest(state[None], among, bounded=not question.choices)[0])
         owner = None if nearest < 0 else router.owners[nearest]
+        if question.choices and owner is None:
+            found.append(RoutedQuestion(question, answer=known[nearest]))
+            continue
         if question.choices:
-            left = [at for at in known if owner is not None and router.owners[at] == owner]
-            labels = tuple(known[at] for at in left or [nearest])
-            question = replace(question, choices=labels)
+            labels = [label for at, label in known.items() if router.owners[at] == owner]
+            question = replace(question, choices=tuple(labels))
         found.append(RoutedQuestion(question, owner))
     return found

@@ -18,6 +18,7 @@ from sleepgym_agents.experts.entity_names import EntityName
 from sleepgym_agents.experts.entity_router import EntityRouter
 from sleepgym_agents.experts.routing import ExpertId, ExpertSet, Markers
 
+PREFIX = "classes."  # of their tensors, beside those of names
 SHRINKAGE = 0.3  # of the covariance towards its diagonal
 
 
@@ -126,14 +127,15 @@ class ContentRouter(EntityRouter):
             "lengths": torch.tensor([len(ids) for ids in self.answers], dtype=torch.int16),
             "owners": torch.tensor(owners, dtype=torch.int16),
         }
-        return {**names, **{f"classes.{name}": t for name, t in classes.items()}}
+        return {**names, **{f"{PREFIX}{name}": t for name, t in classes.items()}}
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Load names and classes."""
         super().restore(tensors)
-        if "classes.owners" not in tensors:
+        if f"{PREFIX}owners" not in tensors:
             return
-        classes = {name.removeprefix("classes."): tensor for name, tensor in tensors.items()}
+        own = (name for name in tensors if name.startswith(PREFIX))
+        classes = {name.removeprefix(PREFIX): tensors[name] for name in own}
         self.gaussians.unpack(classes)
         self.radii = classes["radii"]
         ids = iter(classes["answers"].tolist())

@@ -80,9 +80,10 @@ class SleepingAgent(InContext):
         routed = None if self.parts else route_by_content(self.memory, questions)
         if routed is None:
             return super().answer(questions)
-        answers = [""] * len(questions)
-        for expert_id in dict.fromkeys(one.expert_id for one in routed):
-            asked = [i for i, one in enumerate(routed) if one.expert_id == expert_id]
+        answers = [one.answer or "" for one in routed]
+        asking = [i for i, one in enumerate(routed) if one.answer is None]
+        for expert_id in dict.fromkeys(routed[i].expert_id for i in asking):
+            asked = [i for i in asking if routed[i].expert_id == expert_id]
             with self.memory.active(expert_id):
                 found = super().answer([routed[i].question for i in asked])
             for i, answer in zip(asked, found, strict=True):
