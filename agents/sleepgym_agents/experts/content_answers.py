@@ -97,19 +97,28 @@ def route_by_content(
     }
     free = [at for at, answer in enumerate(router.answers) if not answer]
     states = question_states(memory, [question.text for question in questions])
-    found = []
-    for question, state in zip(questions, states, strict=True):
-        known = offered[question.choices]
+    among: list[list[int]] = []
+    groups: dict[tuple[tuple[int, ...], bool], list[int]] = {}
+    for at, question in enumerate(questions):
         named = router.entities_in(prompter.question(question.text))
-        among = sorted(known) if question.choices else free
-        if named or not among:
+        own = sorted(offered[question.choices]) if question.choices else free
+        among.append([] if named else own)
+        if among[-1]:
+            groups.setdefault((tuple(own), not question.choices), []).append(at)
+    nearest = [-1] * len(questions)
+    for (own, bounded), asked in groups.items():
+        for at, label in zip(asked, router.nearest(states[asked], own, bounded), strict=True):
+            nearest[at] = int(label)
+    found = []
+    for at, question in enumerate(questions):
+        if not among[at]:
             found.append(RoutedQuestion(question))
             continue
-        nearest = int(router.nearest(state[None], among, bounded=not question.choices)[0])
-        owner = None if nearest < 0 else router.owners[nearest]
+        owner = None if nearest[at] < 0 else router.owners[nearest[at]]
         if question.choices:
-            left = [at for at in known if owner is not None and router.owners[at] == owner]
-            labels = tuple(known[at] for at in left or [nearest])
+            known = offered[question.choices]
+            left = [i for i in known if owner is not None and router.owners[i] == owner]
+            labels = tuple(known[i] for i in left or [nearest[at]])
             question = replace(question, choices=labels)
         found.append(RoutedQuestion(question, owner))
     return found
