@@ -30,8 +30,11 @@ from sleepgym.suite.suite import load_suite
 
 SALT = "0123456789abcdef" * 2
 TINY = {"days": 2, "passages": 2, "questions": 6}
+# For agents that need practice, or choices too
+RULES = {"days": 2, "rules": 2, "demonstrations": 3, "tests": 2}
 CLASSES = {"dataset": "invented", "days": 2, "classes_per_day": 2, "train_per_class": 3}
-ELSEWHERE = {"inca": ("sleepgym/ClassIncremental-v1", CLASSES)}  # refuses a stream without practice
+ELSEWHERE = {"practice": ("sleepgym/Codebook-v0", RULES)}
+ELSEWHERE["choices"] = ("sleepgym/ClassIncremental-v1", CLASSES)
 ALLOWED = 1.1
 
 
@@ -96,7 +99,10 @@ def specs(options: argparse.Namespace) -> list[RunSpec]:
     made = []
     for name, own in found:
         if name in wanted:
-            env, chosen = ELSEWHERE.get(name, (env_id, settings))
+            env, chosen = env_id, settings
+            for need in ("practice", "choices") if not options.demo else ():
+                if need in registry.agents[name].needs:
+                    env, chosen = ELSEWHERE[need]
             made.append(RunSpec(env, name, chosen, own, options.seed, isolation=level, salt=SALT))
     return made
 

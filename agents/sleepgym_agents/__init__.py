@@ -123,6 +123,26 @@ sleepgym.register_agent(
     "memories beside the MLPs, each updated by gradient at its own frequency",
 )
 sleepgym.register_agent(
+    "sparse-memory",
+    "sleepgym_agents.baselines.other.sparse_memory:SparseMemory",
+    "trains the few memory slots that the day reads more than other text does",
+)
+sleepgym.register_agent(
+    "titans",
+    "sleepgym_agents.baselines.other.titans:Titans",
+    "a small network learns by surprise, once through, what came next",
+)
+sleepgym.register_agent(
+    "duo-attention",
+    "sleepgym_agents.baselines.long_context.duo_attention:DuoAttention",
+    "one context for all days; few heads keep it whole, others its first and latest tokens",
+)
+sleepgym.register_agent(
+    "recurrent-memory",
+    "sleepgym_agents.baselines.long_context.recurrent_memory:RecurrentMemory",
+    "reads in segments, carries memory tokens from one to the next and to the next day",
+)
+sleepgym.register_agent(
     "seeding",
     "sleepgym_agents.sleep.seeding:Seeding",
     "Knowledge Seeding: distils the day in context into newly unlocked experts",

@@ -9,12 +9,18 @@ trials, or as many as their lists allow. Almanac has no practice: tune ``grpo``,
 ``--env sleepgym/ClassIncremental-v1 --env-set dataset=invented``.
 
 Writes a line a run to DIR/trials.jsonl and prints the best trial of each agent. A trial's value is
-the mean over its streams of final accuracy plus base retention (0 where a stream asks nothing of
-the base); a run that fails counts 0. A trial must beat the defaults on every stream, or it is luck;
-and its nights may not take half as long again: better must not mean slower. The same command goes
-on where the last one stopped. --write puts the settings that beat the defaults into tuned.toml of
-sleepgym_agents: a table for every agent whose trials are all done, empty where the defaults were
-best; other tables stay.
+what boards rank by: the mean over its streams of final accuracy; a run that fails counts 0. A trial
+must beat the defaults on every stream, or it is luck; and its nights may not take half as long
+again: better must not mean slower. The same command goes on where the last one stopped. --write
+puts the settings that beat the defaults into tuned.toml of sleepgym_agents: a table for every agent
+whose trials are all done, empty where the defaults were best; other tables stay.
+
+What keeps nothing forgets nothing, so base retention is printed beside the value and is no part of
+it. With --retention 0.9 only trials count that keep so much of the base: a second search over the
+same trials, whose rows say what an agent can learn without forgetting. --recorded FILE chooses from
+trials on record instead of running any:
+
+    python agents/tuning/tune.py --recorded agents/tuning/trials.jsonl --retention 0.9
 """
 
 from __future__ import annotations
@@ -46,7 +52,8 @@ from sleepgym.suite.suite import parse_seeds
 
 HERE = Path(__file__).parent
 TUNED = HERE.parent / "sleepgym_agents" / "tuned.toml"
-SHOWN = ("average_accuracy", "morning_accuracy", "base_retention", "night_seconds")
+VALUE, KEPT = "average_accuracy", "base_retention"
+SHOWN = (VALUE, "morning_accuracy", KEPT, "night_seconds")
 SLOWEST = 1.5  # nights of a trial, in nights of the defaults; a second more is nothing
 ATTEMPTS = 100  # to draw a trial unlike the ones before
 
@@ -81,6 +88,7 @@ class Found:
         settings: Of that trial.
         value: Of that trial.
         default: Value of the defaults.
+        retention: Base retention of that trial; None where the streams ask nothing of the base.
         error: Of a run of the defaults; empty where none failed.
     """
 
@@ -88,11 +96,13 @@ class Found:
     settings: dict[str, Any]
     value: float
     default: float
+    retention: float | None
     error: str
 
     def __str__(self) -> str:
         than = f"defaults {self.default:.3f}" if self.trial else "the defaults"
-        return f"trial {self.trial}: {self.value:.3f} ({than})"
+        kept = "not asked" if self.retention is None else f"{self.retention:.3f}"
+        return f"trial {self.trial}: {self.value:.3f} ({than}), base retention {kept}"
 
 
 def draw_trials(agent: str, space: Mapping[str, Sequence[Any]], count: int) -> list[dict[str, Any]]:
@@ -138,9 +148,8 @@ def run_trial(search: Search, agent: str, number: int, settings: dict[str, Any],
     except (BadRun, MissingData):
         raise
     except Exception as error:  # settings that break an agent are a result too
-        return {**line, "value": 0.0, "error": f"{type(error).__name__}: {error}"}
-    value = (scores["average_accuracy"] or 0.0) + (scores["base_retention"] or 0.0)
-    return {**line, "value": value, **{name: scores[name] for name in SHOWN}}
+        return {**line, "error": f"{type(error).__name__}: {error}"}
+    return {**line, **{name: scores[name] for name in SHOWN}}
 
 
 def search_spaces() -> dict[str, Mapping[str, Sequence[Any]]]:
@@ -162,8 +171,14 @@ def upgrade_trials(lines: Sequence[Line]) -> list[Line]:
     ]
 
 
-def best_trials(lines: Sequence[Line]) -> dict[str, Found]:
-    """The best trial of each agent whose runs all ended; of equals the first."""
+def best_trials(lines: Sequence[Line], retention: float = 0.0) -> dict[str, Found]:
+    """The best trial of each agent whose runs all ended; of equals the first.
+
+    Args:
+        lines: A line a run.
+        retention: Trials that keep less of the base do not count, the defaults included: an agent
+            without any is left out. Where the defaults count, a trial must beat them.
+    """
     found: dict[str, Found] = {}
     for agent in dict.fromkeys(line["agent"] for line in lines):
         own = [line for line in lines if line["agent"] == agent]
@@ -174,33 +189,53 @@ def best_trials(lines: Sequence[Line]) -> dict[str, Found]:
             for n in sorted({line["trial"] for line in own})
         }
         values = {
-            number: _mean(runs, "value")
+            number: _mean(runs, VALUE)
             for number, runs in trials.items()
-            if number == 0 or _improves(runs, trials[0])
+            if _keeps(runs, retention)
+            and (number == 0 or not _keeps(trials[0], retention) or _improves(runs, trials[0]))
         }
+        if not values:
+            continue
         best = max(values, key=lambda number: values[number])
         settings = next(line["settings"] for line in own if line["trial"] == best)
         errors = [line["error"] for line in own if line["trial"] == 0 and "error" in line]
-        found[agent] = Found(best, settings, values[best], values[0], next(iter(errors), ""))
+        kept, before = _kept(trials[best]), _mean(trials[0], VALUE)
+        found[agent] = Found(best, settings, values[best], before, kept, next(iter(errors), ""))
     return found
 
 
 def _improves(runs: Sequence[Line], defaults: Sequence[Line]) -> bool:
     """Whether a trial beats the defaults on every stream, and is not much slower."""
-    before = {line["seed"]: line["value"] for line in defaults}
+    before = {line["seed"]: line.get(VALUE) or 0.0 for line in defaults}
     longest_s = SLOWEST * _mean(defaults, "night_seconds") + 1.0
-    better = all(line["value"] > before[line["seed"]] for line in runs)
+    better = all((line.get(VALUE) or 0.0) > before[line["seed"]] for line in runs)
     return better and _mean(runs, "night_seconds") <= longest_s
 
 
+def _keeps(runs: Sequence[Line], retention: float) -> bool:
+    """Whether a trial keeps so much of the base, if its streams ask about it."""
+    kept = _kept(runs)
+    return kept is None or kept >= retention
+
+
+def _kept(runs: Sequence[Line]) -> float | None:
+    asked = [line[KEPT] for line in runs if line.get(KEPT) is not None]
+    return sum(asked) / len(asked) if asked else None
+
+
 def _mean(lines: Sequence[Line], name: str) -> float:
-    return sum(line.get(name, 0.0) for line in lines) / len(lines)
+    return sum(line.get(name) or 0.0 for line in lines) / len(lines)
 
 
 def write_tuned(file: Path, found: Mapping[str, Found], how: str) -> None:
     """Put a table for each agent into a file; tables of other agents and the head stay.
 
     An agent that failed in every trial gets none: there is nothing to say about its defaults.
+
+    Args:
+        file: What to write.
+        found: The outcome of each agent.
+        how: Options of the search; empty where it is the one that a table's first line names.
     """
     head, *blocks = (file if file.is_file() else TUNED).read_text().strip().split("\n\n")
     blocks = blocks if file.is_file() else []
@@ -208,7 +243,10 @@ def write_tuned(file: Path, found: Mapping[str, Found], how: str) -> None:
     for agent, best in found.items():
         if best.error and not best.trial:
             continue
-        lines = [f"# tune.py --agents {agent} {how}", f"# {best}", f"[{agent}]"]
+        search = f"# tune.py --agents {agent} {how}"
+        if not how and agent in tables:
+            search = tables[agent].splitlines()[0]
+        lines = [search, f"# {best}", f"[{agent}]"]
         lines += [f"{name} = {json.dumps(value)}" for name, value in best.settings.items()]
         tables[agent] = "\n".join(lines)
     written = file.with_suffix(".new")
@@ -258,15 +296,22 @@ def main() -> None:
     parser.add_argument("--seeds", default="5,6", help="seeds of the streams, all below 100")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--limit-s", type=float, default=float("inf"), help="begin no night after")
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--retention", type=float, default=0.0, help="least share of the base kept")
+    parser.add_argument("--recorded", type=Path, help="choose from this trials.jsonl; run nothing")
+    parser.add_argument("--out", type=Path, help="folder of the runs")
     parser.add_argument("--write", type=Path, nargs="?", const=TUNED, metavar="FILE")
     given = parser.parse_args()
+    if not given.out and not given.recorded:
+        parser.error("give --out DIR to run trials, or --recorded FILE to choose from some")
     agents, data = given.agents.split(","), os.environ.get("SLEEPGYM_DATA")
     os.environ["OMP_NUM_THREADS"] = "1"  # read by the processes of the pool
     try:
         for agent in agents:
             if agent not in spaces:
                 raise unknown_name("agent with a search space", agent, spaces)
+        if given.recorded:
+            lines = [line for line in read_trials(given.recorded) if line["agent"] in agents]
+            return report(agents, best_trials(lines, given.retention), given.write, "")
         seeds = parse_seeds(given.seeds)
         if max(seeds) > 99:
             raise BadSetting(f"seeds={given.seeds}: tune on seeds 0-99")
@@ -276,15 +321,33 @@ def main() -> None:
         search = Search(given.env, env_settings, data, given.out, deadline_s)
         make_env(search.env, data=data, **env_settings)  # refuses what does not exist
         trials = {agent: draw_trials(agent, spaces[agent], given.trials) for agent in agents}
-        found = best_trials(search_all(search, trials, seeds, given.jobs))
+        found = best_trials(search_all(search, trials, seeds, given.jobs), given.retention)
     except SleepGymError as error:
         parser.exit(2, f"tune.py: {error}\n")
+    how = [f"--env {given.env}", *(f"--env-set {pair}" for pair in given.env_set)]
+    how += [f"--days {given.days}", f"--trials {given.trials}", f"--seeds {given.seeds}"]
+    return report(agents, found, given.write, " ".join(how))
+
+
+def read_trials(file: Path) -> list[Line]:
+    """The trials on record, by the names that settings have today.
+
+    Raises:
+        BadRun: If the file is no record of trials.
+    """
+    try:
+        lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+        return upgrade_trials(lines)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise BadRun(f"{file}: not a record of trials ({type(error).__name__}: {error})") from error
+
+
+def report(agents: Sequence[str], found: Mapping[str, Found], write: Path | None, how: str) -> None:
+    """Print the outcome for each agent, and write it where that is asked for."""
     for agent in agents:
-        print(f"{agent}: {found.get(agent, 'not finished: give the same command again')}")
-    if given.write:
-        how = [f"--env {given.env}", *(f"--env-set {pair}" for pair in given.env_set)]
-        how += [f"--days {given.days}", f"--trials {given.trials}", f"--seeds {given.seeds}"]
-        write_tuned(given.write, found, " ".join(how))
+        print(f"{agent}: {found.get(agent, 'no trial counts, or some are not finished')}")
+    if write:
+        write_tuned(write, found, how)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from lessons import Lesson, joined
 from sleepgym.core.grading import exact_match, f1
 from sleepgym_agents.lm.generation import generate
 from sleepgym_agents.lm.model import LanguageModel
-from sleepgym_agents.training.qa_generation import generate_qa
+from sleepgym_agents.training.qa_generation import answer_again, generate_qa
 
 ANSWER_TOKENS = 24
 DREAM_TOKENS = 160
@@ -81,13 +81,35 @@ class Dreamt:
 
 
 def dream(
-    lm: LanguageModel, lessons: Sequence[Lesson], seed: int, temperature: float
+    lm: LanguageModel,
+    lessons: Sequence[Lesson],
+    seed: int,
+    temperature: float,
+    *,
+    read: bool = False,
+    beside: int = 0,
 ) -> list[list[Dreamt]]:
-    """One sample of questions and answers a passage, each question asked again."""
+    """One sample of questions and answers a passage, each question asked again.
+
+    Args:
+        lm: The model.
+        lessons: The passages.
+        seed: Of sampling.
+        temperature: Of sampling.
+        read: Whether answers are read out of the passage, greedily, instead of sampled with their
+            questions.
+        beside: So many other passages are open too when a question is asked again.
+    """
     contexts = [[lm.prompter.document(d) for d in lesson.documents] for lesson in lessons]
     written = generate_qa(lm, contexts, tokens=DREAM_TOKENS, temperature=temperature, seed=seed)
+    if read:
+        written = answer_again(lm, contexts, written, ANSWER_TOKENS)
     items = [(at, pair) for at, pairs in enumerate(written) for pair in dict.fromkeys(pairs)]
-    prompts = [lm.prompter.prompt(pair[0], contexts[at]) for at, pair in items]
+    opened = [
+        [part for i in range(beside + 1) for part in contexts[(at + i) % len(contexts)]]
+        for at in range(len(contexts))
+    ]
+    prompts = [lm.prompter.prompt(pair[0], opened[at]) for at, pair in items]
     again = generate(lm, prompts, ANSWER_TOKENS) if prompts else []
     samples: list[list[Dreamt]] = [[] for _ in lessons]
     for (at, pair), ids in zip(items, again, strict=True):

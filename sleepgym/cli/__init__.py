@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import warnings
+from contextlib import suppress
 from functools import cache
 from typing import Annotated
 
@@ -31,7 +33,7 @@ app = typer.Typer(
     ),
     epilog=(
         "Examples:\n\nsleepgym list\n\n"
-        "sleepgym run --env sleepgym/Almanac-v0 --env-set days=2 --agent naive --out runs/one\n\n"
+        "sleepgym run --env sleepgym/Almanac-v1 --env-set days=2 --agent naive --out runs/one\n\n"
         "sleepgym suite demo"
     ),
 )
@@ -57,6 +59,8 @@ def main() -> None:
     accept_any_text()
     warnings.formatwarning = lambda message, *_, **__: f"sleepgym: {message}\n"
     _report_models()
+    with suppress(OSError):  # own agents lie where the command is given, as `python -m` has it
+        sys.path.append(os.getcwd())
     sys.exit(run_command(sys.argv[1:]))
 
 

@@ -74,7 +74,7 @@ def _env_page(name: str) -> None:
 def _agent_page(name: str) -> None:
     _line(f"agent {name}: {registry.agents[name].summary}")
     _settings(registry.agents[name].load().Config)
-    _line(f"Run it: sleepgym run --agent {name} --env sleepgym/Almanac-v0 --out runs/{name}")
+    _line(f"Run it: sleepgym run --agent {name} --env sleepgym/Almanac-v1 --out runs/{name}")
 
 
 def _suite_page(name: str) -> None:

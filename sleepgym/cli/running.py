@@ -38,7 +38,7 @@ def add_commands(app: typer.Typer) -> None:
     """Add this module's commands."""
     app.command(
         epilog=example(
-            "sleepgym run --env sleepgym/Almanac-v0 --env-set days=2 --agent naive --out runs/one",
+            "sleepgym run --env sleepgym/Almanac-v1 --env-set days=2 --agent naive --out runs/one",
             "sleepgym run --board almanac-8 --agent mypkg.mine:Mine --out runs/mine",
         )
     )(run)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Any, get_args
@@ -263,3 +265,17 @@ def assemble(
         budget=build_config(Budget, limits, env_id),
         render_mode=render_mode,
     )
+
+
+@contextmanager
+def offline() -> Iterator[None]:
+    """Within it data that is not on this machine is missing, not downloaded."""
+    before = os.environ.get("SLEEPGYM_OFFLINE")
+    os.environ["SLEEPGYM_OFFLINE"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["SLEEPGYM_OFFLINE"]
+        else:
+            os.environ["SLEEPGYM_OFFLINE"] = before

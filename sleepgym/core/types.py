@@ -207,10 +207,10 @@ class Stream:
         """What is hashed, in parts: the JSON of days, base items and sorted answers."""
         key = ([json.dumps(entry)] for entry in sorted(self.key.items()))
         base = ([_json(item)] for item in self.base)
-        parts = [_array(map(day_content, self.days)), _array(base), _array(key)]
+        parts = [json_array(map(day_content, self.days)), json_array(base), json_array(key)]
         if self.introduction:
             parts.append(iter([_json(self.introduction)]))
-        return _array(parts)
+        return json_array(parts)
 
     def _repr_html_(self) -> str:
         """A row a day, in a notebook; the answer key is not shown."""
@@ -233,7 +233,7 @@ class Stream:
 def day_content(day: Day) -> Iterator[str]:
     """A day as JSON with sorted names, in parts: no document is held beside another."""
     yield '{"documents": '
-    yield from _array([_json(document)] for document in day.documents)
+    yield from json_array([_json(document)] for document in day.documents)
     rest = {
         "exam": [asdict(item) for item in day.exam],
         "labels": day.labels,
@@ -243,7 +243,7 @@ def day_content(day: Day) -> Iterator[str]:
     yield f", {json.dumps(rest, sort_keys=True)[1:]}"
 
 
-def _array(elements: Iterable[Iterable[str]]) -> Iterator[str]:
+def json_array(elements: Iterable[Iterable[str]]) -> Iterator[str]:
     """A JSON array in parts, of elements in parts."""
     yield "["
     for place, parts in enumerate(elements):

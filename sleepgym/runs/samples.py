@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import Any
 
 from sleepgym.core.errors import SleepGymError
 from sleepgym.core.schedule import Step, experience_of
-from sleepgym.core.types import AnswerKey, Experience
+from sleepgym.core.types import AnswerKey, Experience, json_array
 from sleepgym.runs.records import RunRecord, read_lines
 from sleepgym.runs.spec import spec_from_meta
 
@@ -99,8 +99,21 @@ def context_digest(told: Sequence[Experience]) -> str | None:
     """16 hex digits of what a day has taught so far; None where it has taught nothing."""
     if not told:
         return None
-    content = json.dumps([asdict(experience) for experience in told])
-    return hashlib.sha256(content.encode()).hexdigest()[:16]
+    digest = hashlib.sha256()
+    for part in json_array(map(_experience_json, told)):
+        digest.update(part.encode())
+    return digest.hexdigest()[:16]
+
+
+def _experience_json(experience: Experience) -> Iterator[str]:
+    """The JSON of what was told, in parts: documents that are made on demand are not held."""
+    yield '{"documents": '
+    yield from json_array([json.dumps(asdict(document))] for document in experience.documents)
+    rest = {
+        "questions": [asdict(question) for question in experience.questions],
+        "answers": experience.answers,
+    }
+    yield f", {json.dumps(rest)[1:]}"
 
 
 def read_samples(record: RunRecord, remake: bool = True) -> dict[tuple[int, str], Sample]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 from sleepgym.runs.records import RunRecord
@@ -22,6 +23,21 @@ FATES = {
 
 
 @dataclass(frozen=True)
+class Span:
+    """Exams in a row that got the same answer.
+
+    Attributes:
+        exams: Which, in words: ``evening``, ``mornings 1-3``.
+        answer: The answer.
+        right: Whether it counted as right.
+    """
+
+    exams: str
+    answer: str
+    right: bool
+
+
+@dataclass(frozen=True)
 class Trace:
     """One question of an exam and every answer to it, in order.
 
@@ -35,6 +51,7 @@ class Trace:
         gold: Accepted answers; empty where the record holds no samples.
         answer: The last answer.
         history: (phase, night, score) of each exam that asked it, from the day that teaches it.
+        answers: The answer to each of these.
     """
 
     id: str
@@ -46,6 +63,7 @@ class Trace:
     gold: tuple[str, ...]
     answer: str
     history: tuple[tuple[str, int, float], ...]
+    answers: tuple[str, ...]
 
     @property
     def failed(self) -> bool:
@@ -61,6 +79,26 @@ class Trace:
             words.append(f"{place} {'right' if score >= RIGHT else 'wrong'}")
         return ", ".join(words)
 
+    @property
+    def spans(self) -> list[Span]:
+        """Its answers in order, those that stayed the same told once."""
+        rows = [
+            (phase, night, answer, score >= RIGHT)
+            for (phase, night, score), answer in zip(self.history, self.answers, strict=True)
+        ]
+        spans = []
+        for (phase, answer, right), group in groupby(rows, key=lambda r: (r[0], *r[2:])):
+            nights = [night for _, night, *_ in group]
+            spans.append(Span(_exams(phase, nights[0], nights[-1]), answer, right))
+        return spans
+
+    @property
+    def wrong_since(self) -> int | None:
+        """The morning from which on it was wrong for good; None: it was kept, or never known."""
+        right = [night for phase, night, score in self.history if score >= RIGHT]
+        after = [night for phase, night, _ in self.history if right and night > right[-1]]
+        return after[0] if after else None
+
 
 def trace_questions(record: RunRecord, remake: bool = True) -> list[Trace]:
     """Every question that an exam of a run asked since it was taught, by day and id.
@@ -69,9 +107,20 @@ def trace_questions(record: RunRecord, remake: bool = True) -> list[Trace]:
         record: The run, finished or not.
         remake: Whether a stream is made again to know the questions of a record without samples.
     """
-    samples = read_samples(record, remake)
+    return trace_answers(record.answers, read_samples(record, remake))
+
+
+def trace_answers(
+    answers: Iterable[dict[str, Any]], samples: Mapping[tuple[int, str], Sample]
+) -> list[Trace]:
+    """The same from lines as ``answers.jsonl`` and ``samples.jsonl`` have them.
+
+    Args:
+        answers: Lines with step, id, kind, item_day, phase, day, night, answer and score, in order.
+        samples: (step, id) -> question, choices and gold, as far as they are known.
+    """
     asked: dict[str, list[dict[str, Any]]] = {}
-    for line in record.answers:
+    for line in answers:
         taught = line["item_day"] == 0 or (line["day"] >= line["item_day"])
         if line["phase"] != "practice" and taught:
             asked.setdefault(line["id"], []).append(line)
@@ -105,7 +154,14 @@ def _trace(lines: list[dict[str, Any]], samples: Mapping[tuple[int, str], Sample
         gold=tuple(sample.get("gold", ())),
         answer=last["answer"],
         history=tuple((line["phase"], line["night"], line["score"]) for line in lines),
+        answers=tuple(line["answer"] for line in lines),
     )
+
+
+def _exams(phase: str, first: int, last: int) -> str:
+    if phase == "evening":
+        return phase
+    return f"{phase} {first}" if first == last else f"{phase}s {first}\N{EN DASH}{last}"
 
 
 def _fate(lines: list[dict[str, Any]]) -> str:

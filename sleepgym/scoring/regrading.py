@@ -51,7 +51,7 @@ class Grader:
             KeyError: If the stream has no such item.
         """
         if (item, answer) not in self._known:
-            score = max(self.family.score(answer, target) for target in self.key[item])
+            score = max(self.family.score_item(item, answer, target) for target in self.key[item])
             self._known[item, answer] = score
         return self._known[item, answer]
 

@@ -9,10 +9,11 @@ optimisers and padding are left out.
 
 from __future__ import annotations
 
-import os
+from contextlib import suppress
 from dataclasses import dataclass
 
 from sleepgym.core.cost import Cost, Scale
+from sleepgym.core.env import offline
 from sleepgym.core.errors import MissingData
 from sleepgym.core.schedule import Exams, schedule
 from sleepgym.core.types import Introduction, Phase, Stream
@@ -109,14 +110,6 @@ def _tokens(text: str, markers: int = MARKERS) -> float:
 def scale_of(spec: RunSpec) -> Scale | None:
     """The size of a run's stream; None where that would need a download."""
     env = spec.make_env()
-    before = os.environ.get("SLEEPGYM_OFFLINE")
-    os.environ["SLEEPGYM_OFFLINE"] = "1"
-    try:
+    with offline(), suppress(MissingData):
         return measure(env.family.stream(spec.seed), env.exams)
-    except MissingData:
-        return None
-    finally:
-        if before is None:
-            del os.environ["SLEEPGYM_OFFLINE"]
-        else:
-            os.environ["SLEEPGYM_OFFLINE"] = before
+    return None

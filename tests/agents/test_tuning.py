@@ -12,6 +12,7 @@ from checkout import ROOT
 from sleepgym.core import registry
 from sleepgym.core.errors import BadRun, UnknownName
 from sleepgym.core.settings import build_config
+from sleepgym.suite.suite import load_suite
 
 FOLDER = ROOT / "agents" / "tuning"
 SPACES = {name: registry.agent_class(name).search_space for name in registry.agents}
@@ -32,7 +33,7 @@ def tune():
 
 def line(agent, trial, seed, value, **more):
     return {"agent": agent, "trial": trial, "settings": {"n": trial}, "seed": seed, **more} | (
-        {} if value is None else {"value": value}
+        {} if value is None else {"average_accuracy": value}
     )
 
 
@@ -69,7 +70,7 @@ def test_the_best_trial_counts_failures_and_waits_for_all_runs(tune):
     lines = [line("a", 0, 5, 0.5), line("a", 0, 6, 0.7), line("a", 1, 5, 0.6), line("a", 1, 6, 0.6)]
     found = tune.best_trials(lines)["a"]
     assert (found.trial, found.value, found.default) == (0, pytest.approx(0.6), pytest.approx(0.6))
-    fails = [line("a", 2, 5, 0.0, error="ValueError: x"), line("a", 2, 6, 1.1)]
+    fails = [line("a", 2, 5, None, error="ValueError: x"), line("a", 2, 6, 1.1)]
     assert tune.best_trials([*lines, *fails])["a"].trial == 0
     wins = [line("a", 3, 5, 0.6), line("a", 3, 6, 0.8)]
     best = tune.best_trials([*lines, *fails, *wins])["a"]
@@ -82,13 +83,27 @@ def test_the_best_trial_counts_failures_and_waits_for_all_runs(tune):
     assert set(tune.best_trials([*lines, line("b", 0, 6, 0.9), late])) == {"a"}
 
 
+def test_what_is_kept_of_the_base_is_a_floor_and_no_part_of_the_value(tune):
+    lines = [
+        line("a", trial, seed, value, base_retention=kept)
+        for trial, value, kept in ((0, 0.1, 1.0), (1, 0.5, 0.2), (2, 0.3, 0.95), (3, 0.05, 1.0))
+        for seed in (5, 6)
+    ]
+    assert tune.best_trials(lines)["a"].trial == 1  # though it keeps least in all
+    best = tune.best_trials(lines, 0.9)["a"]
+    assert (best.trial, best.value, best.retention) == (2, 0.3, pytest.approx(0.95))
+    assert tune.best_trials(lines[2:4] + lines[2:4], 0.9) == {}
+    below = [{**x, "base_retention": 0.5} for x in lines]
+    assert tune.best_trials(below, 0.9) == {}
+
+
 def test_a_run_that_fails_counts_nothing_and_one_of_another_search_is_refused(tune, tmp_path):
     search = tune.Search("toy:Toy", {"days": 2}, None, tmp_path, NEVER)
     failed = tune.run_trial(search, "toy:Sleepless", 0, {}, 5)
-    assert failed["value"] == 0.0
+    assert "average_accuracy" not in failed
     assert "raised ValueError in night 2" in failed["error"]
     done = tune.run_trial(search, "toy:Notes", 0, {}, 5)
-    assert done["value"] == 2.0  # all of the stream and all of the base
+    assert (done["average_accuracy"], done["base_retention"]) == (1.0, 1.0)
     other = tune.Search("toy:Toy", {"days": 1}, None, tmp_path, NEVER)
     with pytest.raises(BadRun):
         tune.run_trial(other, "toy:Notes", 0, {}, 5)
@@ -102,9 +117,9 @@ def test_no_night_begins_after_the_limit(tune, tmp_path, monkeypatch):
     run = tmp_path / "toy:Notes" / "trial-0" / "seed-5"
     assert len((run / "nights.jsonl").read_text().splitlines()) == 2
     monkeypatch.setattr(tune.time, "time", lambda: 0.0)
-    assert tune.run_trial(search, "toy:Notes", 0, {}, 5)["value"] == 2.0
+    assert tune.run_trial(search, "toy:Notes", 0, {}, 5)["average_accuracy"] == 1.0
     monkeypatch.setattr(tune.time, "time", lambda: 101.0)  # what is finished is still scored
-    assert tune.run_trial(search, "toy:Notes", 0, {}, 5)["value"] == 2.0
+    assert tune.run_trial(search, "toy:Notes", 0, {}, 5)["average_accuracy"] == 1.0
 
 
 def test_written_settings_say_where_they_come_from_and_leave_others(tune, tmp_path, monkeypatch):
@@ -112,14 +127,20 @@ def test_written_settings_say_where_they_come_from_and_leave_others(tune, tmp_pa
     shipped.write_text(tune.TUNED.read_text() + "\n# somewhere\n[replay]\nepochs = 3\n")
     monkeypatch.setattr(tune, "TUNED", shipped)
     values = {"rate": 1e-05, "on": True, "sizes": [1, 4], "kind": "day", "n": 3}
-    won, failed = tune.Found(4, values, 1.25, 1.0, ""), tune.Found(0, {}, 0.0, 0.0, "E: x")
+    won, failed = (
+        tune.Found(4, values, 1.25, 1.0, 0.5, ""),
+        tune.Found(0, {}, 0.0, 0.0, 0.0, "E: x"),
+    )
     tune.write_tuned(file, {"naive": won, "inca": failed}, "--days 4 --seeds 5,6")
-    tune.write_tuned(file, {"ewc": tune.Found(0, {}, 0.5, 0.5, "")}, "--days 2 --seeds 7")
+    tune.write_tuned(file, {"ewc": tune.Found(0, {}, 0.5, 0.5, None, "")}, "--days 2 --seeds 7")
     text = file.read_text()
     assert tomllib.loads(text) == {"ewc": {}, "naive": values}
     assert "# tune.py --agents naive --days 4 --seeds 5,6\n# trial 4: 1.250 (defaults 1" in text
-    assert "ewc --days 2 --seeds 7\n# trial 0: 0.500 (the defaults)\n[ewc]" in text
-    again = tune.Found(1, {"n": 2}, 1.5, 1.0, "")
+    assert (
+        "ewc --days 2 --seeds 7\n# trial 0: 0.500 (the defaults), base retention not asked\n[ewc]"
+        in text
+    )
+    again = tune.Found(1, {"n": 2}, 1.5, 1.0, 0.5, "")
     tune.write_tuned(file, {"naive": again}, "--days 4 --seeds 8")
     assert tomllib.loads(file.read_text()) == {"ewc": {}, "naive": {"n": 2}}
     assert file.read_text().count("python agents/tuning/tune.py") == 1  # the head
@@ -140,7 +161,7 @@ def test_the_script_stops_goes_on_and_writes(tmp_path):
 
     stopped = script("--limit-s", "0")
     assert stopped.returncode == 0, stopped.stderr
-    assert "nearest: not finished: give the same command again" in stopped.stdout
+    assert "nearest: no trial counts, or some are not finished" in stopped.stdout
     assert tomllib.loads(file.read_text()) == {}
     done = script("--jobs", "2")
     assert done.returncode == 0, done.stderr
@@ -177,7 +198,16 @@ def test_bad_input_is_one_line_and_runs_nothing(tune, tmp_path, capsys, monkeypa
 
 
 def test_tuned_settings_are_those_of_the_committed_trials(tune):
-    lines = [json.loads(line) for line in (FOLDER / "trials.jsonl").read_text().splitlines()]
-    found = tune.best_trials(tune.upgrade_trials(lines))
+    found = tune.best_trials(tune.read_trials(FOLDER / "trials.jsonl"))
     best = {agent: trial.settings for agent, trial in found.items()}
     assert tomllib.loads(tune.TUNED.read_text()) == best
+
+
+def test_the_suite_of_the_second_search_holds_what_it_chose(tune):
+    found = tune.best_trials(tune.read_trials(FOLDER / "trials.jsonl"), 0.9)
+    tuned = tomllib.loads(tune.TUNED.read_text())
+    chosen = {agent: best.settings for agent, best in found.items()}
+    rows = load_suite("retaining").agents
+    assert {row.id: row.settings for row in rows} == {
+        agent: settings for agent, settings in chosen.items() if settings != tuned[agent]
+    }

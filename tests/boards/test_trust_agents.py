@@ -10,7 +10,13 @@ from sleepgym.core.errors import AgentError, UnknownName
 from sleepgym_boards.packing import NotReady
 from sleepgym_boards.submission.files import parse
 from sleepgym_boards.verification.replay_night import replay_night
-from sleepgym_boards.verification.rerun import SCORE_TOLERANCE, compare, score_tolerance
+from sleepgym_boards.verification.rerun import (
+    SCORE_TOLERANCE,
+    compare,
+    draw,
+    overclaimed,
+    score_tolerance,
+)
 from sleepgym_boards.verification.verifier import verify
 
 
@@ -22,7 +28,8 @@ def packed(agent, folder):
 def again(content, board, lived=None):
     """What is wrong with the second night when it is lived again, and if its state is the same."""
     run = parse(content).runs[0]
-    return compare(run, 2, lived or replay_night(run, 2, board), board)
+    compared = compare(run, 2, lived or replay_night(run, 2, board), board)
+    return compared.problems, compared.same
 
 
 @pytest.fixture(scope="module")
@@ -171,6 +178,31 @@ def test_scores_of_a_short_exam_may_differ_by_chance_and_those_of_a_long_one_may
     assert score_tolerance(0.42, 0.62, 24) == pytest.approx(2 * (2 * 0.52 * 0.48 / 24) ** 0.5)
     assert score_tolerance(0.42, 0.62, 250) == SCORE_TOLERANCE
     assert score_tolerance(1.0, 1.0, 4) == score_tolerance(0.0, 0.0, 0) == SCORE_TOLERANCE
+
+
+def test_a_claim_a_little_too_high_everywhere_is_found_where_luck_is_not(honest, lived):
+    content, board = honest
+    run = parse(edited(content, report_another_state)).runs[0]
+    assert compare(run, 2, lived, board).surplus == (0.0,) * 9
+    assert compare(parse(content).runs[0], 2, lived, board).surplus == ()
+    nights, questions = 2, 250
+    cheat = [1.0] * 20 + [0.0] * (questions - 20)  # each exam claims .08 more
+    assert score_tolerance(0.58, 0.5, questions) >= 0.08
+    (problem,) = overclaimed(cheat * nights)
+    assert problem.startswith("of 500 answers 40 were better when they were recorded and 0 are")
+    assert overclaimed([1.0] * 24 + [-1.0] * 20 + [0.0] * 456) == []  # another processor
+    assert overclaimed([-value for value in cheat]) == []  # whoever claims too little gains nothing
+    most = next(k for k in range(500) if overclaimed([1.0] * (k + 1)))
+    assert most / (nights * questions) <= 0.02  # for an agent whose answers do not change
+
+
+def test_two_drawn_nights_hold_a_last_one(honest):
+    runs = parse(honest[0]).runs * 2
+    for count in (2, 3, 6, 9):
+        drawn = draw(runs, count)
+        assert len(drawn) == min(count, 6)
+        assert 3 in [night for _, night in drawn]
+    assert len(draw(runs, 1)) == 1
 
 
 def test_an_agent_that_is_not_installed_is_named(honest):

@@ -37,7 +37,9 @@ def test_a_run_made_at_a_level_is_verified_with_its_salt(salted):
 def test_a_night_is_executed_again_with_the_seed_that_follows_from_the_salt(salted):
     content, board = salted
     run = parse(content).runs[0]
-    assert compare(run, 2, replay_night(run, 2, board), board) == ([], True)
+    compared = compare(run, 2, replay_night(run, 2, board), board)
+    assert compared.same
+    assert not compared.problems
 
 
 def test_with_another_salt_the_night_is_another(salted):
@@ -49,7 +51,7 @@ def test_with_another_salt_the_night_is_another(salted):
     forged = edited(content, change)
     assert verify(forged, board).ok
     run = parse(forged).runs[0]
-    assert not compare(run, 3, replay_night(run, 3, board), board)[1]
+    assert not compare(run, 3, replay_night(run, 3, board), board).same
 
 
 def test_a_run_in_one_process_needs_no_salt(tmp_path):

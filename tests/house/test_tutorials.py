@@ -36,7 +36,8 @@ def run_page(page, folder):
     """Write and run its blocks in order; what they printed."""
     program = folder / "bin" / "sleepgym"
     program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m sleepgym "$@"\n')
+    call = "from sleepgym.cli import main; main()"  # as the installed command, which adds no folder
+    program.write_text(f"#!/bin/sh\nexec {sys.executable} -P -c '{call}' \"$@\"\n")
     program.chmod(0o755)
     work = folder / "work"
     work.mkdir()
@@ -44,7 +45,7 @@ def run_page(page, folder):
     environment = {
         **os.environ,
         "PATH": f"{program.parent}:{os.environ['PATH']}",
-        "PYTHONPATH": f".:{ROOT}:{inherited}",
+        "PYTHONPATH": f"{ROOT}:{inherited}",
     }
     printed = ""
     for language, title, text in blocks(page):

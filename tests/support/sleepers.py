@@ -83,7 +83,7 @@ def replace_samples(patch):
         return list(SAMPLED[at : at + 2])
 
     patch.setattr("sleepgym_agents.training.qa_generation.parse_qa", parse)
-    patch.setattr("sleepgym_agents.sleep.replay.parse_qa", parse)
+    patch.setattr("sleepgym_agents.training.qa_generation.ITEM_TOKENS", 6)
     patch.setattr("sleepgym_agents.sleep.replay.ITEM_TOKENS", 6)
     patch.setattr("sleepgym_agents.sleep.consolidation_data.sample_rehearsal_qa", lambda *_: [])
 

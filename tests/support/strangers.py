@@ -256,3 +256,12 @@ class Trainee(Honest):
         if night.allows(night_train_tokens=20):
             self.meter.train_tokens += 20
         return {}
+
+
+class Threaded(Honest):
+    """Uses a library that starts a thread on import."""
+
+    def sleep(self, night):
+        from thread_on_import import double
+
+        return {**super().sleep(night), "doubled": double(night.number)}

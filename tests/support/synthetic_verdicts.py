@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,15 @@ def write_submission(
         text = verdict.model_copy(update={"sha256": digest}).model_dump_json()
         file.with_name(f"{slug}.verdict.json").write_text(text)
     return file
+
+
+def copy_submission(folder: Path, board: str, slug: str) -> Path:
+    """A submission of this repository with its verdict: one that has content."""
+    source = Path(__file__).parents[2] / "leaderboards" / "submissions" / board
+    (folder / board).mkdir(parents=True, exist_ok=True)
+    for suffix in (".json.gz", ".verdict.json"):
+        shutil.copy(source / f"{slug}{suffix}", folder / board)
+    return folder / board / f"{slug}.json.gz"
 
 
 def make_verdict(

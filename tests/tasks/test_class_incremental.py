@@ -300,3 +300,24 @@ def test_banking77_has_77_classes(real_data):
     assert sum(len(rows) for rows in texts.train.values()) == 10_003
     assert sum(len(rows) for rows in texts.test.values()) == 3_080
     assert [len(day.labels) for day in make(real_data, dataset="banking77").days] == [11] * 7
+
+
+def test_codes_take_the_place_of_names_and_of_nothing_else(data_dir):
+    def v1(seed, **settings):
+        config = ClassIncrementalConfig(out_of_scope=True, **settings)
+        return ClassIncrementalV1(config, data=data_dir).stream(seed)
+
+    names, codes = v1(0), v1(0, labels="codes")
+    meaning = {}
+    for named, coded in zip(all_items(names), all_items(codes), strict=True):
+        assert (named.id, named.question.text) == (coded.id, coded.question.text)
+        assert meaning.setdefault(names.key[named.id], codes.key[coded.id]) == codes.key[coded.id]
+        assert coded.question.choices == tuple(sorted(coded.question.choices))
+        assert codes.key[coded.id][0] in coded.question.choices
+    assert len(set(meaning.values())) == len(meaning) == len(coded.question.choices)
+    for day, other in zip(names.days, codes.days, strict=True):
+        assert tuple(meaning[(label,)][0] for label in day.labels) == other.labels
+    assert not {label for (label,) in meaning} & {code for (code,) in meaning.values()}
+    texts = " ".join(item.question.text for item in all_items(codes))
+    assert not any(code in texts for (code,) in meaning.values())
+    assert v1(1, labels="codes").key["clinc150/test/test/0"] != codes.key["clinc150/test/test/0"]

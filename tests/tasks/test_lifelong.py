@@ -11,6 +11,9 @@ import pytest
 import family_checks
 from sleepgym.core.errors import BadSetting
 from sleepgym.core.types import Phase
+from sleepgym.runs.runner import run
+from sleepgym.runs.spec import RunSpec
+from sleepgym.scoring.regrading import regrade
 from sleepgym_tasks.envs.composed.lifelong import PARTS
 
 ID = "sleepgym/Lifelong-v0"
@@ -79,6 +82,14 @@ def test_items_are_graded_as_their_parts_grade():
     sentence = next(i for d in stream.days for i in d.exam if i.kind.startswith("languages"))
     (gold,) = stream.key[sentence.id]
     assert 0.0 < env.family.score_item(sentence.id, gold[: len(gold) // 2], gold) < 1.0
+
+
+def test_a_record_is_graded_again_by_the_same_parts(tmp_path):
+    settings = {"days": 2, "families": ("languages",), "exams": "spaced"}
+    record = run(RunSpec(ID, "nearest", settings), tmp_path / "run")
+    found = regrade(record)
+    assert (found.record, found.problems, found.reason) == (record, (), None)
+    assert any(0.0 < line["score"] < 1.0 for line in record.answers)
 
 
 def test_no_question_of_another_part_has_other_answers():

@@ -16,10 +16,9 @@ from sleepgym.core.types import Introduction
 from sleepgym.runs.models.base_model import is_served
 from sleepgym_agents.baselines.trained_weights import TrainedWeights
 from sleepgym_agents.endpoints.model import Endpoint
-from sleepgym_agents.lm.generation import generate
 from sleepgym_agents.lm.model import LanguageModel
-from sleepgym_agents.lm.scoring import choose
 from sleepgym_agents.models.hub import locate
+from sleepgym_agents.training.local_model import LocalModel
 
 
 @dataclass(frozen=True)
@@ -80,9 +79,10 @@ class ModelAgent(Agent):
         chosen = [i for i, question in enumerate(questions) if question.choices]
         free = [i for i, question in enumerate(questions) if not question.choices]
         offered = [questions[i].choices for i in chosen]
-        labels = self._chosen_labels([prompts[i] for i in chosen], offered)
+        labels = self.asked.choose([prompts[i] for i in chosen], offered)
         answers = dict(zip(chosen, labels, strict=True))
-        answers.update(zip(free, self._free_answers([prompts[i] for i in free]), strict=True))
+        texts = self.asked.write([prompts[i] for i in free], self.config.max_answer_tokens)
+        answers.update(zip(free, texts, strict=True))
         return [answers[i] for i in range(len(questions))]
 
     @classmethod
@@ -97,6 +97,11 @@ class ModelAgent(Agent):
         if is_served(model) and not cls._served(model):
             locate(model)  # refuses it, with the agents that take one
         return Endpoint(model).identity if cls._served(model) else None
+
+    @property
+    def asked(self) -> LocalModel | Endpoint:
+        """The language model, local or served, as it is asked for answers."""
+        return self.lm if isinstance(self.lm, Endpoint) else LocalModel(self.lm)
 
     @property
     def added_parameters(self) -> int:
@@ -116,19 +121,6 @@ class ModelAgent(Agent):
     @classmethod
     def _served(cls, model: str) -> bool:
         return is_served(model) and vars(cls).get("takes_endpoint", False)
-
-    def _chosen_labels(
-        self, prompts: Sequence[Any], choices: Sequence[tuple[str, ...]]
-    ) -> list[str]:
-        if isinstance(self.lm, Endpoint):
-            return self.lm.choose(prompts, choices)
-        return choose(self.lm, prompts, choices)
-
-    def _free_answers(self, prompts: Sequence[Any]) -> list[str]:
-        longest = self.config.max_answer_tokens
-        if isinstance(self.lm, Endpoint):
-            return self.lm.write(prompts, longest)
-        return [self.lm.prompter.answer_text(ids) for ids in generate(self.lm, prompts, longest)]
 
     def _prompt(self, question: Question, answer_tokens: int = 0) -> Any:
         """A prompt that leaves room for an answer; of what does not fit the oldest goes."""

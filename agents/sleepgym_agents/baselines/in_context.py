@@ -11,9 +11,7 @@ from annotated_types import Ge
 from sleepgym import Document, Night, Question
 from sleepgym.core.cost import Cost, Scale
 from sleepgym_agents.baselines.base_agent import AnswerSettings, ModelAgent
-from sleepgym_agents.endpoints.model import Endpoint
 from sleepgym_agents.lm.scoring import score_continuations
-from sleepgym_agents.training.qa_generation import generate_qa
 
 
 @dataclass(frozen=True)
@@ -73,10 +71,7 @@ class InContext(ModelAgent):
             tokens: Longest sequence.
             seed: Of the sampling.
         """
-        if isinstance(self.lm, Endpoint):
-            written = self.lm.write_qa(self.parts, samples, tokens=tokens, seed=seed)
-        else:
-            written = generate_qa(self.lm, [self.parts] * samples, tokens=tokens, seed=seed)
+        written = self.asked.write_qa([self.parts] * samples, tokens=tokens, seed=seed)
         return [pair for sample in written for pair in sample]
 
     def matches_greedy(self, questions: Sequence[Question], answers: Sequence[str]) -> list[bool]:

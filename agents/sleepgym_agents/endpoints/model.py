@@ -123,19 +123,22 @@ class Endpoint:
         return self._answers([self._speaker.asking(prompt, max_new_tokens) for prompt in prompts])
 
     def write_qa(
-        self, parts: Sequence[Part], samples: int, *, tokens: int, seed: int
+        self, contexts: Sequence[Sequence[Part]], *, tokens: int, seed: int
     ) -> list[list[tuple[str, str]]]:
         """Questions with answers about documents and demonstrations, sampled at temperature 1.
 
         Args:
-            parts: What they are about.
-            samples: How many times to ask.
+            contexts: The documents and demonstrations that each sample is about.
             tokens: Longest reply.
             seed: Of the sampling; a sample's own is derived from it and its place.
         """
-        body = self._speaker.dreaming(self.prompter.dream_prompt(parts), tokens)
-        seeds = [derive_seed(seed, place) % SEEDS for place in range(samples)]
-        bodies = [{**body, "temperature": 1.0, "seed": own} for own in seeds]
+        asked = [self.prompter.dream_prompt(parts) for parts in contexts]
+        bodies = [self._speaker.dreaming(prompt, tokens) for prompt in asked]
+        seeds = [derive_seed(seed, place) % SEEDS for place in range(len(asked))]
+        bodies = [
+            {**body, "temperature": 1.0, "seed": own}
+            for body, own in zip(bodies, seeds, strict=True)
+        ]
         written = self._charged(bodies, self._speaker.route, self._speaker.dream)
         return [_QA.findall(text) for text in written]
 

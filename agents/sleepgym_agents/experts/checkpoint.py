@@ -14,14 +14,15 @@ from sleepgym_agents.lm.checkpoints import read_tensors
 
 
 def save_memory(memory: ExpertMemory, path: Path) -> None:
-    """Write unlocked experts in bfloat16 and the router's state; nothing while all are locked.
+    """Write unlocked experts in bfloat16 and the router's state; nothing where there is none.
 
     Args:
         memory: What to write.
         path: Folder of ``memory.json`` (expert ids), ``experts.safetensors``, and one file named
-            after what the router stores (names or keys).
+            after what the router stores (names with classes, or keys).
     """
-    if not memory.unlocked:
+    stored = {name: t.cpu().contiguous() for name, t in memory.router.tensors().items()}
+    if not memory.unlocked and not any(tensor.numel() for tensor in stored.values()):
         return
     (path / "memory.json").write_text(json.dumps({"unlocked": memory.unlocked}) + "\n")
     tensors = {
@@ -30,8 +31,8 @@ def save_memory(memory: ExpertMemory, path: Path) -> None:
         for layer, expert in enumerate(memory.experts((level, slot)))
         for name, p in expert.named_parameters()
     }
-    save_file(tensors, path / "experts.safetensors")
-    stored = {name: t.cpu().contiguous() for name, t in memory.router.tensors().items()}
+    if tensors:
+        save_file(tensors, path / "experts.safetensors")
     if stored:
         save_file(stored, path / f"{memory.router.stores}.safetensors")
 
@@ -47,7 +48,7 @@ def load_memory(memory: ExpertMemory, path: Path) -> None:
     try:
         unlocked = json.loads((path / "memory.json").read_text())["unlocked"]
         memory.restore([(int(level), int(slot)) for level, slot in unlocked])
-        tensors = read_tensors(path / "experts.safetensors")
+        tensors = read_tensors(path / "experts.safetensors") if memory.unlocked else {}
         with torch.no_grad():
             for level, slot in memory.unlocked:
                 for layer, expert in enumerate(memory.experts((level, slot))):

@@ -101,7 +101,8 @@ class EntityRouter(StickyRouter):
         """Names one after the other, their lengths, and the experts that know each, as bits."""
         names = sorted(self.table)
         knows = [[expert_id in self.table[name] for expert_id in self.expert_ids] for name in names]
-        packed = np.packbits(np.array(knows, dtype=bool).reshape(len(names), -1), axis=1)
+        knows = np.array(knows, dtype=bool).reshape(len(names), len(self.expert_ids))
+        packed = np.packbits(knows, axis=1)
         return {
             "ids": torch.tensor([i for name in names for i in name], dtype=torch.int32),
             "lengths": torch.tensor([len(name) for name in names], dtype=torch.int16),

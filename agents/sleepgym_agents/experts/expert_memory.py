@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from sleepgym import Settings
 from sleepgym.core.rng import derive_seed
+from sleepgym_agents.experts.content_router import ContentRouter
 from sleepgym_agents.experts.entity_names import EntityName
 from sleepgym_agents.experts.entity_router import EntityRouter
 from sleepgym_agents.experts.expert import Expert, ExpertChain, feed_forward_blocks
@@ -42,8 +43,10 @@ class MemorySettings(Settings):
         rank: Size of an expert's inner layer (``d_low``; 64 in the paper).
         windows: After how many nights each level but the slowest is consolidated into the next;
             each a multiple of the one before. Empty is one level; (4,) two; (2, 4, 8) four.
-        router: Which experts are active: those that know the entity read last (``names``), that of
-            the nearest stored hidden state (``keys``), by a learned ``gate``, or ``always`` all.
+        router: Which experts are active: those that know the entity read last (``names``); the
+            same, and by content where a day of practice without documents has no names to go by
+            (``auto``); that of the nearest stored hidden state (``keys``), by a learned ``gate``,
+            or ``always`` all.
         key_cosine: Smallest cosine at which the ``keys`` router matches a stored state.
         first_layer: The first layer with experts, as a share of the depth. The layers below compute
             the hidden states that routers see.
@@ -52,7 +55,7 @@ class MemorySettings(Settings):
 
     rank: Annotated[int, Ge(1)] = 64
     windows: tuple[Annotated[int, Ge(2)], ...] = ()
-    router: Literal["names", "keys", "gate", "always"] = "names"
+    router: Literal["auto", "names", "keys", "gate", "always"] = "auto"
     key_cosine: Annotated[float, Interval(gt=0, lt=1)] = 0.9
     first_layer: Annotated[float, Interval(ge=0, lt=1)] = 0.34
     slots: Annotated[int, Ge(1)] = 8
@@ -215,6 +218,19 @@ class ExpertMemory:
         finally:
             self._forced = None
 
+    @contextmanager
+    def active(self, expert_id: ExpertId | None) -> Iterator[None]:
+        """Within this context one expert is on in every item; None is as entities have it."""
+        if not isinstance(self.router, ContentRouter):
+            yield
+            return
+        router, before = self.router, self.router.active
+        router.active = expert_id
+        try:
+            yield
+        finally:
+            router.active = before
+
     def ledger(self) -> dict[str, float]:
         """Counts of experts and parameters, for a night's log."""
         log = {
@@ -236,6 +252,8 @@ class ExpertMemory:
 
     def _router(self) -> Router:
         markers = Markers.of(self.lm.prompter)
+        if self.settings.router == "auto":
+            return ContentRouter(markers, 2 * self.width)
         if self.settings.router == "names":
             return EntityRouter(markers)
         if self.settings.router == "keys":

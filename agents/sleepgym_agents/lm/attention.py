@@ -56,11 +56,14 @@ def hidden_value(dtype: torch.dtype) -> float:
 
 
 @contextmanager
-def segment_attention(model: PreTrainedModel) -> Iterator[None]:
-    """Within this context the model's attention accepts the keyword ``segments``."""
+def segment_attention(model: PreTrainedModel, name: str = NAME) -> Iterator[None]:
+    """Within this context the model's attention is the function of this registered name.
+
+    That of the default name accepts the keyword ``segments``.
+    """
     config = model.config.get_text_config()
     before = config._attn_implementation
-    config._attn_implementation = NAME
+    config._attn_implementation = name
     try:
         yield
     finally:
@@ -115,7 +118,7 @@ def _causal(
     return out.transpose(1, 2), None
 
 
-def _attention(
+def attend(
     module: Any,
     query: Tensor,
     key: Tensor,
@@ -126,6 +129,7 @@ def _attention(
     segments: Sequence[Segment] = (),
     **_: Any,
 ) -> tuple[Tensor, None]:
+    """Attention over a pass's own keys and those of segments, as transformers calls it."""
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     fused = softcap is None and query.shape[2] > 1
     if fused and query.is_cuda:
@@ -204,5 +208,5 @@ def _each_row(left: Tensor, right: Tensor) -> Tensor:
     return out.reshape(heads, batch, length, -1).transpose(0, 1)
 
 
-AttentionInterface.register(NAME, _attention)
+AttentionInterface.register(NAME, attend)
 AttentionInterface.register(CAUSAL, _causal)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import warnings
 from pathlib import Path
 from typing import Any
@@ -52,6 +54,15 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except (OSError, SafetensorError) as error:
         raise BadRun(f"{path}: not a readable safetensors file: {error}") from error
+
+
+def base_digest(model: torch.nn.Module) -> str:
+    """32 hex digits of a base model's weights, rounded to bfloat16: the same on every device."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name, p in sorted(named_weights(model).items()):
+        digest.update(json.dumps([name, list(p.shape)]).encode())
+        digest.update(p.bfloat16().cpu().contiguous().view(torch.int16).numpy())
+    return digest.hexdigest()
 
 
 def add_lora(lm: LanguageModel, rank: int, alpha: float, seed: int) -> None:

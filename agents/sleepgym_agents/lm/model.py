@@ -5,14 +5,14 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
 from sleepgym.core.budget import Meter, Night
-from sleepgym_agents.lm.attention import Segment, hidden_value, segment_attention
+from sleepgym_agents.lm.attention import NAME, Segment, hidden_value, segment_attention
 from sleepgym_agents.lm.loading import load_model
 from sleepgym_agents.lm.prompt_format import CHOSEN
 from sleepgym_agents.lm.prompts import Prompter
@@ -38,7 +38,10 @@ class LanguageModel:
             estimate counts all parameters and leaves out attention over the context, as usual.
         extra_parameters: Parameters that a token passes beside the model's own, by what they are:
             ``lm.extra_parameters["experts"] = n``. Whoever adds modules says here how many count.
+        attention: The registered name of the attention function that reads segments.
     """
+
+    attention: ClassVar[str] = NAME
 
     def __init__(
         self, model: PreTrainedModel, prompter: Prompter, meter: Meter | None = None
@@ -201,7 +204,7 @@ class LanguageModel:
         tokens = ids.numel() if charge is None else charge
         self.meter.read_tokens += tokens
         self.meter.flops += 2 * self.parameters * tokens
-        with segment_attention(self.model):
+        with segment_attention(self.model, self.attention):
             output = self.model(
                 input_ids=ids,
                 position_ids=positions,

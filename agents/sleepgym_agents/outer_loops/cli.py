@@ -14,6 +14,8 @@ def add_commands(app: typer.Typer) -> None:
     """Add the commands of this module."""
     line = "sleepgym train-dreamer --seeds 0-9 --rounds 2 --out dreamers/mine"
     app.command("train-dreamer", epilog=example(line))(train_dreamer)
+    line = "sleepgym prepare-agent duo-attention --model smollm2 --train-set steps=50"
+    app.command("prepare-agent", epilog=example(line))(prepare_agent)
 
 
 def train_dreamer(
@@ -94,3 +96,51 @@ def train_dreamer(
         console.print("No dream was rewarded: there is no dreamer yet.")
         return
     console.print(f"Dreamer: --agent-set dreamer={out}", soft_wrap=True, highlight=False)
+
+
+def prepare_agent(
+    agent: Annotated[str, typer.Argument(help="duo-attention or recurrent-memory.")],
+    env: Annotated[
+        list[str] | None,
+        typer.Option(help="Environment of training streams, repeatable (here Almanac-v1)."),
+    ] = None,
+    days: Annotated[int, typer.Option(help="Days of a training stream.", min=1)] = 8,
+    seeds: Annotated[
+        str,
+        typer.Option(
+            help="Seeds of the streams, below 100. Of more than ten the last ten are measured, not "
+            "trained on, by recurrent-memory."
+        ),
+    ] = "0-99",
+    train_set: Annotated[
+        list[str] | None,
+        typer.Option(help="Setting of the training, repeatable; see below.", metavar="K=V"),
+    ] = None,
+    model: Model = "embedded",
+    data: Data = None,
+) -> None:
+    """Train what an agent needs beside a base model, once, and put it into the cache.
+
+    duo-attention: which heads keep the whole context (steps, learning_rate, penalty, days,
+    sequence_tokens, questions, sink_tokens, recent_tokens). recurrent-memory: a LoRA adapter and
+    memory tokens (course, steps, batch_size, questions, bptt_segments, memory_tokens,
+    segment_tokens, rank, alpha, learning_rate, ...). What was trained for the embedded model is
+    shipped; what is shipped is not replaced.
+    """
+    from sleepgym.cli.console import console
+    from sleepgym.cli.progress import progress
+    from sleepgym.core.settings import build_config, parse_pairs
+    from sleepgym.suite.suite import parse_seeds
+    from sleepgym_agents.outer_loops.lessons import TrainingStreams
+    from sleepgym_agents.outer_loops.preparing import prepare, training_settings
+
+    given = parse_pairs(train_set or ())
+    settings = build_config(training_settings(agent), given, f"the training of {agent}")
+    streams = TrainingStreams(tuple(env or TrainingStreams.envs), parse_seeds(seeds), days, data)
+    with progress() as report:
+        path, log = prepare(agent, model, streams, settings, report)
+    for row in log:
+        console.print(
+            ", ".join(f"{name} {value:.4g}" for name, value in row.items()), highlight=False
+        )
+    console.print(f"Written: {path}", soft_wrap=True, highlight=False)

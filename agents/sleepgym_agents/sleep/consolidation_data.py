@@ -8,22 +8,23 @@ from typing import Annotated, ClassVar
 
 from annotated_types import Ge
 
+from sleepgym import Document
 from sleepgym_agents.experts.entity_names import EntityName, find_entity_names, split_words
 from sleepgym_agents.lm.model import LanguageModel, common_prefix
 from sleepgym_agents.lm.scoring import score_continuations
 from sleepgym_agents.sleep.episodes import Episodes, episode_examples, recall_related_episodes
 from sleepgym_agents.sleep.paper_parts import writing_dreams
-from sleepgym_agents.sleep.replay import (
+from sleepgym_agents.sleep.replay import ReplaySettings, recollect
+from sleepgym_agents.sleep.sleep_context import SleepContext
+from sleepgym_agents.stores.text_store import sentences
+from sleepgym_agents.training.distillation import DistillationExample
+from sleepgym_agents.training.qa_generation import (
     ITEM_TOKENS,
     TITLE_TOKENS,
-    ReplaySettings,
-    recollect,
-    sample_qa_about,
-    sample_titles,
+    Pair,
+    dream_counts,
+    single_and_joint_contexts,
 )
-from sleepgym_agents.sleep.sleep_context import SleepContext
-from sleepgym_agents.training.distillation import DistillationExample
-from sleepgym_agents.training.qa_generation import dream_counts, single_and_joint_contexts
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class ConsolidationSettings(ReplaySettings):
             entity's name.
         rehearsals: Questions sampled without context. They show which words are common, and what
             routers that are never off must not change.
+        dream_focus: Whether the samples are about one document each, of which they read one
+            sentence once more, all sentences in turn; else half of them are about the whole day.
         dreamer: Folder of a dreamer that ``sleepgym train-dreamer`` trained on the same base model;
             it writes the dreams. Empty: the model itself does.
     """
@@ -50,6 +53,7 @@ class ConsolidationSettings(ReplaySettings):
     samples: Annotated[int, Ge(1)] = 48
     min_entity_gain_nats: Annotated[float, Ge(0)] = 3.5
     rehearsals: Annotated[int, Ge(0)] = 64
+    dream_focus: bool = False
     dreamer: str = ""
 
 
@@ -66,6 +70,7 @@ class ConsolidationData:
         entities: Token ids of the names of the day's entities.
         dreamt: How many different dreams there were before any was dropped.
         written: How many samples were written, parsed, and have answers from the text.
+        held_back: What the dream stage tries, in place of dreams about the day's texts.
     """
 
     dreams: list[DistillationExample]
@@ -76,6 +81,7 @@ class ConsolidationData:
     entities: list[EntityName]
     dreamt: int
     written: Mapping[str, float] = field(default_factory=dict)
+    held_back: list[list[DistillationExample]] = field(default_factory=list)
 
     @property
     def examples(self) -> list[DistillationExample]:
@@ -114,12 +120,13 @@ def build_consolidation_data(context: SleepContext) -> ConsolidationData:
     episodes = recall_related_episodes(context, known)
     recollections = recollect(context, entities, dreams, episodes)
     questions = {example.pair[0] for example in dreams}
-    size, documents = config.episode_tokens, context.documents
+    size = config.episode_tokens
+    items = episode_examples(context, entities, episodes, size, context.documents) if size else []
     return ConsolidationData(
         dreams=dreams,
         recollections=[example for example in recollections if example.pair[0] not in questions],
         episodes=episodes,
-        episode_items=episode_examples(lm, entities, episodes, size, documents) if size else [],
+        episode_items=items,
         rehearsals=rehearsals,
         entities=entities,
         dreamt=len({example.pair for example in dreamt}),
@@ -135,23 +142,59 @@ def write_examples(
     None where the budget does not allow to write them. The counts of
     :func:`sleepgym_agents.training.qa_generation.dream_counts` come with them.
     """
+    if context.config.dream_focus and context.documents:
+        return write_focused_examples(context)
     contexts = single_and_joint_contexts(context.parts, context.config.samples)
     with writing_dreams(context):
         written = context.write_qa(contexts, "dreams", 0)
     if not written:
         return [], {}
-    counts = dream_counts(written, context.lm.prompter.tokenizer.decode(context.context_ids))
     pairs = {pair for sample in written for pair in sample} | set(context.practised)
-    return context.score(sorted(pairs), context.parts), counts
+    return context.score(sorted(pairs), context.parts), _counts(context, written)
+
+
+def write_focused_examples(
+    context: SleepContext,
+) -> tuple[list[DistillationExample], dict[str, float]]:
+    """The same about each document on its own, all its sentences in turn.
+
+    Samples about a whole text ask about the same few facts of it again and again. Here each reads
+    one sentence of its text once more; the text alone is open where answers are read and scored.
+    """
+    document = context.lm.prompter.document
+    texts, focused = [], []
+    for number in range(context.config.samples):
+        read = context.documents[number % len(context.documents)]
+        split = sentences(read.text) or [read.text]
+        one = Document(split[number // len(context.documents) % len(split)], read.title)
+        texts.append([document(read)])
+        focused.append([document(read), document(one)])
+    with writing_dreams(context):
+        written = context.write_qa(focused, "dreams", 0, opened=texts)
+    if not written:
+        return [], {}
+    pairs_about: dict[tuple[int, ...], set[Pair]] = {}
+    for [text], sample in zip(texts, written, strict=True):
+        pairs_about.setdefault(tuple(text), set()).update(sample)
+    examples = context.score(sorted(set(context.practised)), context.parts)
+    seen = {example.pair for example in examples}
+    for text, pairs in pairs_about.items():
+        examples += context.score(sorted(pairs - seen), [text])
+        seen |= pairs
+    return examples, _counts(context, written)
+
+
+def _counts(context: SleepContext, written: Sequence[Sequence[Pair]]) -> dict[str, float]:
+    return dream_counts(written, context.lm.prompter.tokenizer.decode(context.context_ids))
 
 
 def sample_rehearsal_qa(context: SleepContext) -> list[DistillationExample]:
     """Questions and answers that the model writes without context, about made-up titles."""
-    lm, count = context.lm, context.config.rehearsals
+    asked, count = context.asked, context.config.rehearsals
     if not context.affords(count * (TITLE_TOKENS + ITEM_TOKENS)):
         return []
-    titles = sample_titles(lm, count, context.derive_seed("titles"))
-    return context.score(sample_qa_about(lm, titles, 1, context.derive_seed("rehearsal")))
+    titles = asked.write_titles(count, context.derive_seed("titles"))
+    return context.score(asked.write_qa_about(titles, 1, context.derive_seed("rehearsal")))
 
 
 def detect_entities(

@@ -7,7 +7,6 @@ their dreams with it; :mod:`sleepgym_agents.outer_loops.dreamer` trains it.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,11 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from sleepgym.core.errors import BadRun, BadSetting
-from sleepgym_agents.lm.checkpoints import named_weights, read_tensors
+from sleepgym_agents.lm.checkpoints import base_digest, named_weights, read_tensors
 from sleepgym_agents.lm.lora import temporary_lora
 from sleepgym_agents.lm.model import LanguageModel
 
@@ -76,15 +74,6 @@ class Dreamer:
             return cls(folder, rank, alpha, read_tensors(folder / str(adapter)))
         except BadRun as error:
             raise BadSetting(f"dreamer={folder}: {error}") from error
-
-
-def base_digest(model: torch.nn.Module) -> str:
-    """32 hex digits of a base model's weights, rounded to bfloat16: the same on every device."""
-    digest = hashlib.blake2b(digest_size=16)
-    for name, p in sorted(named_weights(model).items()):
-        digest.update(json.dumps([name, list(p.shape)]).encode())
-        digest.update(p.bfloat16().cpu().contiguous().view(torch.int16).numpy())
-    return digest.hexdigest()
 
 
 @contextmanager

@@ -63,7 +63,7 @@ def learn_from_dreams(
     """
     memory, config = context.memory, context.config
     rng = derive_rng(context.derive_seed("dreaming"))
-    written = sample_dreams(context, data.episodes, rng)
+    written = data.held_back or sample_dreams(context, data.episodes, rng)
     known, new = split_known_and_new(context, written)
     dreams = deduplicate([[item for item in dream if item.pair in new] for dream in written])
     quiz = build_quiz(data, dreams, config.quiz_items, rng)
@@ -87,7 +87,7 @@ def learn_from_dreams(
     memory.router.release(expert_id, [entity for entity in linked if entity not in kept])
     if not rewarded:
         return log
-    verbatim = episode_examples(context.lm, kept, episodes, config.episode_tokens)
+    verbatim = episode_examples(context, kept, episodes, config.episode_tokens)
     examples = with_hard_targets(rewarded, [*data.examples, *verbatim, *known])
     final = context.with_settings(
         epochs=config.dream_epochs, learning_rate=config.dream_learning_rate, on_policy_every=0

@@ -20,7 +20,7 @@ from sleepgym_agents.experts.entity_names import EntityName
 from sleepgym_agents.lm.model import LanguageModel
 from sleepgym_agents.sleep.sleep_context import SleepContext
 from sleepgym_agents.stores.text_store import sentences
-from sleepgym_agents.training.distillation import DistillationExample, verbatim_example
+from sleepgym_agents.training.distillation import DistillationExample
 
 Episodes = dict[str, str]  # an entity's name -> the text recalled about it, newest sentences last
 
@@ -77,7 +77,7 @@ def recall_related_episodes(context: SleepContext, entities: Sequence[EntityName
 
 
 def episode_examples(
-    lm: LanguageModel,
+    context: SleepContext,
     entities: Iterable[EntityName],
     known: Mapping[str, str],
     tokens: int,
@@ -86,18 +86,18 @@ def episode_examples(
     """Verbatim examples that teach each entity's episode: what was known, then the day's news.
 
     Args:
-        lm: The language model.
+        context: The night.
         entities: Token ids of their names.
         known: Episodes as they were recalled.
         tokens: Longest episode; of a longer one the oldest sentences are left out. 0 is none.
         documents: The day's texts.
     """
     examples = []
-    for name, cue in cue_texts(lm, entities).items():
+    for name, cue in cue_texts(context.lm, entities).items():
         news = [s for d in documents if name in f"{d.title} {d.text}" for s in sentences(d.text)]
         own = [*(s for s in sentences(known.get(name, "")) if s not in news), *news]
         while own:
-            example = verbatim_example(lm, (cue, " ".join(own)))
+            example = context.recite((cue, " ".join(own)))
             if len(example.ids) - example.asked <= tokens:
                 examples.append(example)
                 break

@@ -13,21 +13,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
-from annotated_types import Ge, Interval
+from annotated_types import Ge, Gt, Interval
 
 from sleepgym import Document
 from sleepgym_agents.experts.entity_names import EntityName
-from sleepgym_agents.lm.generation import generate
 from sleepgym_agents.lm.model import LanguageModel
 from sleepgym_agents.sleep.episodes import Episodes, EpisodeSettings, related_episodes
 from sleepgym_agents.sleep.sleep_context import SleepContext
 from sleepgym_agents.training.distillation import DistillationExample
-from sleepgym_agents.training.qa_generation import Pair, parse_qa
+from sleepgym_agents.training.qa_generation import ITEM_TOKENS, Pair
 
-TITLE_TOKENS = 10
-ITEM_TOKENS = 48
 SAMPLES_PER_EPISODE = 3
 RELATED_EPISODES = 2  # that are read before an episode
 
@@ -41,12 +38,18 @@ class ReplaySettings(EpisodeSettings):
         confidence: Smallest probability of an answer under its teacher; others are dropped.
         recollections: Questions sampled about each entity of the day; 0 recalls none.
         recollection_confidence: Smallest probability of a recalled answer; others are dropped.
+        dream_temperature: Of sampling questions and answers; where None, 1 for a model that was
+            taught to dream, else what suits one that is asked in words.
+        dream_answers: ``sampled`` with their questions, or ``read``: each question is asked again
+            with the texts open, and answered greedily.
     """
 
     dream_tokens: Annotated[int, Ge(8)] = 80
     confidence: Annotated[float, Interval(ge=0, le=1)] = 0.5
     recollections: Annotated[int, Ge(0)] = 16
     recollection_confidence: Annotated[float, Interval(ge=0, le=1)] = 0.8
+    dream_temperature: Annotated[float, Gt(0)] | None = None
+    dream_answers: Literal["sampled", "read"] = "sampled"
 
 
 def recollect(
@@ -92,7 +95,7 @@ def recall_answers(
         return []
     texts = plain_texts(lm, entities)
     seed = context.derive_seed("recollections")
-    sampled = sample_qa_about(lm, entities, config.recollections, seed)
+    sampled = context.asked.write_qa_about(entities, config.recollections, seed)
     asked = sorted({question for question, _ in sampled})
     asked = [question for question in asked if any(text in question for text in texts)]
     answers = context.answer(asked, ITEM_TOKENS)
@@ -130,53 +133,6 @@ def _read_episodes(
     return [example for example in examples if example.confidence >= context.config.confidence]
 
 
-def sample_titles(lm: LanguageModel, count: int, seed: int) -> list[list[int]]:
-    """Titles that the model makes up, as token ids; unfinished ones are left out."""
-    before, after = _around_title(lm)
-    prompts = [[*lm.prompter.start, *before]] * count
-    written = generate(lm, prompts, TITLE_TOKENS, temperature=1.0, seed=seed, stop_at_answer=False)
-    ends = set(after[:1])
-    found = []
-    for ids in written:
-        size = next((i for i, token in enumerate(ids) if token in ends), 0)
-        if size:
-            found.append(list(ids[:size]))
-    return found
-
-
-def sample_qa_about(
-    lm: LanguageModel, titles: Sequence[Sequence[int]], count: int, seed: int
-) -> list[Pair]:
-    """Questions and answers that the model writes about bare titles, each once, sorted.
-
-    Args:
-        lm: The language model; experts that know an entity are active once it has been read.
-        titles: Token ids.
-        count: Samples of each title, at temperature 1.
-        seed: Of the sampling.
-    """
-    before, after = _around_title(lm)
-    prompter = lm.prompter
-    prompts = [
-        [*prompter.start, *before, *title, *after, *prompter.dream]
-        for title in titles
-        for _ in range(count)
-    ]
-    if not prompts:
-        return []
-    ends = prompter.format.dream_item is None  # else an answer is a line, not a reply
-    written = generate(lm, prompts, ITEM_TOKENS, temperature=1.0, seed=seed, stop_at_answer=ends)
-    return sorted({pair for ids in written for pair in parse_qa(prompter, ids)})
-
-
 def plain_texts(lm: LanguageModel, entities: Iterable[EntityName]) -> list[str]:
     """Names of entities as plain text, in order."""
     return [lm.prompter.tokenizer.decode(entity).strip() for entity in entities]
-
-
-def _around_title(lm: LanguageModel) -> tuple[list[int], list[int]]:
-    """Token ids before and after the title of a document without a text."""
-    mark = "\0"
-    filled = lm.prompter.format.document.format(title=mark, text="")
-    before, _, after = filled.partition(mark)
-    return lm.prompter.encode(before), lm.prompter.encode(after)

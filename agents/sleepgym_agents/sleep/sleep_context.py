@@ -8,19 +8,21 @@ from typing import Any
 
 from sleepgym import Document, Night
 from sleepgym_agents.experts.expert_memory import ExpertMemory
-from sleepgym_agents.lm.generation import generate
 from sleepgym_agents.lm.model import LanguageModel
 from sleepgym_agents.sleep.dreamer import Dreamer
-from sleepgym_agents.training.distillation import DistillationExample, score_with_teacher
-from sleepgym_agents.training.qa_generation import Pair, generate_qa
+from sleepgym_agents.training.distillation import DistillationExample
+from sleepgym_agents.training.local_model import LocalModel
+from sleepgym_agents.training.qa_generation import Pair
+
+ANSWER_TOKENS = 32  # of an answer that is read out of a text
 
 
 @dataclass(frozen=True)
 class SleepContext:
     """One night: its budget and seed, the experts, and the day that they are to learn.
 
-    Stages ask the model through it: :meth:`write_qa`, :meth:`answer` and :meth:`score`, each by the
-    model as it is, with the experts and adapters that are on.
+    Stages ask the model through it: :meth:`write_qa`, :meth:`answer`, :meth:`score` and
+    :meth:`recite`, each by the model as it is, with the experts and adapters that are on.
 
     Attributes:
         night: Number, budget and seed of the night.
@@ -46,37 +48,59 @@ class SleepContext:
         return self.memory.lm
 
     @property
+    def asked(self) -> LocalModel:
+        """The language model as stages ask it."""
+        return LocalModel(self.lm)
+
+    @property
     def context_ids(self) -> list[int]:
         """Token ids of the whole day."""
         return [i for part in self.parts for i in part]
 
     def write_qa(
-        self, contexts: Sequence[Sequence[Sequence[int]]], *names: str | int
+        self,
+        contexts: Sequence[Sequence[Sequence[int]]],
+        *names: str | int,
+        opened: Sequence[Sequence[Sequence[int]]] | None = None,
     ) -> list[list[Pair]]:
         """One sample of questions and answers a context; none where the budget does not allow it.
 
         Args:
             contexts: Token ids of the texts that each sample is about.
             names: Of this use of the model within the night; its seed derives from them.
+            opened: The texts that are open where answers are read; as ``contexts`` where None.
         """
-        tokens = self.config.dream_tokens
+        config, tokens = self.config, self.config.dream_tokens
         if not self.affords(len(contexts) * tokens):
             return []
-        return generate_qa(self.lm, contexts, tokens=tokens, seed=self.derive_seed(*names))
+        written = self.asked.write_qa(
+            contexts,
+            tokens=tokens,
+            temperature=config.dream_temperature,
+            seed=self.derive_seed(*names),
+        )
+        if config.dream_answers == "sampled":
+            return written
+        items = sum(map(len, written))
+        if not self.affords(items * ANSWER_TOKENS):
+            return []
+        return self.asked.read_answers(opened or contexts, written, ANSWER_TOKENS)
 
     def answer(
         self, questions: Sequence[str], tokens: int, parts: Sequence[Sequence[int]] = ()
     ) -> list[str]:
         """Greedy answers of at most so many tokens, with ``parts`` in context."""
-        prompter = self.lm.prompter
-        prompts = [prompter.prompt(question, parts) for question in questions]
-        return [prompter.answer_text(ids) for ids in generate(self.lm, prompts, tokens)]
+        return self.asked.answer(questions, tokens, parts)
 
     def score(
         self, pairs: Sequence[Pair], parts: Sequence[Sequence[int]] = ()
     ) -> list[DistillationExample]:
         """Questions and answers with the model's own targets, given ``parts`` in its context."""
-        return score_with_teacher(self.lm, pairs, [i for part in parts for i in part])
+        return self.asked.score(pairs, parts)
+
+    def recite(self, pair: Pair) -> DistillationExample:
+        """A question with an answer that is to be learned verbatim."""
+        return self.asked.recite(pair)
 
     def affords(self, generated_tokens: int) -> bool:
         """Whether the budget allows to sample so many more tokens."""

@@ -11,6 +11,8 @@ from sleepgym.core.cost import DISTINCT, Cost, Scale
 from sleepgym.core.rng import derive_seed
 from sleepgym_agents.baselines.in_context import InContext
 from sleepgym_agents.experts.checkpoint import load_memory, save_memory
+from sleepgym_agents.experts.content_answers import route_by_content
+from sleepgym_agents.experts.content_router import ContentRouter
 from sleepgym_agents.experts.expert_memory import ExpertMemory
 from sleepgym_agents.experts.routing import ExpertId
 from sleepgym_agents.sleep.consolidation_data import ConsolidationData, build_consolidation_data
@@ -18,10 +20,15 @@ from sleepgym_agents.sleep.dreamer import Dreamer
 from sleepgym_agents.sleep.episodes import Episodes, episode_examples, recall_episodes
 from sleepgym_agents.sleep.expert_distillation import distil_into_expert
 from sleepgym_agents.sleep.imitation import load_judge
-from sleepgym_agents.sleep.replay import ITEM_TOKENS, TITLE_TOKENS
+from sleepgym_agents.sleep.practised import consolidate_practice
 from sleepgym_agents.sleep.sleep_context import SleepContext
 from sleepgym_agents.training.distillation import DistillationExample
-from sleepgym_agents.training.qa_generation import Pair, single_and_joint_contexts
+from sleepgym_agents.training.qa_generation import (
+    ITEM_TOKENS,
+    TITLE_TOKENS,
+    Pair,
+    single_and_joint_contexts,
+)
 
 Stage = Callable[[SleepContext, ExpertId, ConsolidationData], dict[str, float]]
 EPISODE_REPEATS = 2  # of an episode in one pass over the examples
@@ -68,6 +75,20 @@ class SleepingAgent(InContext):
         super().practice(questions, answers)
         self.practised += [(q.text, answer) for q, answer in zip(questions, answers, strict=True)]
 
+    def answer(self, questions: Sequence[Question]) -> list[str]:
+        """As in context; with the context closed each question is first routed by its content."""
+        routed = None if self.parts else route_by_content(self.memory, questions)
+        if routed is None:
+            return super().answer(questions)
+        answers = [""] * len(questions)
+        for expert_id in dict.fromkeys(one.expert_id for one in routed):
+            asked = [i for i, one in enumerate(routed) if one.expert_id == expert_id]
+            with self.memory.active(expert_id):
+                found = super().answer([routed[i].question for i in asked])
+            for i, answer in zip(asked, found, strict=True):
+                answers[i] = answer
+        return answers
+
     def sleep(self, night: Night) -> Mapping[str, float]:
         """Consolidate the day, then the levels that are due, then forget the day's text."""
         context = self.sleep_context(night)
@@ -98,6 +119,8 @@ class SleepingAgent(InContext):
         memory = self.memory
         if not self._allowed(context.night):
             return {"stopped_by_budget": 1.0}
+        if isinstance(memory.router, ContentRouter) and not context.documents:
+            return consolidate_practice(context, self.stages)
         data = build_consolidation_data(context)
         log = data.counts()
         if not data.dreams:
@@ -145,7 +168,7 @@ def merge_level(context: SleepContext, level: int) -> dict[str, float]:
     The episodes that the level's experts know are recalled, read again, and learned like a day's.
     Only entities can be asked for: routers that do not go by entities merge nothing.
     """
-    memory, lm, size = context.memory, context.lm, context.config.episode_tokens
+    memory, size = context.memory, context.config.episode_tokens
     expert_ids = [expert_id for expert_id in memory.unlocked if expert_id[0] == level]
     if not expert_ids:
         return {}
@@ -154,7 +177,7 @@ def merge_level(context: SleepContext, level: int) -> dict[str, float]:
     examples = regenerate_qa(context, episodes, level)
     if not examples:
         return {"nothing_merged": 1.0}
-    examples += episode_examples(lm, entities, episodes, size) * EPISODE_REPEATS
+    examples += episode_examples(context, entities, episodes, size) * EPISODE_REPEATS
     expert_id = memory.unlock(level + 1)
     memory.assign_entities(expert_id, entities, [x.ids[: x.asked] for x in examples])
     with memory.masked(*expert_ids):

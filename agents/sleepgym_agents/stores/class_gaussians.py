@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -12,10 +13,17 @@ from sleepgym.core.errors import BadRun
 from sleepgym_agents.lm.checkpoints import read_tensors
 
 SHRINKAGE = 0.1  # share of the mean variance added to every variance
+PARTS = ("means", "counts", "scatter")
 
 
 class ClassGaussians:
     """A mean a class and a covariance common to all, updated without keeping examples.
+
+    Args:
+        dimensions: Of an example.
+        shrinkage: How much the covariance is shrunk, relative to what it is shrunk towards.
+        diagonal: Shrink towards its own diagonal, so that the dimensions' scales do not matter;
+            otherwise towards a multiple of the identity.
 
     Attributes:
         means: (classes, dimensions), float64.
@@ -24,7 +32,10 @@ class ClassGaussians:
             class, (dimensions, dimensions), float64.
     """
 
-    def __init__(self, dimensions: int) -> None:
+    def __init__(
+        self, dimensions: int, shrinkage: float = SHRINKAGE, diagonal: bool = False
+    ) -> None:
+        self.shrinkage, self.diagonal = shrinkage, diagonal
         self.means = torch.zeros(0, dimensions, dtype=torch.float64)
         self.counts = torch.zeros(0, dtype=torch.float64)
         self.scatter = torch.zeros(dimensions, dimensions, dtype=torch.float64)
@@ -42,10 +53,12 @@ class ClassGaussians:
 
     @property
     def covariance(self) -> Tensor:
-        """The common covariance, shrunk towards a multiple of the identity."""
+        """The common covariance, shrunk."""
         covariance = self.scatter / self.counts.sum().clamp(min=1)
+        if self.diagonal:
+            return covariance + (self.shrinkage * covariance.diagonal()).clamp(min=1e-8).diag()
         size = len(covariance)
-        added = SHRINKAGE * covariance.trace() / size
+        added = self.shrinkage * covariance.trace() / size
         return covariance + added.clamp(min=1e-8) * torch.eye(size, dtype=torch.float64)
 
     def distances(self, x: Tensor) -> Tensor:
@@ -55,9 +68,40 @@ class ClassGaussians:
         whitened = torch.linalg.solve_triangular(root, apart.flatten(0, 1).T, upper=False)
         return whitened.square().sum(0).view(len(x), len(self.means))
 
+    def keep(self, labels: Sequence[int]) -> None:
+        """Drop all classes but these, which get the numbers 0, 1, ... in this order."""
+        self.means, self.counts = self.means[list(labels)], self.counts[list(labels)]
+
+    def round(self) -> None:
+        """Round to what :meth:`packed` keeps."""
+        self.unpack(self.packed())
+
+    def packed(self) -> dict[str, Tensor]:
+        """What :meth:`tensors` holds in single precision, of the scatter its lower triangle."""
+        rows, columns = torch.tril_indices(*self.scatter.shape)
+        scatter = self.scatter[rows, columns].float()
+        return {"means": self.means.float(), "counts": self.counts.float(), "scatter": scatter}
+
+    def unpack(self, tensors: Mapping[str, Tensor]) -> None:
+        """Load what :meth:`packed` returned.
+
+        Raises:
+            ValueError: If it is for other dimensions.
+        """
+        rows, columns = torch.tril_indices(*self.scatter.shape)
+        if tensors["scatter"].shape != rows.shape:
+            raise ValueError(f"Gaussians of another model, not of {len(self.scatter)} dimensions")
+        self.means, self.counts = tensors["means"].double(), tensors["counts"].double()
+        self.scatter = torch.zeros_like(self.scatter)
+        self.scatter[rows, columns] = self.scatter[columns, rows] = tensors["scatter"].double()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Means, counts and scatter."""
+        return {name: getattr(self, name) for name in PARTS}
+
     def save(self, path: Path) -> None:
         """Write safetensors."""
-        save_file({"means": self.means, "counts": self.counts, "scatter": self.scatter}, path)
+        save_file(self.tensors(), path)
 
     def load(self, path: Path) -> None:
         """Read what :meth:`save` wrote.
@@ -66,7 +110,7 @@ class ClassGaussians:
             BadRun: If the file is not of these tensors, or for other dimensions.
         """
         found = read_tensors(path)
-        if set(found) != {"means", "counts", "scatter"}:
+        if set(found) != set(PARTS):
             raise BadRun(f"{path}: not the Gaussians of classes")
         if found["scatter"].shape != self.scatter.shape:
             have, want = len(found["scatter"]), len(self.scatter)

@@ -11,6 +11,9 @@ from sleepgym_agents.lm.model import LanguageModel
 from sleepgym_agents.lm.prompts import Prompter
 
 Pair = tuple[str, str]
+Context = tuple[tuple[int, ...], ...]  # token ids of the texts that are open
+TITLE_TOKENS = 10
+ITEM_TOKENS = 48
 DreamForm = Literal["questions", "implications", "rewritings"]
 REQUESTS = {
     "implications": "List what follows from the text above, one implication a line:",
@@ -58,6 +61,87 @@ def generate_qa(
         stop_at_answer=False,
     )
     return [parse_qa(prompter, ids) for ids in written]
+
+
+def answer_again(
+    lm: LanguageModel,
+    contexts: Sequence[Sequence[Sequence[int]]],
+    samples: Sequence[Sequence[Pair]],
+    tokens: int,
+) -> list[list[Pair]]:
+    """The questions of samples with the answers that the model reads out of their contexts.
+
+    An answer that is sampled with its question is often not what the model would answer: here it is
+    asked, greedily, with the texts open. What it says nothing to is left out.
+
+    Args:
+        lm: The model.
+        contexts: Token ids of the texts that are open, for each sample.
+        samples: Questions and answers.
+        tokens: Longest answer.
+    """
+    wanted: dict[Context, dict[str, str]] = {}  # equal contexts are read once
+    for parts, pairs in zip(contexts, samples, strict=True):
+        questions = wanted.setdefault(tuple(map(tuple, parts)), {})
+        questions.update(dict.fromkeys((question for question, _ in pairs), ""))
+    for parts, answers in wanted.items():
+        prompts = [lm.prompter.prompt(question, parts) for question in answers]
+        written = generate(lm, prompts, tokens) if prompts else []
+        for question, ids in zip(list(answers), written, strict=True):
+            answers[question] = lm.prompter.answer_text(ids).strip()
+    found = []
+    for parts, pairs in zip(contexts, samples, strict=True):
+        answers = wanted[tuple(map(tuple, parts))]
+        asked = dict.fromkeys(question for question, _ in pairs)
+        found.append([(question, answers[question]) for question in asked if answers[question]])
+    return found
+
+
+def sample_titles(lm: LanguageModel, count: int, seed: int) -> list[list[int]]:
+    """Titles that the model makes up, as token ids; unfinished ones are left out."""
+    before, after = _around_title(lm)
+    prompts = [[*lm.prompter.start, *before]] * count
+    written = generate(lm, prompts, TITLE_TOKENS, temperature=1.0, seed=seed, stop_at_answer=False)
+    ends = set(after[:1])
+    found = []
+    for ids in written:
+        size = next((i for i, token in enumerate(ids) if token in ends), 0)
+        if size:
+            found.append(list(ids[:size]))
+    return found
+
+
+def sample_qa_about(
+    lm: LanguageModel, titles: Sequence[Sequence[int]], count: int, seed: int
+) -> list[Pair]:
+    """Questions and answers that the model writes about bare titles, each once, sorted.
+
+    Args:
+        lm: The language model; experts that know an entity are active once it has been read.
+        titles: Token ids.
+        count: Samples of each title, at temperature 1.
+        seed: Of the sampling.
+    """
+    before, after = _around_title(lm)
+    prompter = lm.prompter
+    prompts = [
+        [*prompter.start, *before, *title, *after, *prompter.dream]
+        for title in titles
+        for _ in range(count)
+    ]
+    if not prompts:
+        return []
+    ends = prompter.format.dream_item is None  # else an answer is a line, not a reply
+    written = generate(lm, prompts, ITEM_TOKENS, temperature=1.0, seed=seed, stop_at_answer=ends)
+    return sorted({pair for ids in written for pair in parse_qa(prompter, ids)})
+
+
+def _around_title(lm: LanguageModel) -> tuple[list[int], list[int]]:
+    """Token ids before and after the title of a document without a text."""
+    mark = "\0"
+    filled = lm.prompter.format.document.format(title=mark, text="")
+    before, _, after = filled.partition(mark)
+    return lm.prompter.encode(before), lm.prompter.encode(after)
 
 
 def parse_texts(prompter: Prompter, ids: Sequence[int], form: DreamForm) -> list[str]:

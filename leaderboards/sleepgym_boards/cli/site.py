@@ -54,7 +54,7 @@ def site(
     entries = fit
     if reverify:
         entries = _reverified(entries, data)
-    pages = build_site(out, entries)
+    pages = build_site(out, entries, data)
     console.print(
         f"{out}: {pages} pages. Next: sleepgym serve {out}", soft_wrap=True, highlight=False
     )

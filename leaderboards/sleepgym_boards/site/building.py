@@ -10,21 +10,28 @@ from importlib import resources
 from pathlib import Path
 
 from sleepgym.core.errors import SleepGymError
+from sleepgym.scoring.failures import FATES
 from sleepgym.scoring.glossary import GLOSSARY
 from sleepgym_boards.board import Board, load_boards
 from sleepgym_boards.catalogue.entries import SUFFIX, Entry
 from sleepgym_boards.floors import floors
 from sleepgym_boards.site import ablation, exports
-from sleepgym_boards.site.columns import column_groups, main_metrics
+from sleepgym_boards.site.columns import column_groups, labels, main_metrics
 from sleepgym_boards.site.drawing import pictures
 from sleepgym_boards.site.methods import Method, order_methods
 from sleepgym_boards.site.pages import page
 from sleepgym_boards.site.ranking import class_order
 from sleepgym_boards.site.sharing import compared_metrics, method_script, resamples_script
+from sleepgym_boards.site.trajectories import Streams, Trajectory, read_trajectory
 from sleepgym_boards.verification.rules import RULES
 
 MARKER = ".sleepgym-site"
 _DOWNLOADS = "files"
+_TABLES = {
+    "metrics": exports.metric_rows,
+    "nights": exports.night_rows,
+    "matrices": exports.matrix_rows,
+}
 _EXAMPLE = "almanac-8-v1"  # the board that commands on pages name
 
 
@@ -57,12 +64,13 @@ class Standing:
         return [first[name] for name in self.classes if name in first]
 
 
-def build_site(out: Path, entries: Sequence[Entry]) -> int:
+def build_site(out: Path, entries: Sequence[Entry], data: Path | None = None) -> int:
     """Write the site; what an earlier one left in the folder goes.
 
     Args:
         out: Folder; made if missing, and replaced whole once every page is written.
         entries: The submissions; those with a ``problem``, or of no board, are left out.
+        data: Folder of original data files; a run whose stream needs others has no trajectory.
 
     Returns:
         How many pages were written.
@@ -82,25 +90,26 @@ def build_site(out: Path, entries: Sequence[Entry]) -> int:
         made = Path(scratch) / "site"
         made.mkdir()
         (made / MARKER).touch()
-        _write(made, standings)
+        _write(made, standings, Streams(data))
         if out.exists():
             out.rename(Path(scratch) / "earlier")
         made.rename(out)
     return sum(1 for _ in out.rglob("*.html"))
 
 
-def _write(out: Path, standings: list[Standing]) -> None:
+def _write(out: Path, standings: list[Standing], streams: Streams) -> None:
     static = resources.files("sleepgym_boards.site") / "static"
     for file in static.iterdir():
         (out / file.name).write_bytes(file.read_bytes())
     boards = [s.board for s in standings if not s.board.superseded_by]
     _write_index(out, standings)
     _page(out / "rules.html", "rules", boards=boards, rules=RULES)
+    exports.write_table(out / "rules", exports.rule_rows(RULES))
     _page(out / "submit.html", "submit", boards=sorted(boards, key=lambda b: b.name != _EXAMPLE))
     results = [m.results for s in standings for m in s.ranked if m.results]
     _page(out / "metrics.html", "metrics", metrics=compared_metrics(list(GLOSSARY), results))
     for standing in standings:
-        _write_board(out, standing)
+        _write_board(out, standing, streams)
     _write_ablation(out, standings)
     for n in {len(result.seeds) for result in results}:
         (out / f"resamples-{n}.js").write_text(resamples_script(n), encoding="utf-8")
@@ -128,15 +137,18 @@ def _write_ablation(out: Path, standings: list[Standing]) -> None:
     chosen = next((standing for standing in named if standing.ranked), named[0])
     result = ablation.ablate(chosen.board, chosen.methods)
     _page(out / "ablation.html", "ablation", board=chosen.board, ablation=result)
+    exports.write_table(out / "ablation", exports.ablation_rows(chosen.board, result))
 
 
-def _write_board(out: Path, standing: Standing) -> None:
+def _write_board(out: Path, standing: Standing, streams: Streams) -> None:
     board, methods, ranked = standing.board, standing.methods, standing.ranked
     folder = out / board.name
-    for name in ("methods", "metrics", "nights", _DOWNLOADS):
+    for name in ("methods", "trajectories", "verdicts", *_TABLES, _DOWNLOADS):
         (folder / name).mkdir(parents=True)
     results = [method.results for method in ranked if method.results]
     metrics = compared_metrics(main_metrics(board), results)
+    groups = column_groups(board, ranked)
+    (folder / "labels.css").write_text(labels(board, groups), encoding="utf-8")
     _page(
         folder / "index.html",
         "board",
@@ -147,7 +159,7 @@ def _write_board(out: Path, standing: Standing) -> None:
         leaders=standing.leaders,
         floor=floors().get(board.name),
         is_ablation=board.name in ablation.BOARDS,
-        groups=column_groups(board, ranked),
+        groups=groups,
         frontiers=pictures.frontiers(board, ranked),
         retention=pictures.retention(ranked),
     )
@@ -157,20 +169,30 @@ def _write_board(out: Path, standing: Standing) -> None:
         values["seeds"] = len(results[0].seeds)
         _page(folder / "compare.html", "compare", depth=1, board=board, ranked=ranked, **values)
     for method in methods:
-        _write_method(folder, board, method, len(ranked) > 1)
+        trajectory = read_trajectory(board, method, streams)
+        _write_method(folder, board, method, len(ranked) > 1, trajectory)
 
 
-def _write_method(folder: Path, board: Board, method: Method, comparable: bool) -> None:
+def _write_method(
+    folder: Path, board: Board, method: Method, comparable: bool, trajectory: Trajectory | None
+) -> None:
     shutil.copyfile(method.file, folder / _DOWNLOADS / (method.slug + SUFFIX))
     file = folder / "methods" / method.slug
     values = {"board": board, "method": method, "main": main_metrics(board)}
     values |= {"comparable": comparable, "nights": None, "retention": []}
+    values["trajectory"] = trajectory
     if method.results:
         values |= {"nights": pictures.nights(method), "retention": pictures.retention([method])}
         script = method_script(method)
         file.with_name(file.name + ".js").write_text(script, encoding="utf-8")
-        exports.write_table(folder / "metrics" / method.slug, exports.metric_rows(method))
-        exports.write_table(folder / "nights" / method.slug, exports.night_rows(method))
+        for name, rows in _TABLES.items():
+            exports.write_table(folder / name / method.slug, rows(method))
+    if method.entry.verdict:
+        exports.write_table(folder / "verdicts" / method.slug, exports.verdict_rows(method))
+    if trajectory:
+        place = folder / "trajectories" / method.slug
+        exports.write_table(place, exports.trajectory_rows(method, trajectory.traces))
+        _page(place.with_name(place.name + ".html"), "trajectory", depth=2, **values, fates=FATES)
     _page(file.with_name(file.name + ".html"), "method", depth=2, **values)
 
 

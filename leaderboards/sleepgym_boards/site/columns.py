@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sleepgym_boards.board import Board, higher_is_better
+from sleepgym_boards.site.formatting import words
 from sleepgym_boards.site.methods import Method
 
 _LEARNING = {
@@ -20,12 +21,14 @@ _NIGHT = {
     "night_flops": "FLOPs",
     "added_parameters": "para\N{SOFT HYPHEN}meters",
 }
-_STATE = {
-    "state_bytes": "all",
+_STATE = {"state_bytes": "all"}
+_STATE_KINDS = {
     "state_weights_bytes": "weights",
     "state_keys_bytes": "keys",
     "state_text_bytes": "text",
 }
+_PREFIXED = ("state, bytes", "of which, bytes")
+CARDS = "(max-width: 73.9rem)"  # where rows stand as cards, as in the style sheet
 
 
 @dataclass(frozen=True)
@@ -45,10 +48,17 @@ class Column:
 
 @dataclass(frozen=True)
 class Group:
-    """Columns under one heading."""
+    """Columns under one heading.
+
+    Attributes:
+        heading: The heading.
+        columns: At least one.
+        wide: Whether they are shown where there is room only, as a table and not as cards.
+    """
 
     heading: str
     columns: tuple[Column, ...]
+    wide: bool = False
 
 
 def column_groups(board: Board, methods: Sequence[Method]) -> list[Group]:
@@ -57,7 +67,8 @@ def column_groups(board: Board, methods: Sequence[Method]) -> list[Group]:
     for heading, names in (
         ("transfer and retention", _LEARNING),
         ("cost of a night", _NIGHT),
-        ("saved state, bytes", _STATE),
+        ("state, bytes", _STATE),
+        ("of which, bytes", _STATE_KINDS),
     ):
         columns = tuple(
             Column(metric, short, higher_is_better(metric))
@@ -66,11 +77,34 @@ def column_groups(board: Board, methods: Sequence[Method]) -> list[Group]:
             and any(m.results and m.results.mean.get(metric) is not None for m in methods)
         )
         if columns:
-            groups.append(Group(heading, columns))
+            groups.append(Group(heading, columns, wide=names is _STATE_KINDS))
     return groups
 
 
 def main_metrics(board: Board) -> list[str]:
     """The metrics to look at first."""
     first = [board.headline, "evening_accuracy", "morning_accuracy", *_LEARNING]
-    return list(dict.fromkeys([*first, *board.tie_breaks, "night_seconds", "night_flops", *_STATE]))
+    return list(
+        dict.fromkeys(
+            [*first, *board.tie_breaks, "night_seconds", "night_flops", *_STATE, *_STATE_KINDS]
+        )
+    )
+
+
+def labels(board: Board, groups: Sequence[Group]) -> str:
+    """A style sheet that names the cells of a board's rows where they stand as cards.
+
+    The names follow from a cell's place, so that no row has to repeat them.
+    """
+    names = ["", "mark, rank", "", *(["class"] if len(board.budgets) > 1 else [])]
+    names.append(words(board.headline))
+    for group in groups:
+        of = "state: " if group.heading in _PREFIXED else ""
+        names += [of + column.heading.replace("\N{SOFT HYPHEN}", "") for column in group.columns]
+    names += ["model", "size", "isolation", "date"]
+    rules = [
+        f"#methods tbody tr:not(.group) > :nth-child({place})::before {{ content: {name!r}; }}\n"
+        for place, name in enumerate(names, start=1)
+        if name
+    ]
+    return f"@media {CARDS} {{\n{''.join(rules)}}}\n"

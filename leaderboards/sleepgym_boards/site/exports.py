@@ -1,15 +1,20 @@
-"""The tables of the site as files: CSV and JSON, a row a method, the mark first."""
+"""The tables of the site as files: CSV and JSON, the mark first.
+
+The comparison of two methods is computed in the browser, and so are its files.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sleepgym.scoring.failures import Trace
 from sleepgym_boards.board import Board
+from sleepgym_boards.site.ablation import Ablation, Variant
 from sleepgym_boards.site.methods import Method
 
 Row = dict[str, Any]
@@ -70,6 +75,88 @@ def night_rows(method: Method) -> list[Row]:
     assert method.results
     assert method.mark
     return [{"mark": method.mark.name, **night.model_dump()} for night in method.results.nights]
+
+
+def trajectory_rows(method: Method, traces: Iterable[Trace]) -> list[Row]:
+    """The questions of a run: what was right, what it answered when, and when it forgot."""
+    assert method.mark
+    return [
+        {
+            "mark": method.mark.name,
+            "day": trace.day,
+            "id": trace.id,
+            "kind": trace.kind,
+            "fate": trace.fate,
+            "wrong_since_night": trace.wrong_since,
+            "question": trace.question,
+            "right": " | ".join(trace.gold),
+            "answers": "; ".join(
+                f"{span.exams}: {span.answer} ({'right' if span.right else 'wrong'})"
+                for span in trace.spans
+            ),
+        }
+        for trace in traces
+    ]
+
+
+def ablation_rows(board: Board, result: Ablation) -> list[Row]:
+    """The rows of the ablation's picture, with their paired differences to the whole."""
+    return [
+        _variant_row(board, heading, variant)
+        for heading, variants in result.groups.items()
+        for variant in variants
+    ]
+
+
+def _variant_row(board: Board, heading: str, variant: Variant) -> Row:
+    method, difference = variant.method, variant.difference
+    results = method.results
+    assert results
+    assert method.mark
+    row: Row = {
+        "mark": method.mark.name,
+        "group": heading,
+        "variant": method.name,
+        "slug": method.slug,
+        "changed": variant.changed,
+    }
+    for name in dict.fromkeys((board.headline, "base_retention", "night_flops")):
+        row[name] = results.mean.get(name)
+        row[f"{name}_low"], row[f"{name}_high"] = results.interval.get(name) or (None, None)
+    ends = difference.interval if difference else None
+    row["difference"] = difference.mean if difference else None
+    row["difference_low"], row["difference_high"] = (ends.low, ends.high) if ends else (None, None)
+    return row
+
+
+def rule_rows(rules: Mapping[str, str]) -> list[Row]:
+    """The rules of verification."""
+    return [{"rule": name, "says": says.replace("`", "")} for name, says in rules.items()]
+
+
+def verdict_rows(method: Method) -> list[Row]:
+    """A verdict, rule by rule."""
+    verdict = method.entry.verdict
+    return [
+        {
+            "mark": method.mark.name if method.mark else None,
+            "rule": rule.rule,
+            "holds": rule.ok,
+            "remarks": " ".join([rule.note, *rule.problems]).strip(),
+        }
+        for rule in (verdict.rules if verdict else ())
+    ]
+
+
+def matrix_rows(method: Method) -> list[Row]:
+    """A method's accuracy matrix: a row a morning, a column a day that was asked about."""
+    assert method.results
+    assert method.mark
+    return [
+        {"mark": method.mark.name, "morning_after_night": night}
+        | {f"day_{day}" if day else "base": value for day, value in enumerate(row)}
+        for night, row in enumerate(method.results.matrix)
+    ]
 
 
 def write_table(file: Path, rows: Sequence[Row]) -> None:

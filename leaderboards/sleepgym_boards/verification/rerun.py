@@ -9,7 +9,11 @@ what is not in its state, comes out otherwise than its records say.
 Where the saved state comes out the same, so must the costs, and all but a hundredth of the answers
 (another processor may round a near tie the other way). Where it does not, because processors or
 libraries differ, costs and scores must be alike within the tolerances below; scores of a short exam
-within two standard errors of the difference of two such scores, where that is more.
+within two standard errors of the difference of two such scores, where that is more. And what is
+claimed may exceed what is found by chance alone: over all such nights of a rerun together, answers
+are compared one by one, and those that were better when they were recorded may outnumber those that
+are better now by :data:`LUCK` standard errors of their difference. A claim that is a little too
+high everywhere stays within each exam's tolerance and is found so.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ from __future__ import annotations
 import math
 import secrets
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
 
@@ -34,9 +39,26 @@ from sleepgym_boards.verification.replay_night import Outcome, places, replay_ni
 
 SCORE_TOLERANCE = 0.1  # of the mean score of an exam
 STANDARD_ERRORS = 2  # of the difference of two mean scores, where that is more
+LUCK = 3  # standard errors by which claimed scores may exceed those found, all nights together
 COST_TOLERANCE = 0.25  # of tokens, operations, parameters and bytes
 SECONDS_FACTOR = 10
 ANSWER_TOLERANCE = 0.01  # of the answers of an exam, where the state is the same
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How a night came out, beside what its records say.
+
+    Attributes:
+        problems: What came out otherwise.
+        same: Whether the saved state is the same, byte for byte.
+        surplus: Of every answer, its recorded score minus the one here; none where the state is the
+            same, because the answers are then.
+    """
+
+    problems: list[str]
+    same: bool = False
+    surplus: tuple[float, ...] = ()
 
 
 def rerun(
@@ -51,44 +73,108 @@ def rerun(
         data: Folder of original data files.
         workers: Nights executed side by side.
     """
-    pairs = [(run, night) for run in runs for night in range(1, _nights(run) + 1)]
-    chosen = secrets.SystemRandom().sample(pairs, min(count, len(pairs)))
+    chosen = draw(runs, count)
     if workers == 1:
         found = [_again(run, night, board, data) for run, night in chosen]
     else:
         with make_pool(min(workers, len(chosen))) as pool:
             found = list(pool.map(_again, *zip(*chosen, strict=True), repeat(board), repeat(data)))
     problems, drawn = [], []
-    for (run, night), (wrong, same) in zip(chosen, found, strict=True):
-        problems += [f"seed {run.seed}, night {night}: {problem}" for problem in wrong]
-        drawn.append(f"seed {run.seed} night {night}" + (" (same state)" if same else ""))
-    return problems, f"{len(chosen)} of {len(pairs)} nights: {', '.join(drawn)}"
+    for (run, night), compared in zip(chosen, found, strict=True):
+        problems += [f"seed {run.seed}, night {night}: {problem}" for problem in compared.problems]
+        drawn.append(f"seed {run.seed} night {night}" + (" (same state)" if compared.same else ""))
+    surplus = [value for compared in found for value in compared.surplus]
+    problems += overclaimed(surplus)
+    total = sum(map(_nights, runs))
+    return problems, f"{len(chosen)} of {total} nights: {', '.join(drawn)}{_in_words(surplus)}"
 
 
-def _again(run: Run, night: int, board: Board, data: Path | None) -> tuple[list[str], bool]:
+def draw(runs: Sequence[Run], count: int) -> list[tuple[Run, int]]:
+    """Pairs of a run and a night, at random.
+
+    Where two or more are drawn, one is a run's last: boards rank by what is known after it.
+    """
+    random = secrets.SystemRandom()
+    places = [(place, n) for place, run in enumerate(runs) for n in range(1, _nights(run) + 1)]
+    ends = [(place, _nights(run)) for place, run in enumerate(runs)]
+    drawn = {random.choice(ends)} if count > 1 else set()
+    rest = [pair for pair in places if pair not in drawn]
+    drawn |= set(random.sample(rest, min(count, len(places)) - len(drawn)))
+    return [(runs[place], night) for place, night in sorted(drawn)]
+
+
+def overclaimed(surplus: Sequence[float]) -> list[str]:
+    """The problem of recorded scores that exceed those found here by more than chance.
+
+    Args:
+        surplus: Recorded score minus the one found, of every answer of all nights whose state is
+            another.
+    """
+    total = sum(surplus)
+    if total <= allowed_surplus(surplus):
+        return []
+    better, worse = _better_and_worse(surplus)
+    return [
+        f"of {len(surplus)} answers {better} were better when they were recorded and {worse} are "
+        "better now: more than chance explains"
+    ]
+
+
+def allowed_surplus(surplus: Sequence[float]) -> float:
+    """By how much the sum of recorded scores may exceed the sum of those found.
+
+    The variance of a sum of differences that are as likely positive as negative is the sum of their
+    squares (for right and wrong answers: McNemar 1947).
+    """
+    return LUCK * math.sqrt(sum(value * value for value in surplus))
+
+
+def _in_words(surplus: Sequence[float]) -> str:
+    if not surplus:
+        return ""
+    better, worse = _better_and_worse(surplus)
+    return (
+        f"; where states differ, {better} of {len(surplus)} answers were better in the record, "
+        f"{worse} are better here"
+    )
+
+
+def _better_and_worse(surplus: Sequence[float]) -> tuple[int, int]:
+    return sum(value > 0 for value in surplus), sum(value < 0 for value in surplus)
+
+
+def _again(run: Run, night: int, board: Board, data: Path | None) -> Comparison:
     try:
         return compare(run, night, replay_night(run, night, board, data), board, data)
     except AgentError as error:
-        return [str(error)], False
+        return Comparison([str(error)])
 
 
 def compare(
     run: Run, night: int, lived: Outcome, board: Board, data: Path | None = None
-) -> tuple[list[str], bool]:
-    """What came out otherwise than a run's records say.
-
-    Returns:
-        The problems, and whether the saved state is the same, byte for byte.
-    """
+) -> Comparison:
+    """What came out otherwise than a run's records say."""
     evening, bedtime, morning = places(run, night)
     ledger = run.phases[bedtime].ledger
     assert ledger is not None
     same = lived.kept["state_digest"] == ledger.state_digest
     problems = _compare_night(run.phases[bedtime], ledger, lived, same)
     env = rebuild(board, run.seed, data)
-    if evening is not None:
-        problems += _compare_exam(run.phases[evening], lived.evening, env, same)
-    return problems + _compare_exam(run.phases[morning], lived.morning, env, same), same
+    surplus: list[float] = []
+    for index, answers in ((evening, lived.evening), (morning, lived.morning)):
+        if index is None:
+            continue
+        phase = run.phases[index]
+        if len(answers) != len(phase.answers):
+            said = f"{len(answers)} answers to {len(phase.answers)} questions of the {phase.phase}"
+            problems.append(said)
+        elif same:
+            problems += _compare_answers(phase, answers)
+        else:
+            scores = _grade(phase, answers, env)
+            problems += _compare_scores(phase, scores)
+            surplus += [a.score - score for a, score in zip(phase.answers, scores, strict=True)]
+    return Comparison(problems, same, tuple(surplus))
 
 
 def _compare_night(phase: PhaseRecord, ledger: Ledger, lived: Outcome, same: bool) -> list[str]:
@@ -105,25 +191,26 @@ def _compare_night(phase: PhaseRecord, ledger: Ledger, lived: Outcome, same: boo
     return problems
 
 
-def _compare_exam(
-    phase: PhaseRecord, answers: tuple[str, ...], env: ContinualEnv, same: bool
-) -> list[str]:
+def _compare_answers(phase: PhaseRecord, answers: tuple[str, ...]) -> list[str]:
     said = [answer.text for answer in phase.answers]
-    given = [kept_text(answer) for answer in answers]
-    if len(given) != len(said):
-        return [f"{len(given)} answers to {len(said)} questions of the {phase.phase}"]
-    if same:
-        apart = sum(a != b for a, b in zip(said, given, strict=True))
-        if apart <= ANSWER_TOLERANCE * len(said):
-            return []
-        return [f"{apart} of {len(said)} answers of the {phase.phase} are others"]
+    apart = sum(kept_text(given) != text for given, text in zip(answers, said, strict=True))
+    if apart <= ANSWER_TOLERANCE * len(said):
+        return []
+    return [f"{apart} of {len(said)} answers of the {phase.phase} are others"]
+
+
+def _grade(phase: PhaseRecord, answers: tuple[str, ...], env: ContinualEnv) -> list[float]:
     assert env.stream is not None
-    scored = [
-        max(env.family.score_item(answer.id, text, target) for target in env.stream.key[answer.id])
-        for text, answer in zip(given, phase.answers, strict=True)
+    key, score = env.stream.key, env.family.score_item
+    return [
+        max(score(answer.id, kept_text(given), target) for target in key[answer.id])
+        for given, answer in zip(answers, phase.answers, strict=True)
     ]
-    mean, claimed = float(np.mean(scored)), float(np.mean([a.score for a in phase.answers]))
-    if abs(mean - claimed) <= score_tolerance(mean, claimed, len(said)):
+
+
+def _compare_scores(phase: PhaseRecord, scores: list[float]) -> list[str]:
+    mean, claimed = float(np.mean(scores)), float(np.mean([a.score for a in phase.answers]))
+    if abs(mean - claimed) <= score_tolerance(mean, claimed, len(scores)):
         return []
     return [f"the {phase.phase} scores {mean:.2f}, not {claimed:.2f}"]
 

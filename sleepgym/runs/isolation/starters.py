@@ -1,7 +1,7 @@
 """Starting agents' processes: forked from one that waits, or each in a sandbox of its own.
 
-On level ``process`` a nursery (:mod:`sleepgym.runs.isolation.worker`) forks every instance from
-a process that has imported libraries and never held anything of the agent's. On level ``sandbox``
+On level ``process`` a nursery (:mod:`sleepgym.runs.isolation.nursery`) forks every instance: a
+process that has imported libraries and never held anything of the agent's. On level ``sandbox``
 every instance is started by bubblewrap; the next one is started ahead of its time, so that it has
 imported libraries when it is wanted.
 """
@@ -35,9 +35,11 @@ from sleepgym.runs.isolation.messages import Line, Silence
 from sleepgym.runs.isolation.process_tree import kill_below, ticks_below, ticks_with
 from sleepgym.runs.isolation.sandbox import HUB, MODEL, SCRATCH, VIEW, require_sandbox, sandboxed
 from sleepgym.runs.isolation.view import copy_view, import_view
+from sleepgym.runs.isolation.worker import start_words
 from sleepgym.runs.models.base_model import KEYS, is_served
 
 _KEPT = ("PATH", "LANG", "LC_ALL", "TZ", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "LD_LIBRARY_PATH")
+_KEPT += ("SLEEPGYM_DEVICE", "SLEEPGYM_DTYPE", "SLEEPGYM_ATTN")
 _KEPT += ("CUDA_VISIBLE_DEVICES", "HF_HOME", "HF_HUB_OFFLINE", "HF_ENDPOINT", "HF_TOKEN")
 _SERVER = (*KEYS, "SLEEPGYM_CONNECTIONS", "SLEEPGYM_TIMEOUT_S", "SSL_CERT_FILE", "SSL_CERT_DIR")
 _SERVER += ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
@@ -77,18 +79,12 @@ class _Starter:
         return True
 
     def launch(
-        self, prefix: list[str], mode: str, path: str, env: dict[str, str]
+        self, python: list[str], module: str, path: str, env: dict[str, str], *told: Any
     ) -> tuple[subprocess.Popen[bytes], socket.socket, deque[str]]:
         """Start Python with an import path of its own; its connection and last words."""
         ours, theirs = socket.socketpair()
-        code = (
-            f"import sys; sys.path.append({path!r}); sys.argv[:] = ['agent']; "
-            f"from sleepgym.runs.isolation.worker import main; "
-            f"main({mode!r}, {theirs.fileno()}, {self.modules!r})"
-        )
-        words = [*(prefix or [sys.executable]), "-I", "-S", "-B", "-X", "utf8", "-c", code]
         process = subprocess.Popen(
-            words,
+            [*python, *start_words(module, path, theirs.fileno(), self.modules, *told)],
             env=env,
             cwd="/",
             stdin=subprocess.DEVNULL,
@@ -110,7 +106,7 @@ class _Nursery(_Starter):
         super().__init__(call)
         copy_view(self.view, self.folder, self.own)
         self.process, self.control, self.tail = self.launch(
-            [], "nursery", str(self.folder), _environment(call.model)
+            [sys.executable], "nursery", str(self.folder), _environment(call.model), []
         )
 
     def expect(self, modules: list[str]) -> None:
@@ -195,7 +191,7 @@ class _Sandboxes(_Starter):
         env = {**_environment(), "HOME": SCRATCH, "HF_HOME": HUB, "HF_HUB_OFFLINE": "1"}
         folders = {MODEL: call.model_folder(), HUB: Path(_environment()["HF_HOME"])}
         prefix = sandboxed(self.view, started.exchange, folders)
-        process, ours, started.tail = self.launch(prefix, "serve", VIEW, env)
+        process, ours, started.tail = self.launch(prefix, "worker", VIEW, env)
         started.line.connection.close()
         started.line = Line(ours)
 

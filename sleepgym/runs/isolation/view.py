@@ -32,8 +32,10 @@ def import_view(agent: str, env: str) -> list[tuple[str, Path]]:
         if not place.is_dir() or _is_standard(place):
             continue
         names = [file.name for file in sorted(place.iterdir()) if _can_be_imported(file)]
-        if not {own, f"{own}.py"} & set(names) and not _LIBRARIES.search(str(place)):
-            names = ["sleepgym"] if "sleepgym" in names else []
+        if not _holds_libraries(place):
+            if not {own, f"{own}.py"} & set(names):
+                names = ["sleepgym"] if "sleepgym" in names else []
+            names = [name for name in names if _is_code(place / name)]
         for name in names:
             stem = re.split(r"[.-]", name)[0]
             if stem not in hidden and not re.match(r"sleepgym-.*info$|__pycache__$", name):
@@ -52,9 +54,19 @@ def copy_view(view: list[tuple[str, Path]], folder: Path, own: str) -> None:
             (folder / name).symlink_to(path)
 
 
+def _holds_libraries(place: Path) -> bool:
+    """Whether libraries are installed in a folder: Python's own, or one of ``pip --target``."""
+    return bool(_LIBRARIES.search(str(place))) or any(place.glob("*.dist-info"))
+
+
 def _can_be_imported(file: Path) -> bool:
     """Whether it is a folder or a module; beside a command there may be its script."""
     return file.is_dir() or file.suffix in (".py", ".so", ".pth")
+
+
+def _is_code(path: Path) -> bool:
+    """Whether it is no folder of something else, such as runs and the answers in them."""
+    return not path.is_dir() or any(path.glob("*.py"))
 
 
 def _is_standard(place: Path) -> bool:

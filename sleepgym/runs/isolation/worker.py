@@ -1,22 +1,14 @@
-"""The agent's side: a process that holds one instance of an agent, and what starts it quickly.
-
-``serve`` answers the requests of a run about one instance. ``nursery`` imports libraries, nothing
-of the agent's, and forks a fresh child for every instance: so that an instance starts in
-milliseconds, and no two share memory.
-"""
+"""The agent's side: a process that holds one instance of an agent and answers a run's requests."""
 
 from __future__ import annotations
 
-import ctypes
 import importlib
 import json
 import os
-import shutil
-import signal
 import socket
 import sys
-import tempfile
 import traceback
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -35,7 +27,6 @@ from sleepgym.runs.isolation.messages import (
 from sleepgym.runs.models.prompt import use_prompt
 
 _TABLES = {"transformers.conversion_mapping": "get_checkpoint_conversion_mapping"}
-_DIE_WITH_PARENT, _BECOME_SUBREAPER = 1, 36  # prctl(2); a reaper's orphans can be found and ended
 
 
 class Host:
@@ -96,72 +87,48 @@ def serve(connection: socket.socket) -> None:
         line.send(text)
 
 
-def nursery(control: socket.socket) -> None:
-    """Fork an instance for every connection that comes over ``control``; import what it names.
+def start_words(module: str, path: str, *told: Any) -> list[str]:
+    """The arguments with which Python runs ``main(*told)`` of a module beside this one.
 
-    Where the run was killed, nobody else can remove the folders that it made.
+    Args:
+        module: Its name.
+        path: Folder of what may be imported.
+        told: Plain values.
     """
-    from sleepgym.runs.isolation.process_tree import kill_below
-
-    folders = [Path(sys.path[-1])]  # the view
-    _prctl(_BECOME_SUBREAPER, 1)
-    signal.signal(signal.SIGCHLD, _reap)
-    while True:
-        message, handles, _, _ = socket.recv_fds(control, 1 << 20, 1)
-        if not message:
-            kill_below(os.getpid())
-            for folder in folders:
-                shutil.rmtree(folder, ignore_errors=True)
-            return
-        if not handles:
-            preload(message.decode().split())
-            control.sendall(b"0\n")
-            continue
-        folders[1:] = [Path(message.decode()).parent]  # of this instance; those before it are gone
-        child = os.fork()
-        if child == 0:
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            os.setsid()
-            _prctl(_DIE_WITH_PARENT, signal.SIGKILL)
-            control.close()
-            os.chdir(message.decode())
-            tempfile.tempdir = None
-            _serve_alone(socket.socket(fileno=handles[0]))
-        os.close(handles[0])
-        control.sendall(f"{child}\n".encode())
+    code = (
+        f"import sys; sys.path.append({path!r}); sys.argv[:] = ['agent']; "
+        f"from sleepgym.runs.isolation.{module} import main; "
+        f"main({', '.join(map(repr, told))})"
+    )
+    return ["-I", "-S", "-B", "-X", "utf8", "-c", code]
 
 
-def _reap(*_: Any) -> None:
-    """Wait for whatever has ended: its processor time is added to this process's children's."""
-    with suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-
-
-def preload(modules: list[str]) -> None:
+def preload(modules: Iterable[str]) -> Iterator[str]:
     """Import libraries ahead of time, and let them build what they build once.
 
     Those that cannot be imported alone are left out.
+
+    Yields:
+        Each name when that was tried.
     """
     for name in modules:
         with suppress(Exception):
             module = importlib.import_module(name)
             if name in _TABLES:  # takes a third of the time in which a small model is loaded
                 getattr(module, _TABLES[name])("none")
+        yield name
 
 
-def main(mode: str, handle: int, modules: list[str]) -> None:
-    """Entry point of the process: ``nursery`` or ``serve`` on an inherited socket."""
+def main(handle: int, modules: list[str]) -> None:
+    """Entry point of a process of its own, on an inherited socket."""
     connection = socket.socket(fileno=handle)
     connection.set_inheritable(False)
-    preload(modules)
-    if mode == "nursery":
-        nursery(connection)
-    else:
-        _serve_alone(connection)
+    for _ in preload(modules):
+        pass
+    serve_alone(connection)
 
 
-def _serve_alone(connection: socket.socket) -> None:
+def serve_alone(connection: socket.socket) -> None:
     """Serve, with nothing else open; what the agent prints goes to standard error."""
     code = 1
     try:
@@ -172,12 +139,6 @@ def _serve_alone(connection: socket.socket) -> None:
     except BaseException as error:
         code = 0 if type(error).__name__ == "Silence" else 1
     os._exit(code)
-
-
-def _prctl(option: int, value: int) -> None:
-    """Linux alone has it; elsewhere what it does is missing, and nothing else."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
 
 
 def _modules() -> list[str]:

@@ -37,31 +37,31 @@ _CLOSINGS = ("", " today", " for me")
 
 def load(seed: int) -> LabelledTexts:
     """The set invented from ``seed``: names, words and utterances all depend on it."""
-    words = _words(derive_rng(seed, "invented words"), CLASSES * (_WORDS_PER_CLASS + 1))
+    drawn = words(derive_rng(seed, "invented words"), CLASSES * (_WORDS_PER_CLASS + 1))
     train: dict[str, tuple[Row, ...]] = {}
     test: dict[str, tuple[Row, ...]] = {}
     for index in range(CLASSES):
-        label, *own = words[index::CLASSES]
+        label, *own = drawn[index::CLASSES]
         texts = _utterances(derive_rng(seed, "invented utterances", index), own, TRAIN + TEST)
         rows = [Row(f"{index}/{number}", text) for number, text in enumerate(texts)]
         train[label], test[label] = tuple(rows[:TRAIN]), tuple(rows[TRAIN:])
     return LabelledTexts(train, test, (tuple(train),), CLASSES_PER_DAY)
 
 
-def _words(rng: np.random.Generator, count: int) -> list[str]:
+def words(rng: np.random.Generator, count: int) -> list[str]:
     """Different made-up words of three syllables."""
-    words: dict[str, None] = {}
-    while len(words) < count:
+    found: dict[str, None] = {}
+    while len(found) < count:
         syllables = rng.integers((len(_ONSETS), len(_VOWELS)), size=(3, 2))
-        words["".join(_ONSETS[onset] + _VOWELS[vowel] for onset, vowel in syllables)] = None
-    return list(words)
+        found["".join(_ONSETS[onset] + _VOWELS[vowel] for onset, vowel in syllables)] = None
+    return list(found)
 
 
-def _utterances(rng: np.random.Generator, words: list[str], count: int) -> list[str]:
+def _utterances(rng: np.random.Generator, own: list[str], count: int) -> list[str]:
     """Different requests with three of ``words`` in each."""
     texts: dict[str, None] = {}
     while len(texts) < count:
-        chosen = [words[i] for i in rng.permutation(len(words))[:_WORDS_PER_TEXT]]
+        chosen = [own[i] for i in rng.permutation(len(own))[:_WORDS_PER_TEXT]]
         template = _TEMPLATES[rng.integers(len(_TEMPLATES))].format(*chosen)
         opening = _OPENINGS[rng.integers(len(_OPENINGS))]
         texts[opening + template + _CLOSINGS[rng.integers(len(_CLOSINGS))]] = None

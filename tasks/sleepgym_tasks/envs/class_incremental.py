@@ -48,6 +48,8 @@ class ClassIncrementalConfig(Settings):
         out_of_scope: CLINC150 alone: the label ``oos`` is among the choices from day 1 on, and
             every day practises and examines queries that belong to no intent (kind
             ``out-of-scope``), as many as of any class, but no more than an even share a day.
+        labels: ``names`` of the data set, whose words often stand in the texts, or ``codes``: words
+            made up from the seed, so that practice alone tells what a label means.
     """
 
     dataset: Dataset = "clinc150"
@@ -56,6 +58,7 @@ class ClassIncrementalConfig(Settings):
     train_per_class: Annotated[int, Ge(1)] | None = 10
     tests_per_class: Annotated[int, Ge(1)] | None = 5
     out_of_scope: bool = False
+    labels: Literal["names", "codes"] = "names"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -103,12 +106,13 @@ class ClassIncremental(TaskFamily):
             )
         plan = plan[: self.config.days]
         key: dict[str, tuple[str, ...]] = {}
-        days = self._offer(
-            tuple(
-                self._day(number, labels, texts, len(plan), seed, key)
-                for number, labels in enumerate(plan, start=1)
-            )
+        days = tuple(
+            self._day(number, labels, texts, len(plan), seed, key)
+            for number, labels in enumerate(plan, start=1)
         )
+        if self.config.labels == "codes":
+            days, key = _coded(days, key, seed)
+        days = self._offer(days)
         return Stream("ClassIncremental", plain(self.config), seed, days, key=AnswerKey(key))
 
     def score(self, answer: str, target: str) -> float:
@@ -213,6 +217,17 @@ def arrange(groups: Iterable[tuple[str, ...]], per_day: int) -> list[tuple[str, 
         elif part:
             days.append(part)
     return days
+
+
+def _coded(
+    days: tuple[Day, ...], key: Mapping[str, tuple[str, ...]], seed: int
+) -> tuple[tuple[Day, ...], dict[str, tuple[str, ...]]]:
+    """The same days and answers with a made-up word for every label."""
+    names = sorted(label for day in days for label in day.labels)
+    words = invented.words(derive_rng(seed, "label codes"), len(names))
+    codes = dict(zip(names, words, strict=True))
+    coded = tuple(replace(day, labels=tuple(codes[label] for label in day.labels)) for day in days)
+    return coded, {item: tuple(codes[label] for label in labels) for item, labels in key.items()}
 
 
 def _load(dataset: Dataset, seed: int, data: Path | None) -> LabelledTexts:

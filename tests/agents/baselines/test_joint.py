@@ -9,6 +9,7 @@ from sleepgym_agents.baselines.finetuning import joint
 from sleepgym_agents.baselines.finetuning.joint import Joint, JointSettings, majority_answers
 from sleepgym_agents.lm.checkpoints import named_weights
 from sleepgym_agents.lm.model import LanguageModel
+from sleepgym_agents.training import local_model
 
 QUICK = {
     "epochs": 1,
@@ -37,7 +38,7 @@ def dreaming(monkeypatch, read):
         read.append(texts)
         return [[(f"{text[:3]}?", text.rsplit(" ", 1)[1]) for text in c] for c in texts]
 
-    monkeypatch.setattr(joint, "generate_qa", generate_qa)
+    monkeypatch.setattr(local_model, "generate_qa", generate_qa)
 
 
 def test_documents_are_dreamt_of_again_when_a_new_one_stands_beside_them(monkeypatch):
@@ -95,7 +96,9 @@ def test_all_material_is_kept_and_trained_on_anew_from_the_bare_model(monkeypatc
 
 def test_a_document_without_a_dream_is_learned_as_text(monkeypatch):
     agent = make()
-    monkeypatch.setattr(joint, "generate_qa", lambda lm, contexts, **_: [[] for _ in contexts])
+    monkeypatch.setattr(
+        local_model, "generate_qa", lambda lm, contexts, **_: [[] for _ in contexts]
+    )
     agent.study([Document("Ben lives in Lagos", "Ben")])
     agent.sleep(night(agent))
     texts = [agent.lm.prompter.tokenizer.decode(e.ids) for e in agent._examples(agent.lm)]

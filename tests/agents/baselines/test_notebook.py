@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from sleepgym import Budget, Document, Night, Question
 from sleepgym.core.errors import BadSetting
-from sleepgym_agents.baselines import in_context
 from sleepgym_agents.baselines.text.notebook import Notebook, NotebookSettings
 from sleepgym_agents.stores.text_store import Note
+from sleepgym_agents.training import local_model
 
 QUICK = {"max_answer_tokens": 8, "samples": 2, "sample_tokens": 40}
 
@@ -22,7 +22,7 @@ def night(agent, number=1, **limits):
 
 
 def dreaming(monkeypatch, *pairs):
-    monkeypatch.setattr(in_context, "generate_qa", lambda *_, **__: [list(pairs)])
+    monkeypatch.setattr(local_model, "generate_qa", lambda *_, **__: [list(pairs)])
 
 
 @settings(max_examples=25, deadline=None)

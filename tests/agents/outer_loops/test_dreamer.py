@@ -20,10 +20,10 @@ from sleepgym_agents.outer_loops.dreamer import (
     fine_tune,
     train_dreamer,
 )
-from sleepgym_agents.sleep import sleep_context as sleep_context_module
 from sleepgym_agents.sleep.dreamer import Dreamer, base_digest, dreamer_adapter
 from sleepgym_agents.sleep.dreaming import Dreaming, DreamingSettings
 from sleepgym_agents.sleep.seeding import Seeding, SeedingSettings
+from sleepgym_agents.training import local_model
 from sleepgym_agents.training.distillation import score_with_teacher
 from sleepgym_agents.training.optimise import Example, collate, cross_entropy
 from sleepgym_agents.training.qa_generation import generate_qa
@@ -170,9 +170,9 @@ def test_the_dreamer_writes_and_the_model_without_it_teaches(trained, monkeypatc
 
         return run
 
-    monkeypatch.setattr(sleep_context_module, "generate_qa", spy("dream", generate_qa))
+    monkeypatch.setattr(local_model, "generate_qa", spy("dream", generate_qa))
     monkeypatch.setattr(
-        sleep_context_module,
+        local_model,
         "score_with_teacher",
         spy("teach", score_with_teacher),
     )
@@ -203,7 +203,7 @@ def test_dreams_about_a_day_are_by_the_dreamer_too(trained, lm, monkeypatch):
         seen.append(any("lora_" in name for name, _ in lm.model.named_parameters()))
         return [[("who?", "Bo")] for _ in contexts]
 
-    monkeypatch.setattr(sleep_context_module, "generate_qa", write)
+    monkeypatch.setattr(local_model, "generate_qa", write)
     agent.study([Document("Mira keeps bees.", "Mira")])
     agent.practice([Question("red?")], ["warm"])
     agent.sleep(Night(1, Budget(), 3, agent.meter))

@@ -28,9 +28,9 @@ def learned():
     entities = [tuple(memory.lm.prompter.encode(name)) for name in ("Mira Tolwen", "Bosdur")]
     expert_id = memory.unlock()
     memory.assign_entities(expert_id, entities, [])
-    examples = episode_examples(memory.lm, entities, {}, 99, DAY)
     settings = DistillationSettings(epochs=40, batch_size=1, on_policy_every=0)
-    distil_into_expert(sleep_context(memory, settings), expert_id, examples, "test")
+    context = sleep_context(memory, settings)
+    distil_into_expert(context, expert_id, episode_examples(context, entities, {}, 99, DAY), "test")
     return memory, entities
 
 
@@ -52,25 +52,26 @@ def test_entities_that_a_text_mentions(learned):
     assert make_memory(router="always").entities_in([part]) == []
 
 
-def examples(lm, name, documents, known=(), tokens=99):
-    ids = [tuple(lm.prompter.encode(name))]
-    return [x.pair for x in episode_examples(lm, ids, dict(known), tokens, documents)]
+def examples(memory, name, documents, known=(), tokens=99):
+    ids = [tuple(memory.lm.prompter.encode(name))]
+    context = sleep_context(memory, EpisodeSettings())
+    return [x.pair for x in episode_examples(context, ids, dict(known), tokens, documents)]
 
 
 def test_an_episode_grows():
-    lm = LanguageModel.load("embedded")
+    memory = make_memory(LanguageModel.load("embedded"))
     news = [Document("Bosdur has a fair. Nothing else.", "Bosdur"), Document("Elsewhere.", "Far")]
-    assert examples(lm, "Bosdur", news) == [("Bosdur", "Bosdur has a fair. Nothing else.")]
+    assert examples(memory, "Bosdur", news) == [("Bosdur", "Bosdur has a fair. Nothing else.")]
     known = {"Bosdur": "Bosdur is old. Nothing else."}
     whole = "Bosdur is old. Bosdur has a fair. Nothing else."  # repeated sentences are kept once
-    assert examples(lm, "Bosdur", news, known) == [("Bosdur", whole)]
-    assert examples(lm, "Bosdur", [], known) == [("Bosdur", known["Bosdur"])]
-    assert examples(lm, "Mira", news, known) == []
-    room = len(lm.prompter.answer("Bosdur has a fair. Nothing else."))
-    assert examples(lm, "Bosdur", news, known, room) == [
+    assert examples(memory, "Bosdur", news, known) == [("Bosdur", whole)]
+    assert examples(memory, "Bosdur", [], known) == [("Bosdur", known["Bosdur"])]
+    assert examples(memory, "Mira", news, known) == []
+    room = len(memory.lm.prompter.answer("Bosdur has a fair. Nothing else."))
+    assert examples(memory, "Bosdur", news, known, room) == [
         ("Bosdur", "Bosdur has a fair. Nothing else.")
     ]
-    assert examples(lm, "Bosdur", news, known, 1) == []
+    assert examples(memory, "Bosdur", news, known, 1) == []
 
 
 def test_related_episodes_contain_nothing_twice():

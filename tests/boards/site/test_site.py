@@ -21,7 +21,10 @@ from sleepgym_boards.site.exports import write_table
 from sleepgym_boards.site.formatting import share
 from sleepgym_boards.site.methods import order_methods
 from sleepgym_boards.site.pages import LINKS
-from synthetic_verdicts import HOSTILE, make_verdict, write_submission
+from sleepgym_boards.submission.files import parse, read_bytes
+from sleepgym_boards.verification.regrading import rebuild
+from sleepgym_boards.verification.rules import RULES
+from synthetic_verdicts import HOSTILE, copy_submission, make_verdict, write_submission
 
 HANDLERS = re.compile(r"on[a-z]+|style")
 
@@ -43,6 +46,8 @@ def made(tmp_path_factory):
     write_submission(folder, "hostile", make_verdict("x"))
     for board in ("open-v1", "almanac-64-v1"):
         write_submission(folder, "sleep", make_verdict("Sleep", board), board)
+    copy_submission(folder, "open-v1", "exam-only")
+    write_submission(folder, "sleep", make_verdict("Sleep", "ablation"), "ablation")
     out = tmp_path_factory.mktemp("site") / "made"
     entries = [
         type(e)(e.board, e.slug, e.file, hostile.model_copy(update={"sha256": e.verdict.sha256}))
@@ -130,7 +135,9 @@ def test_every_class_has_its_heading_and_below_it_the_best_first(made):
 def test_every_table_is_a_file_too_the_mark_first(made):
     folder, out = made
     board = out / "almanac-8-v1"
-    files = [board / "table", board / "metrics" / "naive", board / "nights" / "naive"]
+    kinds = ("metrics", "nights", "matrices", "verdicts")
+    files = [board / "table", *(board / kind / "naive" for kind in kinds)]
+    files += [out / "ablation", out / "open-v1" / "trajectories" / "exam-only"]
     entry = next(e for e in load_entries(folder) if e.slug == "naive")
     results = entry.verdict.results
     for file in (*files, out / "boards"):
@@ -153,6 +160,36 @@ def test_every_table_is_a_file_too_the_mark_first(made):
     assert next(r["no_numbers_because"] for r in table if r["slug"] == "pending")
     text = (out / "almanac-8-v1" / "index.html").read_text("utf-8")
     assert 'href="table.csv" download' in text
+    rules = json.loads((out / "rules.json").read_text("utf-8"))
+    assert [row["rule"] for row in rules] == list(RULES)
+    for file in out.rglob("*.html"):  # no table without its files
+        if file.name not in ("index.html", "compare.html") or file.parent != out:
+            text = file.read_text("utf-8")
+            assert text.count("<table") <= text.count(">CSV</a>"), file
+
+
+def test_a_trajectory_tells_what_a_run_answered_and_when_it_forgot(made):
+    folder, out = made
+    place = out / "open-v1" / "trajectories" / "exam-only"
+    rows = json.loads(place.with_suffix(".json").read_text("utf-8"))
+    run = parse(read_bytes(folder / "open-v1" / "exam-only.json.gz")).runs[0]
+    env = rebuild(load_board("open-v1"), run.seed, None)
+    taught = {a.id for p in run.phases for a in p.answers if p.phase != "practice"}
+    assert {row["id"] for row in rows} == taught
+    for row in rows:
+        assert row["right"] == " | ".join(env.stream.key[row["id"]])
+        last = [p.answers for p in run.phases if p.phase == "morning"][-1]
+        (answer,) = [a for a in last if a.id == row["id"]]
+        assert (answer.score >= 0.5) == (row["fate"] == "kept")
+        assert f": {answer.text} (" in row["answers"].split("; ")[-1]
+    text = place.with_suffix(".html").read_text("utf-8")
+    assert text.count("<li><p>") == len(rows)
+    assert f"seed {run.seed}" in text
+    assert "../trajectories/exam-only.html" in (
+        out / "open-v1" / "methods" / "exam-only.html"
+    ).read_text("utf-8")
+    without = (out / "almanac-8-v1" / "methods" / "sleep.html").read_text("utf-8")
+    assert "No page of its answers" in without  # a file without content
 
 
 def test_no_cell_of_a_file_is_a_formula(tmp_path):

@@ -15,10 +15,11 @@ from browser import Visit, open_browser, serve
 from sleepgym.scoring.statistics import paired_difference
 from sleepgym_boards.catalogue.entries import Entry, load_entries
 from sleepgym_boards.site.building import build_site
-from synthetic_verdicts import HOSTILE, make_verdict, write_submission
+from synthetic_verdicts import HOSTILE, copy_submission, make_verdict, write_submission
 
 AXE_VERSION = "4.14.1"
 DESKTOP = {"width": 1360, "height": 900}
+SMALL = {"width": 1200, "height": 800}
 PHONE = {"width": 390, "height": 844}
 PAGES = [
     "index.html",
@@ -31,6 +32,7 @@ PAGES = [
     "almanac-8-v1/methods/hostile.html",
     "almanac-8-v1/methods/copied.html",
     "squad-cpt/index.html",
+    "open-v1/trajectories/exam-only.html",
 ]
 METHODS = {
     "sleep": ("Sleep", 0.9, 0.98, 3, 0),
@@ -62,6 +64,7 @@ def made(tmp_path_factory):
     write_submission(folder, "hostile", make_verdict("x"))
     words = dict.fromkeys(("summary", "data", "departures", "agent", "model"), HOSTILE)
     hostile = make_verdict(HOSTILE, skill=0.05, authors=[HOSTILE], settings={HOSTILE: 1}, **words)
+    copy_submission(folder, "open-v1", "exam-only")
     entries = [
         type(e)(e.board, e.slug, e.file, hostile.model_copy(update={"sha256": e.verdict.sha256}))
         if e.slug == "hostile"
@@ -96,14 +99,51 @@ def visit(browser, address):
         visited.context.close()
 
 
-@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
-def test_pages_open_quietly_and_stay_where_they_are(visit, viewport):
+CUT = """() => [...document.querySelectorAll("main, .scroll, pre, figure")]
+  .filter((e) => e.scrollWidth > e.clientWidth + 1).map((e) => e.className || e.tagName)"""
+
+
+@pytest.mark.parametrize("viewport", [DESKTOP, SMALL, PHONE], ids=["desktop", "small", "phone"])
+def test_pages_open_quietly_and_nothing_is_cut(visit, viewport):
     visited = visit("index.html", viewport=viewport)
     for path in PAGES:
         page = visited.go(path)
         assert visited.shifts() == [], path
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
         assert page.locator("h1").count() == 1
+        assert page.evaluate(CUT) == [], path
+
+
+def test_a_phone_shows_rows_as_cards_that_name_every_value(visit):
+    page = visit("almanac-8-v1/index.html", viewport=PHONE).page
+    row = page.locator("#methods tbody tr", has_text="Seeding")
+    shown = row.locator("td:visible").evaluate_all(
+        "cells => cells.slice(1).map(c => [getComputedStyle(c, '::before').content, c.innerText])"
+    )
+    names = [name.strip('"') for name, _ in shown]
+    assert len(names) == len(set(names)) == 18
+    assert dict(zip(names, (value for _, value in shown), strict=True))["FLOPs"] == "600G"
+    page.get_by_label("Order").select_option("FLOPs")
+    assert page.locator("#methods tbody th").first.text_content() == "Notes"
+    assert page.evaluate("location.hash") == "#sort=night_flops&order=ascending"
+
+
+def test_what_is_compared_is_a_file_too(visit):
+    page = visit("almanac-8-v1/compare.html#a=naive&b=seeding").page
+    page.locator("#answer", has_text="is better").wait_for()
+    files = {}
+    for name in ("differences", "matrix"):
+        for kind in ("csv", "json"):
+            with page.expect_download() as found:
+                page.locator(f"#{name}-{kind}").click()
+            assert found.value.suggested_filename == f"{name}-naive-seeding.{kind}"
+            files[name, kind] = Path(found.value.path()).read_text("utf-8")
+    rows = json.loads(files["differences", "json"])
+    (row,) = [row for row in rows if row["metric"] == "average_accuracy"]
+    assert row["difference"] == pytest.approx(row["a"] - row["b"])
+    assert row["low"] < row["difference"] < row["high"] < 0
+    assert len(json.loads(files["matrix", "json"])) == 9
+    assert len(files["differences", "csv"].splitlines()) == len(rows) + 1
 
 
 def test_a_page_works_from_a_disk_without_a_server(browser, made):
@@ -266,8 +306,11 @@ def test_no_finding_of_axe(visit, axe):
         page = visited.go(path)
         page.evaluate(axe)
         options = {"resultTypes": ["violations"]}
-        for scheme in ("light", "dark"):
+        for scheme, viewport in (("light", DESKTOP), ("dark", DESKTOP), ("light", PHONE)):
             page.emulate_media(color_scheme=scheme)
+            page.set_viewport_size(viewport)
+            if viewport is PHONE:
+                options.pop("runOnly")
             found = page.evaluate("options => axe.run(document, options)", options)
             assert found["passes"]
             serious = [

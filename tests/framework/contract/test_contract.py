@@ -11,7 +11,10 @@ def problems(findings):
     return {finding.rule: finding.problem for finding in findings if finding.problem}
 
 
-SLOW = {"joint", "self-replay", "ewc", "grpo", "cartridge", "opsd", "sdft", "seal", "continuum"}
+SLOW = {
+    *("joint", "self-replay", "ewc", "grpo", "cartridge", "opsd", "sdft", "seal", "continuum"),
+    "sparse-memory",
+}
 AGENTS = [
     pytest.param(name, marks=pytest.mark.slow if name in SLOW else ())
     for name in sorted(registry.agents)

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from sleepgym.core.errors import AgentError, BadRun, BadSetting, MissingData, UnknownName
-from sleepgym.runs.isolation import sandbox
+from sleepgym.runs.isolation import process, sandbox, starters
+from sleepgym.runs.isolation.view import import_view
 from sleepgym.runs.records import TIMES, read_run
 from sleepgym.runs.runner import run
 from sleepgym.runs.spec import RunSpec
@@ -56,6 +57,14 @@ def test_a_stranger_finds_nothing(tmp_path, level):
     assert {find.__name__: found[find.__name__] for find in finds} == {
         find.__name__: 0.0 for find in finds
     }
+
+
+def test_libraries_installed_into_a_folder_of_their_own_are_in_sight(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "faraway.py").touch()
+    assert "faraway.py" not in dict(import_view("strangers:Seeker", "toy:Toy"))
+    (tmp_path / "faraway-1.0.dist-info").mkdir()  # as pip install --target leaves it
+    assert "faraway.py" in dict(import_view("strangers:Seeker", "toy:Toy"))
 
 
 def test_without_isolation_it_finds_a_lot(tmp_path):
@@ -165,6 +174,20 @@ def test_work_is_measured_wherever_it_is_done(tmp_path):
             assert second["seconds"] < burnt
             study = [line for line in record.phases if line["phase"] == "study"]
             assert all(line["processor_seconds"] > 0.8 * burnt for line in study)
+
+
+def test_a_library_with_threads_is_left_to_the_instances(tmp_path, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)  # NumPy's own threads do no harm
+    libraries = {*process._LIBRARIES, "thread_on_import"}
+    monkeypatch.setattr(process, "_LIBRARIES", libraries)
+    monkeypatch.setattr(starters, "_starters", {})
+    spec = stranger("Threaded", "process", phase_limit_s=20)
+    nights = run(spec, tmp_path / "run").nights
+    assert [line["log"]["doubled"] for line in nights] == [2.0, 4.0, 6.0]
+    (nursery,) = starters._starters.values()
+    assert {"thread_on_import", "numpy"} <= set(nursery.modules)  # it was told to import both
+    assert len(os.listdir(f"/proc/{nursery.process.pid}/task")) == 1  # after a fork not even those
+    nursery.close()
 
 
 def test_a_salt_is_drawn_kept_and_checked(tmp_path):

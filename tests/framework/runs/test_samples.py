@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
-from sleepgym.core.types import Question, question_hash
+from sleepgym.core.lazy.sequences import LazySequence
+from sleepgym.core.types import Document, Experience, Question, question_hash
 from sleepgym.runs.records import read_run
 from sleepgym.runs.runner import run
-from sleepgym.runs.samples import FILE, read_samples
+from sleepgym.runs.samples import FILE, context_digest, read_samples
 from sleepgym.runs.spec import RunSpec
 
 SPEC = RunSpec("toy:Toy", "toy:Notes", {"days": 3}, seed=9)
@@ -48,6 +50,15 @@ def test_the_context_is_what_the_day_has_told_so_far(record):
     assert None not in taught
 
 
+def test_documents_that_are_made_on_demand_have_the_digest_of_those_that_are_held():
+    documents = (Document("one", "1"), Document("tw\u00f6"))
+    practice = Experience(questions=(Question("Q?", ("a", "b")),), answers=("a",))
+    held = [asdict(Experience(documents)), asdict(practice)]
+    digest = hashlib.sha256(json.dumps(held).encode()).hexdigest()[:16]
+    for shown in (documents, LazySequence(lambda: iter(documents))):
+        assert context_digest([Experience(shown), practice]) == digest
+
+
 @pytest.mark.parametrize("damage", ["", "torn line", '{"step": 99}\n', "[]\n"])
 def test_a_run_that_goes_on_leaves_the_same_samples(record, damage, tmp_path):
     run(SPEC, tmp_path, nights=1)
@@ -80,3 +91,13 @@ def test_a_run_that_begins_again_without_samples_keeps_those_it_has(record, tmp_
     assert run(SPEC, tmp_path).finished
     assert read(tmp_path) == kept
     assert len(read_samples(read_run(tmp_path))) == len(kept)
+
+
+def test_documents_that_are_made_on_demand_have_the_digest_of_the_same_ones_at_hand():
+    documents = (Document("It rains.", "Weather"), Document("It snows."))
+    lazy = LazySequence(lambda: iter(documents))
+    assert context_digest([Experience(lazy)]) == context_digest([Experience(documents)])
+    plain = json.dumps([asdict(Experience(documents))])
+    assert (
+        context_digest([Experience(documents)]) == hashlib.sha256(plain.encode()).hexdigest()[:16]
+    )

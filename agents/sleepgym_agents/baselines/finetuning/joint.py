@@ -27,6 +27,7 @@ from sleepgym_agents.baselines.in_context import InContext
 from sleepgym_agents.baselines.trained_weights import TrainedWeights
 from sleepgym_agents.lm.model import LanguageModel
 from sleepgym_agents.stores.text_store import Note, TextStore
+from sleepgym_agents.training.local_model import LocalModel
 from sleepgym_agents.training.optimise import Example, learned, optimise, plan
 from sleepgym_agents.training.pseudo_rehearsal import (
     RehearsalSettings,
@@ -36,7 +37,7 @@ from sleepgym_agents.training.pseudo_rehearsal import (
     rehearsing,
     sample_rehearsal,
 )
-from sleepgym_agents.training.qa_generation import Pair, generate_qa
+from sleepgym_agents.training.qa_generation import Pair
 
 
 @dataclass(frozen=True)
@@ -194,7 +195,7 @@ class Joint(Finetuning):
         if not bare.affords(night, read=read, generated=written):
             return False
         seed = night.derive_seed("dreams")
-        samples = generate_qa(bare, parts, tokens=self.config.sample_tokens, seed=seed)
+        samples = LocalModel(bare).write_qa(parts, tokens=self.config.sample_tokens, seed=seed)
         self.generated.extend([] for _ in range(len(notes) - len(self.generated)))
         for k, i in enumerate(stale):
             mine = samples[k * self.config.samples : (k + 1) * self.config.samples]

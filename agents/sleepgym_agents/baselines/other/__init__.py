@@ -1,1 +1,1 @@
-"""Self-edits, test-time training, class Gaussians, memories of several frequencies."""
+"""Self-edits, test-time training, class Gaussians, memories of several kinds."""

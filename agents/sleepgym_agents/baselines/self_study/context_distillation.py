@@ -28,9 +28,9 @@ from sleepgym_agents.training.distillation import (
     distillation,
     make_collator,
     pack_examples,
-    score_with_teacher,
 )
 from sleepgym_agents.training.divergence import Divergence
+from sleepgym_agents.training.local_model import LocalModel
 from sleepgym_agents.training.optimise import PackingSettings, TrainingSettings, learned, optimise
 from sleepgym_agents.training.qa_generation import Pair
 
@@ -133,9 +133,8 @@ def score_with_day(
         parts: Token ids of the day's documents and demonstrations.
         night: Its budget is asked first; none of the items where it does not allow all.
     """
-    context = [i for part in parts for i in part]
-    read = len(context) + sum(len(lm.prompter.demonstration(*pair)) for pair in items)
-    return score_with_teacher(lm, items, context) if lm.affords(night, read=read) else []
+    read = sum(map(len, parts)) + sum(len(lm.prompter.demonstration(*pair)) for pair in items)
+    return LocalModel(lm).score(items, parts) if lm.affords(night, read=read) else []
 
 
 def plan_distillation(

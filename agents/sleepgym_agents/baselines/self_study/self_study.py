@@ -13,7 +13,8 @@ from sleepgym import Document, Night, Question, Settings
 from sleepgym.core.cost import DISTINCT, Cost, Scale
 from sleepgym_agents.baselines.in_context import InContext
 from sleepgym_agents.lm.model import LanguageModel
-from sleepgym_agents.training.qa_generation import Pair, dream_counts, generate_qa
+from sleepgym_agents.training.local_model import LocalModel
+from sleepgym_agents.training.qa_generation import Pair, dream_counts
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,8 @@ def generate_about(
     read = len(lm.prompter.dream_prompt(parts)) - len(lm.prompter.start)
     while samples and not lm.affords(night, read=read * samples, generated=tokens * samples):
         samples -= 1
-    return generate_qa(lm, [parts] * samples, tokens=tokens, seed=night.derive_seed("dreams"))
+    seed = night.derive_seed("dreams")
+    return LocalModel(lm).write_qa([parts] * samples, tokens=tokens, seed=seed)
 
 
 def estimate_generation(settings: GenerationSettings, scale: Scale) -> Cost:

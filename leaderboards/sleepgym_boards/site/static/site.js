@@ -101,11 +101,17 @@ const SleepGym = (() => {
         return sign * (typeof a === "string" ? collator.compare(a, b) : a - b);
       });
       sorted = heading;
+      byId("order").selectedIndex = headings.indexOf(heading);
       order = heading === headings[0] && direction === "ascending" ? rows : keyed.map(([, row]) => row);
       limit = ROWS;
       show();
     }
     for (const heading of headings) heading.addEventListener("click", () => turn(heading));
+    // Where rows stand as cards there are no headings: a list in their place.
+    const chooser = byId("order");
+    chooser.append(...headings.map(({ firstElementChild: { dataset, textContent } }) =>
+      new Option(textContent.replaceAll("\u00ad", ""), dataset.key)));
+    chooser.addEventListener("input", () => turn(headings[chooser.selectedIndex]));
 
     const find = byId("find"), budget = byId("class"), verified = byId("verified");
     const classColumn = 3;
@@ -308,12 +314,28 @@ const SleepGym = (() => {
     fromAddress();
   }
 
+  /** The links below a table lead to its rows as files. */
+  function offer(id, rows) {
+    const names = Object.keys(rows[0] || {});
+    const cell = (value) => (value === null ? "" : /[",\n]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value);
+    const files = {
+      csv: [names, ...rows.map((row) => names.map((name) => cell(row[name])))].map((row) => `${row.join(",")}\n`).join(""),
+      json: `${JSON.stringify(rows, null, 1)}\n`,
+    };
+    for (const [kind, text] of Object.entries(files)) {
+      const link = byId(`${id}-${kind}`);
+      URL.revokeObjectURL(link.href);
+      link.href = URL.createObjectURL(new Blob([text], { type: `text/${kind}` }));
+      link.download = `${id}-${byId("a").value}-${byId("b").value}.${kind}`;
+    }
+  }
+
   function compare(a, b) {
     const mean = (values) => {
       const known = values.filter((value) => value !== null);
       return known.length ? known.reduce((sum, value) => sum + value, 0) / known.length : null;
     };
-    const pair = byId("pair").dataset;
+    const pair = byId("pair").dataset, differences = [];
     for (const row of document.querySelectorAll("#differences [data-metric]")) {
       const metric = row.dataset.metric;
       const text = "amount" in row.dataset ? amount : share;
@@ -321,6 +343,10 @@ const SleepGym = (() => {
       const left = a.values[metric] || none, right = b.values[metric] || none;
       const d = difference(left, right);
       const cells = row.cells;
+      differences.push({
+        mark_a: a.mark.name, mark_b: b.mark.name, metric, a: mean(left), b: mean(right),
+        difference: d && d.mean, low: d && d.low, high: d && d.high,
+      });
       const dash = (value) => (value === null ? "\u2013" : text(value));
       cells[1].textContent = dash(mean(left));
       cells[2].textContent = dash(mean(right));
@@ -341,15 +367,19 @@ const SleepGym = (() => {
           : `These streams cannot tell them apart by ${words}.`;
       }
     }
-    const table = byId("matrix");
+    offer("differences", differences);
+    const table = byId("matrix"), mornings = [];
     if (table) {
       [...table.tBodies[0].rows].forEach((row, night) => {
+        mornings.push({ mark_a: a.mark.name, mark_b: b.mark.name, morning_after_night: night });
         [...row.cells].slice(1).forEach((cell, day) => {
           const x = a.matrix?.[night]?.[day] ?? null, y = b.matrix?.[night]?.[day] ?? null;
+          mornings[night][day ? `day_${day}` : "base"] = x === null || y === null ? null : x - y;
           cell.className = x === null || y === null ? "none" : `d${Math.round(5 + 5 * (x - y))}`;
           cell.textContent = x === null || y === null ? "\u2013" : minus((x - y).toFixed(2).replace(/^(-?)0\./, "$1."));
         });
       });
+      offer("matrix", mornings);
     }
   }
 

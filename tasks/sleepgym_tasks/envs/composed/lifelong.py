@@ -205,21 +205,25 @@ class _Mixture:
         return Day(number, read, tuple(practice), tuple(exam))
 
     def complete(self) -> None:
-        """Make every part."""
+        """Make every part, for its answers; those whose days nobody asked for are not kept."""
         for name, days in self._days_of.items():
             for index in range(_blocks(name, len(days))):
-                self._block(name, index)
+                if (name, index) not in self._blocks:
+                    self._make(name, index)
 
     def _block(self, name: str, index: int) -> Stream:
-        """One stream of a part; its answers become known."""
+        """One stream of a part, kept."""
         if (name, index) not in self._blocks:
-            longest = PARTS[name].longest or len(self._today)
-            days = min(longest, len(self._days_of[name]) - index * longest)
-            family = PARTS[name].make(days)
-            made = family.stream(derive_seed(self.seed, "lifelong", name, index))
-            self._blocks[name, index] = made
-            self.answers |= {f"{name}/{index}/{i}": given for i, given in made.key.items()}
+            self._blocks[name, index] = self._make(name, index)
         return self._blocks[name, index]
+
+    def _make(self, name: str, index: int) -> Stream:
+        """One stream of a part; its answers become known."""
+        longest = PARTS[name].longest or len(self._today)
+        days = min(longest, len(self._days_of[name]) - index * longest)
+        made = PARTS[name].make(days).stream(derive_seed(self.seed, "lifelong", name, index))
+        self.answers |= {f"{name}/{index}/{i}": given for i, given in made.key.items()}
+        return made
 
     def _items(self, name: str, index: int, items: Iterable[Item]) -> tuple[Item, ...]:
         return tuple(self._item(name, index, item) for item in items)

@@ -1,0 +1,1 @@
+"""Agents that keep what they read beyond the day as numbers a model attends to."""

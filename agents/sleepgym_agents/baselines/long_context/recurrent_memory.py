@@ -1,0 +1,132 @@
+"""The agent that passes memory tokens from segment to segment, and from day to day."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+from annotated_types import Ge
+from safetensors.torch import save_file
+
+from sleepgym import Document, Night, Question
+from sleepgym.core.cost import Cost, Scale
+from sleepgym.core.errors import MissingData
+from sleepgym.core.rng import derive_seed
+from sleepgym.core.types import Introduction
+from sleepgym_agents.baselines.base_agent import AnswerSettings, ModelAgent
+from sleepgym_agents.baselines.long_context.memory_model import MemoryModel, segments_of
+from sleepgym_agents.baselines.long_context.trained_parts import trained_part
+from sleepgym_agents.lm.checkpoints import read_tensors
+
+AGENT = "recurrent-memory"
+FILE = "memory.safetensors"
+UNTRAINED = {"memory_tokens": 32, "rank": 16, "alpha": 32.0}  # of a model that learned nothing yet
+
+
+@dataclass(frozen=True)
+class RecurrentMemorySettings(AnswerSettings):
+    """Settings of :class:`RecurrentMemory`.
+
+    Attributes:
+        segment_tokens: Longest text between two updates of the memory.
+    """
+
+    segment_tokens: Annotated[int, Ge(16)] = 384
+
+
+class RecurrentMemory(ModelAgent):
+    """Reads in segments and keeps nothing of them but memory tokens, which it rewrites each time.
+
+    Recurrent Memory Transformer (Bulatov et al. 2022, arXiv:2207.06881): memory tokens stand before
+    and behind a segment of text; what the last layer says at those behind it stands before the next
+    one. Questions are read behind the memory alone, in the evening as in the morning: a segment is
+    gone once it was read. The memory goes on from day to day; nights change nothing. The saved
+    state is the memory tokens. They were trained once for a base model, through several segments,
+    on streams of seeds below 100 (``sleepgym prepare-agent recurrent-memory``).
+
+    Departures:
+        1. The base model is frozen; a LoRA adapter, always active, and the first memory were
+           trained. All of these count as added parameters.
+        2. The start marker, an attention sink, stands before the memory.
+        3. Trained on answers only; the paper also predicts the segments.
+        4. There is no associative matrix a layer, as in ARMT (Rodkin et al. 2024,
+           arXiv:2407.04841): the memory is tokens.
+    """
+
+    Config: ClassVar[type] = RecurrentMemorySettings
+    title: ClassVar[str] = "Recurrent memory (RMT)"
+    sources: ClassVar[str] = "Bulatov et al. 2022, arXiv:2207.06881"
+    checked: ClassVar[str] = (
+        "the recurrence equals a forward pass by hand; gradients through k segments; bytes"
+    )
+    search_space: ClassVar[Mapping[str, Sequence[Any]]] = {"segment_tokens": [96, 192, 384, 768]}
+
+    def __init__(self, config: Any = None, *, seed: int = 0, model: str = "embedded") -> None:
+        super().__init__(config, seed=seed, model=model)
+        part = trained_part(AGENT, model, self.lm)
+        card = UNTRAINED if part is None else part.card
+        self.lm: MemoryModel = MemoryModel(
+            self.lm,
+            card["memory_tokens"],
+            card["rank"],
+            card["alpha"],
+            derive_seed(seed, "recurrent memory"),
+        )
+        if part is not None:
+            try:
+                self.lm.take_trained({n: x.float() for n, x in part.tensors.items()})
+            except ValueError as error:
+                raise MissingData(f"the part of {AGENT} for model {model!r}: {error}") from error
+        self.segments = 0
+
+    def introduce(self, introduction: Introduction) -> None:
+        """Let every prompt begin with the task's instruction and exemplars."""
+        super().introduce(introduction)
+        self.lm.introduced()
+
+    def study(self, documents: Sequence[Document]) -> None:
+        """Read documents into the memory."""
+        self._read(map(self.lm.prompter.document, documents))
+
+    def practice(self, questions: Sequence[Question], answers: Sequence[str]) -> None:
+        """Read questions with their right answers into the memory."""
+        pairs = zip(questions, answers, strict=True)
+        self._read(self.lm.prompter.demonstration(q.text, answer) for q, answer in pairs)
+
+    def sleep(self, night: Night) -> Mapping[str, float]:
+        """Nothing to consolidate: the memory is kept as it is."""
+        return {"segments": float(self.segments)}
+
+    @classmethod
+    def estimate(cls, config: Any, scale: Scale) -> Cost:
+        """The day is read into the memory by day and for the night; questions behind it, once."""
+        memory = 2 * UNTRAINED["memory_tokens"]
+        segments = scale.day_tokens / min(config.segment_tokens, scale.day_tokens / scale.days)
+        read = 2 * (scale.day_tokens + segments * memory)
+        return super().estimate(config, scale) + Cost(read=read)
+
+    @property
+    def added_parameters(self) -> int:
+        """Those of the adapter and the first memory, and the numbers of the memory."""
+        return self.lm.trained_parameters + self.lm.memory.numel()
+
+    def save(self, path: Path) -> None:
+        """Write the memory, once something was read."""
+        if self.lm.memory.data_ptr() != self.lm.first_memory.data_ptr():
+            save_file({"memory": self.lm.memory.contiguous().cpu()}, path / FILE)
+
+    def load(self, path: Path) -> None:
+        """Read the memory."""
+        if (path / FILE).is_file():
+            self.lm.remember(read_tensors(path / FILE)["memory"].to(self.lm.device))
+
+    def _read(self, parts: Iterable[Sequence[int]]) -> None:
+        longest = min(self.config.segment_tokens, self.lm.max_tokens - len(self.lm.prompter.start))
+        for segment in segments_of(parts, longest):
+            self.lm.take_in(segment)
+            self.segments += 1
+
+    def _prompt(self, question: Question, answer_tokens: int = 0) -> list[int]:
+        return super()._prompt(question, answer_tokens)[len(self.lm.prompter.start) :]

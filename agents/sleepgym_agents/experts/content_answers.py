@@ -1,0 +1,115 @@
+"""Questions routed by content before they are answered: what they are about, and who answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from sleepgym import Question
+from sleepgym_agents.experts.content_router import ContentRouter
+from sleepgym_agents.experts.expert_memory import ExpertMemory
+from sleepgym_agents.experts.routing import ExpertId
+
+ROWS = 64  # of a batch of questions of equal length
+
+
+@dataclass(frozen=True)
+class RoutedQuestion:
+    """A question as it is to be answered.
+
+    Attributes:
+        question: With the choices that are left.
+        expert_id: The expert that is on in all of it; None where entities decide.
+    """
+
+    question: Question
+    expert_id: ExpertId | None = None
+
+
+@torch.inference_mode()
+def question_states(memory: ExpertMemory, texts: Sequence[str]) -> Tensor:
+    """What a question is about: the means over its tokens of the embeddings and a middle layer.
+
+    The two are what the model makes of the words alone and of the words together; experts are off.
+
+    Args:
+        memory: The experts, inside their language model.
+        texts: Of the questions.
+
+    Returns:
+        States in single precision, (questions, 2 * width).
+    """
+    lm = memory.lm
+    start, most = lm.prompter.start, lm.max_tokens
+    rows = [[*start, *lm.prompter.question(text)][:most] for text in texts]
+    found = torch.zeros(len(rows), 2 * memory.width)
+    by_length = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+    batches: list[list[int]] = []
+    for i in by_length:
+        if not batches or len(batches[-1]) == ROWS or len(rows[batches[-1][0]]) != len(rows[i]):
+            batches.append([])
+        batches[-1].append(i)
+    with memory.bare():
+        for batch in batches:
+            states = lm.model.model(
+                input_ids=torch.tensor([rows[i] for i in batch], device=lm.device),
+                output_hidden_states=True,
+                use_cache=False,
+            ).hidden_states
+            pooled = [s.float().mean(1).cpu() for s in (states[0], states[len(states) // 2])]
+            found[batch] = torch.cat(pooled, 1)
+            tokens = sum(len(rows[i]) for i in batch)
+            lm.meter.read_tokens += tokens
+            lm.meter.flops += 2 * lm.parameters * tokens
+    return found
+
+
+def route_by_content(
+    memory: ExpertMemory, questions: Sequence[Question]
+) -> list[RoutedQuestion] | None:
+    """Each question with its expert and the choices that its class leaves.
+
+    Questions that mention a known entity are left as they are, and so are those with choices none
+    of which was practised, and those without choices that are far from all that was practised.
+
+    Args:
+        memory: The experts.
+        questions: To be answered without the day's context.
+
+    Returns:
+        One for each question; None where the router knows no classes.
+    """
+    router = memory.router
+    if not isinstance(router, ContentRouter) or not router.answers:
+        return None
+    prompter = memory.lm.prompter
+    places = {answer: at for at, answer in enumerate(router.answers) if answer}
+    offered = {
+        choices: {
+            places[ids]: label
+            for label in choices
+            if (ids := tuple(prompter.encode(label))) in places
+        }
+        for choices in {question.choices for question in questions}
+    }
+    free = [at for at, answer in enumerate(router.answers) if not answer]
+    states = question_states(memory, [question.text for question in questions])
+    found = []
+    for question, state in zip(questions, states, strict=True):
+        known = offered[question.choices]
+        named = router.entities_in(prompter.question(question.text))
+        among = sorted(known) if question.choices else free
+        if named or not among:
+            found.append(RoutedQuestion(question))
+            continue
+        nearest = int(router.nearest(state[None], among, bounded=not question.choices)[0])
+        owner = None if nearest < 0 else router.owners[nearest]
+        if question.choices:
+            left = [at for at in known if owner is not None and router.owners[at] == owner]
+            labels = tuple(known[at] for at in left or [nearest])
+            question = replace(question, choices=labels)
+        found.append(RoutedQuestion(question, owner))
+    return found

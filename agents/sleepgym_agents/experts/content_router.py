@@ -1,0 +1,141 @@
+"""The router that goes by entities, and by content where a question names none.
+
+A class of practised questions is a Gaussian over their pooled hidden states, all classes with one
+covariance (:mod:`sleepgym_agents.stores.class_gaussians`), learned by the night from the day's
+practice. A new question belongs to the nearest one. Where all questions of a class had one answer,
+that is the answer; otherwise the expert that learned the class gives it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from sleepgym_agents.experts.entity_names import EntityName
+from sleepgym_agents.experts.entity_router import EntityRouter
+from sleepgym_agents.experts.routing import ExpertId, ExpertSet, Markers
+from sleepgym_agents.stores.class_gaussians import ClassGaussians
+
+SHRINKAGE = 0.3  # of the covariance towards its diagonal
+
+
+class ContentRouter(EntityRouter):
+    """Entities first; a question that names none belongs to the nearest class.
+
+    The forward pass does not look for classes: a class is decided by the whole question. Whoever
+    answers asks :meth:`nearest` first, and sets ``active``.
+
+    Attributes:
+        gaussians: Of the classes, over states (``width``,).
+        answers: Token ids of each class's answer; empty for questions with answers of their own.
+        owners: The expert of each class; None where the class's answer is all there is to know.
+        radii: The largest distance at which a question belongs to a class, (classes,).
+        active: The expert that is on within every item for now; None is as entities have it.
+    """
+
+    def __init__(self, markers: Markers, width: int) -> None:
+        super().__init__(markers)
+        self.gaussians = ClassGaussians(width, SHRINKAGE, diagonal=True)
+        self.answers: list[EntityName] = []
+        self.owners: list[ExpertId | None] = []
+        self.radii = torch.zeros(0, dtype=torch.float64)
+        self.active: ExpertId | None = None
+
+    def learn(
+        self, owner: ExpertId | None, answer: EntityName, states: Tensor, radius: float
+    ) -> int:
+        """Add questions of a class.
+
+        Args:
+            owner: The expert that answers them from now on, if any.
+            answer: Token ids of their answer; empty where each has its own.
+            states: Of each question, (questions, width).
+            radius: Largest distance of a question of this class.
+
+        Returns:
+            Number of the class.
+        """
+        label = self.answers.index(answer) if answer and answer in self.answers else None
+        if label is None:
+            label = len(self.answers)
+            self.answers.append(answer)
+            self.owners.append(owner)
+            self.radii = torch.cat([self.radii, self.radii.new_zeros(1)])
+        self.owners[label] = owner
+        self.radii[label] = max(float(self.radii[label]), radius)
+        for state in states:
+            self.gaussians.add(label, state)
+        self.gaussians.round()
+        return label
+
+    def nearest(self, states: Tensor, among: Sequence[int], bounded: bool = False) -> Tensor:
+        """The nearest class of each question.
+
+        Args:
+            states: Of each question, (questions, width).
+            among: Classes to choose from.
+            bounded: Whether a question may be of no class: one beyond its radius.
+
+        Returns:
+            Numbers of classes, -1 for none, (questions,).
+        """
+        distances = self.gaussians.distances(states)
+        others = torch.ones(len(self.answers), dtype=torch.bool)
+        others[list(among)] = False
+        least, best = distances.masked_fill(others, torch.inf).min(-1)
+        return torch.where(least <= self.radii[best], best, -1) if bounded else best
+
+    @property
+    def key(self) -> Hashable:
+        """Experts, names, and which expert is on for all items."""
+        return super().key, self.active
+
+    @property
+    def expert_sets(self) -> list[ExpertSet]:
+        """The expert that is on for all items alone, or those of entities."""
+        return super().expert_sets if self.active is None else [(self.active,)]
+
+    def match(self, ids: Tensor, states: Tensor) -> Tensor:
+        """The expert that is on for all items at each token of them, or the names that end."""
+        if self.active is None:
+            return super().match(ids, states)
+        return torch.zeros_like(ids[:, ids.shape[1] - states.shape[1] :])
+
+    def forget(self, expert_id: ExpertId) -> None:
+        """Drop an expert, and the entities and classes that only it knew."""
+        super().forget(expert_id)
+        kept = [i for i, owner in enumerate(self.owners) if owner != expert_id]
+        if len(kept) < len(self.owners):
+            self.gaussians.keep(kept)
+            self.radii = self.radii[kept]
+            self.answers = [self.answers[i] for i in kept]
+            self.owners = [self.owners[i] for i in kept]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The names; and where there are classes, their Gaussians, answers and experts."""
+        names = super().tensors()
+        if not self.answers:
+            return names
+        owners = [-1 if x is None else self.expert_ids.index(x) for x in self.owners]
+        classes = {
+            **self.gaussians.packed(),
+            "radii": self.radii,
+            "answers": torch.tensor([i for ids in self.answers for i in ids], dtype=torch.int32),
+            "lengths": torch.tensor([len(ids) for ids in self.answers], dtype=torch.int16),
+            "owners": torch.tensor(owners, dtype=torch.int16),
+        }
+        return {**names, **{f"classes.{name}": t for name, t in classes.items()}}
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Load names and classes."""
+        super().restore(tensors)
+        if "classes.owners" not in tensors:
+            return
+        classes = {name.removeprefix("classes."): tensor for name, tensor in tensors.items()}
+        self.gaussians.unpack(classes)
+        self.radii = classes["radii"]
+        ids = iter(classes["answers"].tolist())
+        self.answers = [tuple(next(ids) for _ in range(n)) for n in classes["lengths"].tolist()]
+        self.owners = [None if i < 0 else self.expert_ids[i] for i in classes["owners"].tolist()]

@@ -1,0 +1,51 @@
+"""The table of the paper's figures beside ours."""
+
+import importlib.util
+import sys
+
+from checkout import ROOT
+
+
+def load():
+    path = ROOT / "docs" / "tools" / "paper_table.py"
+    spec = importlib.util.spec_from_file_location("paper_table", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["paper_table"] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    del sys.modules["paper_table"]
+    return module
+
+
+def test_signs_are_compared_where_an_interval_decides():
+    module = load()
+    seeds = range(100, 110)
+    scores = {
+        ("squad-200", "sleep"): {s: 0.4 + 0.01 * (s % 3) for s in seeds},
+        ("squad-200", "seal"): {s: 0.3 + 0.01 * (s % 3) for s in seeds},
+        ("squad-200", "frozen"): dict.fromkeys(seeds, 0.5),
+        ("squad-200", "sleep-no-dreaming"): {s: 0.41 + 0.05 * (-1) ** s for s in seeds},
+        ("squad-200", "naive"): {100: 0.1},
+    }
+    rows = module.TABLES["Knowledge incorporation (SQuAD, without the passage)"]
+    lines = {
+        line.split(" | ")[0].strip("| "): line for line in module.table(rows, "squad-200", scores)
+    }
+    assert "| SEAL | 43.2 | 31.0 | 10 | -1.1 | -10.0 [" in lines["SEAL"]
+    assert lines["SEAL"].endswith("| yes |")
+    assert lines["Base model"].endswith("| no |")
+    assert lines["without dreaming"].endswith("| open |")
+    assert "| 10.0 | 1 | -12.3 |" in lines["Fine-tuned, no dreaming"]  # one stream decides nothing
+    assert "not run" in lines["Sleep, 4 levels"]
+    assert module.table(rows, "squad-1", scores) == []
+
+
+def test_rankings_without_figures_have_a_sign_too():
+    module = load()
+    scores = {
+        ("clinc150", "sleep"): dict.fromkeys(range(100, 105), 0.4),
+        ("clinc150", "inca"): {s: 0.7 + s / 1e4 for s in range(100, 105)},
+    }
+    rows = module.TABLES["Class-incremental classification (CLINC150)"]
+    (line,) = (line for line in module.table(rows, "clinc150", scores) if "InCA" in line)
+    assert "| below | +31.0 [" in line
+    assert line.endswith("| no |")
