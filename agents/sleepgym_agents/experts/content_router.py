@@ -1,7 +1,7 @@
 """The router that goes by entities, and by content where a question names none.
 
 A class of practised questions is a Gaussian over their pooled hidden states, all classes with one
-covariance (:mod:`sleepgym_agents.stores.class_gaussians`), learned by the night from the day's
+covariance (:mod:`sleepgym_agents.experts.class_gaussians`), learned by the night from the day's
 practice. A new question belongs to the nearest one. Where all questions of a class had one answer,
 that is the answer; otherwise the expert that learned the class gives it.
 """
@@ -13,10 +13,10 @@ from collections.abc import Hashable, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from sleepgym_agents.experts.class_gaussians import ClassGaussians
 from sleepgym_agents.experts.entity_names import EntityName
 from sleepgym_agents.experts.entity_router import EntityRouter
 from sleepgym_agents.experts.routing import ExpertId, ExpertSet, Markers
-from sleepgym_agents.stores.class_gaussians import ClassGaussians
 
 SHRINKAGE = 0.3  # of the covariance towards its diagonal
 

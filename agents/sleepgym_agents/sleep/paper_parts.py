@@ -25,9 +25,9 @@ import numpy as np
 
 from sleepgym_agents.experts.routing import ExpertId
 from sleepgym_agents.sleep.dream_rewards import Dream, importance
-from sleepgym_agents.sleep.dreamer import dreamer_adapter
 from sleepgym_agents.sleep.imitation import Imitation
 from sleepgym_agents.sleep.sleep_context import SleepContext
+from sleepgym_agents.training.dreamer import dreamer_adapter
 
 
 def on_policy_term(

@@ -16,13 +16,13 @@ from sleepgym_agents.experts.content_router import ContentRouter
 from sleepgym_agents.experts.expert_memory import ExpertMemory
 from sleepgym_agents.experts.routing import ExpertId
 from sleepgym_agents.sleep.consolidation_data import ConsolidationData, build_consolidation_data
-from sleepgym_agents.sleep.dreamer import Dreamer
 from sleepgym_agents.sleep.episodes import Episodes, episode_examples, recall_episodes
 from sleepgym_agents.sleep.expert_distillation import distil_into_expert
 from sleepgym_agents.sleep.imitation import load_judge
 from sleepgym_agents.sleep.practised import consolidate_practice
 from sleepgym_agents.sleep.sleep_context import SleepContext
 from sleepgym_agents.training.distillation import DistillationExample
+from sleepgym_agents.training.dreamer import Dreamer
 from sleepgym_agents.training.qa_generation import (
     ITEM_TOKENS,
     TITLE_TOKENS,

@@ -123,7 +123,9 @@ def test_failures_are_counted_and_shown(tmp_path, monkeypatch):
     assert ["toy:Fleeting", "0", "4", "0", "0", "1"] in page.rows
     assert ["toy:Notes", "0", "0", "0", "0", "5"] in page.rows
     text = " ".join(" ".join(page.words).split())
-    assert "Where is Person10? direct, day 1, lost overnight; right: Town10 evening: Town10 ✓" in text
+    assert (
+        "Where is Person10? direct, day 1, lost overnight; right: Town10 evening: Town10 ✓" in text
+    )
     assert "mornings 1–2: unknown ✗" in text
     assert "toy:Notes: some" not in text
 
