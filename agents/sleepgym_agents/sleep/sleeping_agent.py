@@ -242,7 +242,8 @@ def estimate_nights(config: Any, scale: Scale) -> Cost:
 def _material(config: Any, scale: Scale) -> Cost:
     """Q&A about the day and about nothing in particular, with and without the day's context."""
     rehearsed = scale.days * config.rehearsals * (TITLE_TOKENS + ITEM_TOKENS)
-    written = scale.days * config.samples * config.dream_tokens + rehearsed
+    samples = config.samples * (1 if config.dream_form == "questions" else 1.5)
+    written = scale.days * samples * config.dream_tokens + rehearsed
     read = scale.day_tokens + 2 * _items(config, scale) + rehearsed
     return Cost(read, written)
 
