@@ -2,8 +2,10 @@
 
 Two kinds of runs: some compute (an agent that trains the embedded model), some wait (as for a GPU
 or an endpoint), so that the launcher is seen apart from the cores that it shares. ``start`` is a
-suite whose only run has finished already; ratios are without it.
-`python benchmarks/launchers.py wait` measures one kind.
+suite whose only run has finished already; ratios are without it. What remains in them is the start
+of each worker, which imports PyTorch for itself: two workers import it twice. Runs that compute
+last six days, so that this does not decide the ratio.
+`python benchmarks/launchers.py wait` measures one kind, `... wait ray` by one launcher.
 """
 
 import importlib.util
@@ -21,7 +23,7 @@ from sleepgym.suite.launchers import LocalLauncher, run_suite
 
 SEEDS = range(100, 104)
 WAIT_S = 2.0
-KINDS = {"compute": ("naive", 2), "wait": ("launchers:Waiting", 2)}
+KINDS = {"compute": ("naive", 6), "wait": ("launchers:Waiting", 2)}
 
 
 class Waiting(Agent):
@@ -67,9 +69,12 @@ def seconds(work, launcher):
 
 
 def main():
-    kinds = sys.argv[1:] or list(KINDS)
+    kinds = [word for word in sys.argv[1:] if word in KINDS] or list(KINDS)
+    chosen = [word for word in sys.argv[1:] if word not in KINDS]
     print(f"{'':8} {'start':>7}" + "".join(f"{f'{k}, {n}':>12}" for k in kinds for n in (1, 2)))
     for name, make in launchers():
+        if chosen and name not in chosen:
+            continue
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder)
             run_suite(runs("wait", out / "start")[:1], LocalLauncher())
