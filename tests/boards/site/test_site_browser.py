@@ -105,7 +105,7 @@ CUT = """() => [...document.querySelectorAll("main, .scroll, pre, figure")]
   .filter((e) => e.scrollWidth > e.clientWidth + 1).map((e) => e.className || e.tagName)"""
 
 
-@pytest.mark.parametrize("viewport", [WIDE, DESKTOP, SMALL, PHONE], ids=lambda v: str(v["width"]))
+@pytest.mark.parametrize("viewport", [WIDE, SMALL, PHONE], ids=lambda v: str(v["width"]))
 def test_pages_open_quietly_and_nothing_is_cut(visit, viewport):
     visited = visit("index.html", viewport=viewport)
     for path in PAGES:
