@@ -42,7 +42,7 @@ check-install:  ## A plain install works: wheel, empty environment, tiny nights 
 	.ci/plain_install.sh $(PYTHON) $(if $(LOWEST),lowest,highest)
 
 bench: $(STAMP)  ## Ratios, measured side by side in one run
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench,ray]'
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/environment.py
 	$(BIN)/python benchmarks/textgen.py

@@ -1,9 +1,10 @@
 """Suites by launcher: speed at one and two workers, and what a launcher costs.
 
 Two kinds of runs: some compute (an agent that trains the embedded model), some wait (as for a GPU
-or an endpoint), so that the launcher is seen apart from the cores that it shares. ``start`` is a
-suite whose only run has finished already; ratios are without it.
-`python benchmarks/launchers.py wait` measures one kind.
+or an endpoint), so that the launcher is seen apart from the cores that it shares. ``start`` is the
+time until the first run begins; the others are from there to the end of the last run, and so are
+the ratios. A second worker's own start is in them, as it is in a suite.
+`python benchmarks/launchers.py wait` measures one kind, `... wait ray` by one launcher.
 """
 
 import importlib.util
@@ -21,7 +22,7 @@ from sleepgym.suite.launchers import LocalLauncher, run_suite
 
 SEEDS = range(100, 104)
 WAIT_S = 2.0
-KINDS = {"compute": ("naive", 2), "wait": ("launchers:Waiting", 2)}
+KINDS = {"compute": ("naive", 6), "wait": ("launchers:Waiting", 2)}
 
 
 class Waiting(Agent):
@@ -61,26 +62,33 @@ def runs(kind, out):
 
 
 def seconds(work, launcher):
-    start = time.perf_counter()
+    """Seconds until the first run begins, and from there to the end of the last."""
+    called = time.time()
     run_suite(work, launcher)
-    return time.perf_counter() - start
+    began = min((out / ".lock").stat().st_mtime for _, out in work)
+    ended = max((out / "phases.jsonl").stat().st_mtime for _, out in work)
+    return began - called, ended - began
 
 
 def main():
-    kinds = sys.argv[1:] or list(KINDS)
+    kinds = [word for word in sys.argv[1:] if word in KINDS] or list(KINDS)
+    chosen = [word for word in sys.argv[1:] if word not in KINDS]
     print(f"{'':8} {'start':>7}" + "".join(f"{f'{k}, {n}':>12}" for k in kinds for n in (1, 2)))
     for name, make in launchers():
+        if chosen and name not in chosen:
+            continue
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder)
-            run_suite(runs("wait", out / "start")[:1], LocalLauncher())
-            start = seconds(runs("wait", out / "start")[:1], make(2))
-            row, ratios = [], []
+            starts, row, ratios = [], [], []
             for kind in kinds:
-                alone, both = (seconds(runs(kind, out / str(n)), make(n)) for n in (1, 2))
+                (first, alone), (second, both) = (
+                    seconds(runs(kind, out / str(n)), make(n)) for n in (1, 2)
+                )
+                starts += [first, second]
                 row += [alone, both]
-                ratios.append(f"{kind} x{(alone - start) / (both - start):.2f}")
+                ratios.append(f"{kind} x{alone / both:.2f}")
         cells = "".join(f"{value:10.1f} s" for value in row)
-        print(f"{name:8} {start:5.1f} s{cells}   {', '.join(ratios)}", flush=True)
+        print(f"{name:8} {min(starts):5.1f} s{cells}   {', '.join(ratios)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -38,14 +38,14 @@ def add_commands(app: typer.Typer) -> None:
     app.command(
         epilog=example(
             "sleepgym run --env sleepgym/Almanac-v1 --env-set days=2 --agent naive --out runs/one",
-            "sleepgym run --board almanac-8 --agent mypkg.mine:Mine --out runs/mine",
+            "sleepgym run --board almanac-8-v1 --agent mypkg.mine:Mine --out runs/mine",
         )
     )(run)
     app.command(epilog=example("sleepgym resume runs/one"))(resume)
     app.command(
         epilog=example(
             "sleepgym suite demo --workers 2",
-            "sleepgym suite baselines --board almanac-8 --agents naive,sleep --dry-run",
+            "sleepgym suite baselines --board almanac-8-v1 --agents naive,sleep --dry-run",
         )
     )(suite)
 

@@ -53,7 +53,7 @@ def register_env(env_id: str, entry_point: str, summary: str) -> None:
     """Register a task family as a Gymnasium environment.
 
     Args:
-        env_id: A versioned id, for example ``"sleepgym/Almanac-v0"``.
+        env_id: A versioned id, for example ``"sleepgym/Almanac-v1"``.
         entry_point: ``"module:Class"`` of a :class:`sleepgym.TaskFamily`.
         summary: One line for listings.
 

@@ -89,6 +89,9 @@ class RayLauncher(Launcher):
             raise BadSetting(
                 f"address={self.address}: no Ray cluster there ({reason:.200}): start one with "
                 "`ray start --head`"
+                if self.address
+                else f"launcher=ray: Ray did not start on this machine ({reason:.200}): try again "
+                "when it is less busy, or --launcher local"
             ) from error
         try:
             most = max((n["Resources"].get("GPU", 0) for n in self._ray.nodes()), default=0)

@@ -28,7 +28,7 @@ def card() -> None:
     print(CARD_TEMPLATE, end="")
 
 
-@_group.command(epilog=example("sleepgym board seeds almanac-8"))
+@_group.command(epilog=example("sleepgym board seeds almanac-8-v1"))
 def seeds(board: BoardName, salt: Salt = None) -> None:
     """Print a board's seeds; those of a sealed board need its salt, until it is public."""
     from sleepgym_boards.board import load_board

@@ -14,7 +14,7 @@ from sleepgym_boards.cli.options import Salt
 
 def add_commands(app: typer.Typer) -> None:
     """Add this module's commands."""
-    line = "sleepgym submit runs/mine --board almanac-8 --card card.toml --out mine.json.gz"
+    line = "sleepgym submit runs/mine --board almanac-8-v1 --card card.toml --out mine.json.gz"
     app.command(epilog=example(line))(submit)
 
 

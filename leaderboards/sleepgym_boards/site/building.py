@@ -131,11 +131,13 @@ def _write_index(out: Path, standings: list[Standing]) -> None:
 
 
 def _write_ablation(out: Path, standings: list[Standing]) -> None:
-    """The page of the newest ablation that has submissions."""
+    """The page of the newest ablation that answers something, else of the newest with methods."""
     found = {s.board.name: s for s in standings if s.board.name in ablation.BOARDS}
     named = [found[name] for name in ablation.BOARDS if name in found]
-    chosen = next((standing for standing in named if standing.ranked), named[0])
-    result = ablation.ablate(chosen.board, chosen.methods)
+    results = {s.board.name: ablation.ablate(s.board, s.methods) for s in named}
+    answering = [s for s in named if results[s.board.name].adds]
+    chosen = next((s for s in (*answering, *named) if s.ranked), named[0])
+    result = results[chosen.board.name]
     _page(out / "ablation.html", "ablation", board=chosen.board, ablation=result)
     exports.write_table(out / "ablation", exports.ablation_rows(chosen.board, result))
 

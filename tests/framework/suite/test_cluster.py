@@ -143,6 +143,15 @@ def test_an_address_that_does_not_answer_is_one_line(monkeypatch):
             RayLauncher(None, gpus)
 
 
+def test_a_machine_too_busy_for_ray_is_one_line(monkeypatch):
+    def init(**_):
+        raise RuntimeError("The current node timed out during startup.\nMore of it")
+
+    monkeypatch.setattr(cluster, "_import_ray", lambda: SimpleNamespace(init=init))
+    with pytest.raises(BadSetting, match=r"^launcher=ray: Ray did not start .*startup.\): try"):
+        next(RayLauncher().launch([]))
+
+
 @pytest.fixture(scope="module")
 def ray_cluster():
     pytest.importorskip("ray", reason="ray is not installed: pip install 'sleepgym[ray]'")
