@@ -7,6 +7,7 @@ import torch
 from sleepgym import Budget, Document, Night, Question
 from sleepgym.core.errors import BadSetting
 from sleepgym.core.settings import build_config
+from sleepgym.runs.state import sizes_by_kind
 from sleepgym_agents.baselines.other import sparse_memory
 from sleepgym_agents.baselines.other.memory_layer import HALF, MemoryLayer
 from sleepgym_agents.baselines.other.sparse_memory import (
@@ -143,6 +144,7 @@ def test_the_state_is_the_trained_slots_and_the_background(tmp_path):
     agent.study([DOCUMENT])
     agent.sleep(night(agent))
     agent.save(tmp_path)
+    assert sizes_by_kind(tmp_path)["text"] < 2 * 64 / 8 + 400  # a bit a slot, and names
     fresh = make()
     fresh.load(tmp_path)
     assert all(torch.equal(a, b) for a, b in zip(tables(agent), tables(fresh), strict=True))

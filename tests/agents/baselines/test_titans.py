@@ -108,7 +108,7 @@ def test_an_empty_memory_adds_nothing_and_then_it_predicts_the_text():
         assert agent.lm.model(batch, labels=batch).loss < before.loss - 0.5
     after = {n.replace(".mlp.block.", ".mlp."): p for n, p in named_weights(agent.lm.model).items()}
     assert all(torch.equal(after[n], p) for n, p in base.items())
-    assert agent.added_parameters == 2 * 256 * 96
+    assert agent.added_parameters == 2 * 2 * 256 * 96  # and the momentum
 
 
 def test_keys_are_of_one_length_and_values_are_of_the_next_token():

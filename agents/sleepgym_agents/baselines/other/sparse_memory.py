@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
+import numpy as np
 import torch
 from annotated_types import Ge
 from safetensors.torch import save_file
@@ -65,7 +66,8 @@ class SparseMemory(Finetuning):
     how often the day's tokens read it, and c_b the tokens of background text b. The values of the
     ``night_slots`` highest are trained by the loss of the language model; keys, all other slots and
     the model stay as they are. The saved state is the values of all slots that were ever trained,
-    the background's counts, and the mean and deviation of its queries.
+    a bit a slot that says which these are, the background's counts, and the mean and deviation of
+    its queries.
 
     Departures:
         1. The paper's model is pretrained with a memory in place of one feed-forward block. Here
@@ -143,13 +145,13 @@ class SparseMemory(Finetuning):
             return
         tensors = {}
         for number, memory in enumerate(self.memories):
-            slots = self.trained[number].nonzero()[:, 0]
+            trained = self.trained[number]
             mine = {
-                "background": self.background[number],
+                "background": self.background[number].float(),
                 "mean": memory.mean,
                 "deviation": memory.deviation,
-                "slots": slots,
-                "values": memory.values[slots.to(memory.values.device)],
+                "trained": torch.from_numpy(np.packbits(trained.numpy())),
+                "values": memory.values[trained.to(memory.values.device)],
             }
             tensors |= {f"{number}.{n}": t.detach().contiguous().cpu() for n, t in mine.items()}
         save_file(tensors, path / FILE)
@@ -162,16 +164,14 @@ class SparseMemory(Finetuning):
         tensors = read_tensors(path / FILE)
         self.background = []
         for number, memory in enumerate(self.memories):
-            mine = {n: tensors[f"{number}.{n}"] for n in ("background", "mean", "deviation")}
-            self.background.append(mine["background"].to(memory.values.device))
-            memory.mean.copy_(mine["mean"])
-            memory.deviation.copy_(mine["deviation"])
-            slots = tensors[f"{number}.slots"]
+            device = memory.values.device
+            self.background.append(tensors[f"{number}.background"].long().to(device))
+            memory.mean.copy_(tensors[f"{number}.mean"])
+            memory.deviation.copy_(tensors[f"{number}.deviation"])
+            bits = np.unpackbits(tensors[f"{number}.trained"].numpy(), count=len(memory.values))
+            self.trained[number] = torch.from_numpy(bits).bool()
             memory.values.zero_()
-            memory.values[slots.to(memory.values.device)] = tensors[f"{number}.values"].to(
-                memory.values.device
-            )
-            self.trained[number].zero_()[slots] = True
+            memory.values[self.trained[number].to(device)] = tensors[f"{number}.values"].to(device)
 
     @property
     def _begun(self) -> bool:

@@ -188,8 +188,8 @@ class Titans(Finetuning):
 
     @property
     def added_parameters(self) -> int:
-        """Numbers of the memory, without its momentum; 0 before the first night."""
-        return self._size if self.branch.open else 0
+        """Numbers of the memory and its momentum; 0 before the first night."""
+        return 2 * self._size if self.branch.open else 0
 
     def save(self, path: Path) -> None:
         """Write the memory and its momentum."""
