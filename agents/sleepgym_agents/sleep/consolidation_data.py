@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar
 from annotated_types import Ge
 
 from sleepgym import Document
+from sleepgym_agents.experts.content_router import ContentRouter
 from sleepgym_agents.experts.entity_names import EntityName, find_entity_names, split_words
 from sleepgym_agents.lm.model import LanguageModel, common_prefix
 from sleepgym_agents.lm.scoring import score_continuations
@@ -123,7 +124,9 @@ def build_consolidation_data(context: SleepContext) -> ConsolidationData:
         rehearsals = sample_rehearsal_qa(context)
         dreams = [example for example in dreamt if example.confidence >= config.confidence]
         day, nats = context.context_ids, config.min_entity_gain_nats
-        entities = detect_entities(lm, dreams, day, rehearsals, nats)
+        router = context.memory.router
+        by_name = not (isinstance(router, ContentRouter) and router.documents)
+        entities = detect_entities(lm, dreams, day, rehearsals, nats) if by_name else []
     known = context.memory.entities_in(context.parts)
     episodes = recall_related_episodes(context, known)
     recollections = recollect(context, entities, dreams, episodes)

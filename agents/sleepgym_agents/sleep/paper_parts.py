@@ -11,7 +11,7 @@ its semantic reward (3.2)                 ``semantic_weight=0``            ``sle
 dreams chosen by their gradient (3.3)     ``gradient_selection=false``     ``sleep.dream_rewards``
 one random expert while dreaming (3.3)    ``random_expert=false``          here
 outer loop that trains a dreamer (3.3)    ``dreamer=`` (default)           ``outer_loops.dreamer``
-routers by hidden state (3.2)             ``router=names`` (default)       ``experts.state_routers``
+routers by hidden state (3.2)             ``router=auto`` (default)        ``experts.state_routers``
 recollections (departure 4 of seeding)    ``recollections=0``              ``sleep.replay``
 ========================================  ===============================  ========================
 """

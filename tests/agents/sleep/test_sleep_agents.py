@@ -16,10 +16,11 @@ from sleepers import (
     replace_samples,
     state,
 )
-from sleepgym import Document
+from sleepgym import Document, Question
 from sleepgym.runs.records import TIMES, read_run
 from sleepgym.runs.runner import run
 from sleepgym.runs.spec import RunSpec
+from sleepgym_agents.experts.content_answers import route_by_content
 from sleepgym_agents.lm.scoring import score_continuations
 
 
@@ -157,6 +158,24 @@ def test_without_expansion_one_expert_learns_on():
     assert a_night(agent, 2)["experts_unlocked"] == 1
     after = agent.memory.experts((0, 0))[0].parameters()
     assert not any(torch.equal(p, q) for p, q in zip(first, after, strict=True))
+
+
+def test_texts_are_routed_by_content_and_no_name_is_kept(tmp_path):
+    agent = make("sleep", router="content", dream_focus=True, dream_answers="read", epochs=2)
+    assert a_night(agent)["names"] == 0
+    agent.study([Document("The Rhine rises in Graubuenden. It ends in Rotterdam.", "Rhine")])
+    assert agent.sleep(night(agent, 2))["experts_unlocked"] == 2
+    router = agent.memory.router
+    assert router.table == {}
+    assert router.owners == [(0, 0), (0, 0), (0, 1)]  # practice, and a text a day
+    files = state(agent, tmp_path / "a")
+    asked = [Question(q) for q, _ in PRACTICE]
+    (own,) = {one.expert_id for one in route_by_content(agent.memory, asked)}
+    assert own == (0, 0)
+    again = make("sleep", router="content")
+    again.load(tmp_path / "a")
+    assert state(again, tmp_path / "b") == files
+    assert again.answer(asked) == agent.answer(asked)
 
 
 def test_switches(monkeypatch):
