@@ -47,6 +47,7 @@ bench: $(STAMP)  ## Ratios, measured side by side in one run
 	$(BIN)/python benchmarks/environment.py
 	$(BIN)/python benchmarks/textgen.py
 	$(BIN)/python benchmarks/generating.py
+	$(BIN)/python benchmarks/night.py
 	$(BIN)/python benchmarks/answering.py
 	$(BIN)/python benchmarks/verifying.py
 	$(BIN)/python benchmarks/site.py

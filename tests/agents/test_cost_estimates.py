@@ -45,7 +45,15 @@ def _ours():
 
 @pytest.mark.parametrize("name", _ours())
 def test_estimate_and_meter_agree_within_a_factor_of_two(name, tmp_path):
-    env, env_settings = STREAMS.get(name, ALMANAC)
+    compare(name, *STREAMS.get(name, ALMANAC), tmp_path)
+
+
+def test_exemplars_are_read_once_an_exam(tmp_path):
+    env, settings = ALMANAC
+    compare("frozen", env, {**settings, "shots": 2}, tmp_path)
+
+
+def compare(name, env, env_settings, tmp_path):
     fields = agent_class(name).Config.__dataclass_fields__
     settings = {key: value for key, value in SMALL.items() if key in fields}
     spec = RunSpec(env, name, env_settings, settings, seed=3)

@@ -22,7 +22,7 @@ CACHED_PARAMETERS = 300_000_000
 LEAST_BYTES = 1_420_000_000  # of a GPU for decoding; reading takes 2/5 of as much beside it
 CAPTURED_STEPS = 4  # fewer tokens are decoded without capturing a step
 _trusted = {"embedded", "scratch"}  # read as they should be: by our tests, or when first loaded
-_pristine: dict[tuple[str, int, str], tuple[PreTrainedModel, Prompter]] = {}
+_pristine: dict[tuple[str, int, str], tuple[PreTrainedModel, Prompter, torch.device]] = {}
 
 torch.set_flush_denormal(True)
 torch.backends.cuda.enable_cudnn_sdp(False)  # it plans anew, for long, for every shape of a batch
@@ -77,12 +77,15 @@ class LanguageModel:
             if name not in _trusted:
                 check_reading(cls(*loaded), name)
                 _trusted.add(name)
-            if loaded[0].num_parameters() > CACHED_PARAMETERS:
+            model, prompter = loaded
+            spread = bool(getattr(model, "hf_device_map", None))
+            if spread or model.num_parameters() > CACHED_PARAMETERS:
                 return cls(*loaded, meter)
-            _pristine.clear()  # one base model at a time
-            _pristine[key] = loaded
-        model, prompter = _pristine[key]
-        return cls(copy.deepcopy(model), prompter, meter)
+            device = model.device
+            _pristine.clear()  # one base model at a time, in main memory
+            _pristine[key] = model.to("cpu"), prompter, device
+        model, prompter, device = _pristine[key]
+        return cls(copy.deepcopy(model).to(device), prompter, meter)
 
     @property
     def device(self) -> torch.device:

@@ -25,7 +25,7 @@ from sleepgym_tasks.worlds.almanac.hard_questions import HardKind
 from sleepgym_tasks.worlds.almanac.writer import Writer
 
 _INSTRUCTION = "Answer each question with a name or a few words, and nothing else."
-_SHOT_SEED = 50_007  # of the exemplars' world: chosen on tuning seeds (docs/prompts.md)
+_SHOT_SEED = 50_031  # of the exemplars' world: chosen on tuning seeds (docs/prompts.md)
 Share = Annotated[float, Interval(ge=0, le=1)]
 Kind = Literal[
     "direct",

@@ -47,9 +47,9 @@ _OTHERS: dict[Split, tuple[Split, ...]] = {
     "train-v1.1": ("base_val", "squad_val", "dev-v1.1"),
     "xquad.en": ("iter0_train", "train-v1.1"),
 }
-_SHOT_SEED = 0  # of the order of exemplars: chosen on tuning seeds (docs/prompts.md)
+_SHOT_SEED = 6  # of the order of exemplars: chosen on tuning seeds (docs/prompts.md)
 _SHOT_QUESTIONS = 4
-_SHOT_LONGER = 2  # answers of several words among them, at least
+_SHOT_LONGER = 4  # answers of several words among them, where there are such passages
 _SHOT_CHARACTERS = 700  # the longest passage of an exemplar
 
 
@@ -92,8 +92,8 @@ class SQuAD(TaskFamily):
 
     A stream is made of one file: ``squad_val`` and ``xquad.en`` share passages and never meet.
     Exemplars are passages of another file (``iter0_train``; ``base_val`` for the training set),
-    of articles that the stream does not touch, in an order that is the same for every seed; at
-    least two of their four answers have several words: after one-word answers alone, a model gives
+    of articles that the stream does not touch, in an order that is the same for every seed; those
+    whose four answers have several words come first: after one-word answers alone, a model gives
     nothing else.
 
     Presets of the paper's protocols, both over the same 974 questions:

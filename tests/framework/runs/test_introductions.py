@@ -4,10 +4,12 @@ import pytest
 
 from hearing import Hearer
 from introduced import TOLD, Introduced
+from sleepgym.cli import run_command
 from sleepgym.core.env import ContinualEnv
 from sleepgym.core.types import Introduction, Stream
 from sleepgym.runs.records import read_run
 from sleepgym.runs.runner import run
+from sleepgym.runs.skills import Skill
 from sleepgym.runs.spec import RunSpec, spec_from_meta
 from toy import Toy
 
@@ -19,6 +21,20 @@ def test_every_instance_is_told_first(tmp_path, level):
     record = run(spec, tmp_path / "run")
     assert {line["answer"] for line in record.answers} == {TOLD}
     assert [night["log"]["told"] for night in record.nights] == [1.0] * 3
+
+
+def test_skills_of_a_run_are_measured_behind_its_introduction(tmp_path, monkeypatch):
+    run(RunSpec("introduced:Introduced", "hearing:Hearer"), tmp_path / "run")
+    heard = []
+
+    def measure(agent, battery, cell, seed, count):
+        heard.append(agent.told)
+        return Skill(cell, 0.0, 1)
+
+    monkeypatch.setattr("sleepgym.runs.skills.measure", measure)
+    arguments = ["--run", str(tmp_path / "run"), "--cells", "base_direct", "--dreams", "0"]
+    assert run_command(["skills", *arguments]) == 0
+    assert heard == [TOLD]
 
 
 def test_an_introduction_is_part_of_the_hash_where_there_is_one():
