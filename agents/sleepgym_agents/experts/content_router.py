@@ -1,7 +1,7 @@
 """The router that goes by entities, and by content where a question names none.
 
 A class of practised questions is a Gaussian over their pooled hidden states, all classes with one
-covariance (:mod:`sleepgym_agents.stores.class_gaussians`), learned by the night from the day's
+covariance (:mod:`sleepgym_agents.experts.class_gaussians`), learned by the night from the day's
 practice. A new question belongs to the nearest one. Where all questions of a class had one answer,
 that is the answer; otherwise the expert that learned the class gives it.
 """
@@ -13,11 +13,12 @@ from collections.abc import Hashable, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from sleepgym_agents.experts.class_gaussians import ClassGaussians
 from sleepgym_agents.experts.entity_names import EntityName
 from sleepgym_agents.experts.entity_router import EntityRouter
 from sleepgym_agents.experts.routing import ExpertId, ExpertSet, Markers
-from sleepgym_agents.stores.class_gaussians import ClassGaussians
 
+PREFIX = "classes."  # of their tensors, beside those of names
 SHRINKAGE = 0.3  # of the covariance towards its diagonal
 
 
@@ -28,6 +29,7 @@ class ContentRouter(EntityRouter):
     answers asks :meth:`nearest` first, and sets ``active``.
 
     Attributes:
+        documents: Whether days of documents are routed by content too, and nothing by entities.
         gaussians: Of the classes, over states (``width``,).
         answers: Token ids of each class's answer; empty for questions with answers of their own.
         owners: The expert of each class; None where the class's answer is all there is to know.
@@ -35,8 +37,9 @@ class ContentRouter(EntityRouter):
         active: The expert that is on within every item for now; None is as entities have it.
     """
 
-    def __init__(self, markers: Markers, width: int) -> None:
+    def __init__(self, markers: Markers, width: int, documents: bool = False) -> None:
         super().__init__(markers)
+        self.documents, self.by_entity = documents, not documents
         self.gaussians = ClassGaussians(width, SHRINKAGE, diagonal=True)
         self.answers: list[EntityName] = []
         self.owners: list[ExpertId | None] = []
@@ -126,14 +129,15 @@ class ContentRouter(EntityRouter):
             "lengths": torch.tensor([len(ids) for ids in self.answers], dtype=torch.int16),
             "owners": torch.tensor(owners, dtype=torch.int16),
         }
-        return {**names, **{f"classes.{name}": t for name, t in classes.items()}}
+        return {**names, **{f"{PREFIX}{name}": t for name, t in classes.items()}}
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Load names and classes."""
         super().restore(tensors)
-        if "classes.owners" not in tensors:
+        if f"{PREFIX}owners" not in tensors:
             return
-        classes = {name.removeprefix("classes."): tensor for name, tensor in tensors.items()}
+        own = (name for name in tensors if name.startswith(PREFIX))
+        classes = {name.removeprefix(PREFIX): tensors[name] for name in own}
         self.gaussians.unpack(classes)
         self.radii = classes["radii"]
         ids = iter(classes["answers"].tolist())
