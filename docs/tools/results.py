@@ -38,11 +38,12 @@ Written by `python docs/tools/results.py` from the submissions under `leaderboar
 which anyone can verify again (`sleepgym verify`). Seeds 100-104, the embedded model. Settings are
 those of one search on seeds below 100, the same number of trials for every agent: on Almanac, or
 where it has nothing for an agent, on Codebook (`grpo`, `ttt`, `nearest`) and on invented classes
-(`inca`). On Almanac the best trial is the one of the highest final accuracy
-([tuned.toml](../agents/sleepgym_agents/tuned.toml)); a row that ends in `-retaining` has that of the
-best trial that keeps .90 of the base. Codebook and CLINC150 were run before that, with the trial of
-the highest sum of both. Seconds are of the machine that ran an agent, core or GPU: compare
-operations.
+(`inca`). On Almanac they are the trial of the highest final accuracy
+([tuned.toml](../agents/sleepgym_agents/tuned.toml)); Codebook and CLINC150 were run before, with
+the trial of the highest sum of final accuracy and base retention, and CLINC150 with its labels as
+they are. `cartridge`, `joint`, `seal` and `self-replay` have not been run on version 1 of Almanac;
+on version 0 they are on the boards `almanac-8` and `open`. Seconds are of the machine that ran an
+agent, core or GPU: compare operations.
 Brackets are 95 % intervals over streams (percentile bootstrap; five streams cover about 84 %);
 "against" is the mean difference over the same streams. What the columns mean:
 [metrics](reference/metrics.md); what each agent is: [reference](reference/README.md). `joint`
