@@ -23,7 +23,7 @@ SUBMISSIONS = DOCS.parent / "leaderboards" / "submissions"
 PAGE, FIGURE = DOCS / "results.md", DOCS / "images" / "results.png"
 # Title of a track -> the boards that ask it; the first that has a method tells.
 TRACKS = {
-    "Almanac": ("almanac-8", "open"),
+    "Almanac": ("almanac-8-v1", "open-v1"),
     "Codebook": ("codebook-8",),
     "CLINC150": ("class-incremental-5",),
 }
@@ -36,10 +36,14 @@ INTRO = """# Results
 
 Written by `python docs/tools/results.py` from the submissions under `leaderboards/submissions`,
 which anyone can verify again (`sleepgym verify`). Seeds 100-104, the embedded model. Settings are
-those of one search on seeds below 100, the same number of trials for every agent
-([tuned.toml](../agents/sleepgym_agents/tuned.toml)): on Almanac, or where it has nothing for an
-agent, on Codebook (`grpo`, `ttt`, `nearest`) and on invented classes (`inca`); over as many days as
-that file says. What is called untuned runs with its defaults, and stands against `naive-untuned`.
+those of one search on seeds below 100, the same number of trials for every agent: on Almanac, or
+where it has nothing for an agent, on Codebook (`grpo`, `ttt`, `nearest`) and on invented classes
+(`inca`). On Almanac they are the trial of the highest final accuracy
+([tuned.toml](../agents/sleepgym_agents/tuned.toml)); Codebook and CLINC150 were run before, with
+the trial of the highest sum of final accuracy and base retention, and CLINC150 with its labels as
+they are. `cartridge`, `joint`, `seal` and `self-replay` have not been run on version 1 of Almanac;
+on version 0 they are on the boards `almanac-8` and `open`. Seconds are of the machine that ran an
+agent, core or GPU: compare operations.
 Brackets are 95 % intervals over streams (percentile bootstrap; five streams cover about 84 %);
 "against" is the mean difference over the same streams. What the columns mean:
 [metrics](reference/metrics.md); what each agent is: [reference](reference/README.md). `joint`
