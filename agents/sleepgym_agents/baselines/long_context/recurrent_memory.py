@@ -102,9 +102,8 @@ class RecurrentMemory(ModelAgent):
     @classmethod
     def estimate(cls, config: Any, scale: Scale) -> Cost:
         """The day is read into the memory by day and for the night; questions behind it, once."""
-        memory = 2 * UNTRAINED["memory_tokens"]
-        segments = scale.day_tokens / min(config.segment_tokens, scale.day_tokens / scale.days)
-        read = 2 * (scale.day_tokens + segments * memory)
+        segments = max(scale.days, scale.day_tokens / config.segment_tokens)
+        read = 2 * (scale.day_tokens + segments * 2 * UNTRAINED["memory_tokens"])
         return super().estimate(config, scale) + Cost(read=read)
 
     @property
