@@ -43,8 +43,8 @@ class RecurrentMemory(ModelAgent):
     and behind a segment of text; what the last layer says at those behind it stands before the next
     one. Questions are read behind the memory alone, in the evening as in the morning: a segment is
     gone once it was read. The memory goes on from day to day; nights change nothing. The saved
-    state is the memory tokens. They were trained once for a base model on streams of seeds below 100
-    (``sleepgym prepare-agent recurrent-memory``).
+    state is the memory tokens. They were trained once for a base model, on streams of seeds below
+    100 (``sleepgym prepare-agent recurrent-memory``).
 
     The part that is shipped for the embedded model was trained for 159 steps, the first of five
     stages: its memory spells the last 48 tokens that it read, and answers hardly use it. It shows
@@ -106,10 +106,11 @@ class RecurrentMemory(ModelAgent):
 
     @classmethod
     def estimate(cls, config: Any, scale: Scale) -> Cost:
-        """The day is read into the memory by day and for the night; questions behind it, once."""
+        """The day is read by day and for the night; half of the answers run on to the longest."""
         segments = max(scale.days, scale.day_tokens / config.segment_tokens)
         read = 2 * (scale.day_tokens + segments * 2 * UNTRAINED["memory_tokens"])
-        return super().estimate(config, scale) + Cost(read=read)
+        answered = scale.free_questions * config.max_answer_tokens / 2
+        return Cost(scale.asked_tokens + read, answered)
 
     @property
     def added_parameters(self) -> int:
