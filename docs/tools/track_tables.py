@@ -5,7 +5,7 @@
 
 One table a track: accuracy in the evening, the next morning and on the last morning, and what is
 left of base knowledge; of edits the kinds of the last morning too. A table is replaced where all of
-its five agents have finished.
+its five agents have finished, or all but `sleep`, whose row then says so.
 """
 
 import re
@@ -50,7 +50,7 @@ def table(label: str, records: dict[str, RunRecord]) -> str:
     spec = records["frozen"].meta["spec"]
     model = Path(spec["model"] or "no model").name
     columns = COLUMNS | {f"accuracy_{kind}": kind for kind in KINDS.get(label, ())}
-    scores = {agent: score_run(records[agent]) for agent in AGENTS}
+    scores = {agent: score_run(record) for agent, record in records.items()}
     known = {name for one in scores.values() for name, value in one.items() if value is not None}
     columns = {name: column for name, column in columns.items() if name in known}
     lines = [
@@ -63,6 +63,9 @@ def table(label: str, records: dict[str, RunRecord]) -> str:
         "|---|" + "---|" * len(columns),
     ]
     for agent in AGENTS:
+        if agent not in scores:
+            lines.append(f"| `{agent}` |" + " not run |" * len(columns))
+            continue
         values = [scores[agent].get(name) for name in columns]
         cells = ["-" if value is None else f"{value:.2f}" for value in values]
         lines.append(f"| `{agent}` | " + " | ".join(cells) + " |")
@@ -84,10 +87,9 @@ def main(runs: Path) -> None:
     by_page: dict[str, dict[str, str]] = {}
     for label, page in PAGES.items():
         folders = {agent: sorted((runs / label / agent).glob("seed-*")) for agent in AGENTS}
-        if not all(folders.values()):
-            continue
-        records = {agent: read_run(found[0]) for agent, found in folders.items()}
-        if all(record.finished for record in records.values()):
+        records = {agent: read_run(found[0]) for agent, found in folders.items() if found}
+        records = {agent: record for agent, record in records.items() if record.finished}
+        if set(records) >= set(AGENTS) - {"sleep"}:
             by_page.setdefault(page, {})[label] = table(label, records)
     for page, sections in by_page.items():
         fill(FOLDER / f"{page}.md", sections)
