@@ -4,7 +4,8 @@
     python docs/tools/track_tables.py runs/tracks
 
 One table a track: accuracy in the evening, the next morning and on the last morning, and what is
-left of base knowledge. A table is replaced where all of its five agents have finished.
+left of base knowledge; of edits the kinds of the last morning too. A table is replaced where all of
+its five agents have finished, or all but `sleep`, whose row then says so.
 """
 
 import re
@@ -39,6 +40,8 @@ COLUMNS = {
     "average_accuracy": "last morning",
     "base_retention": "base left",
 }
+_PROBES = ("reliability", "generalisation", "portability", "locality")
+KINDS = dict.fromkeys(("edits", "counterfact"), _PROBES)  # accuracies of the last morning by kind
 _TITLE = "## Results"
 
 
@@ -46,18 +49,25 @@ def table(label: str, records: dict[str, RunRecord]) -> str:
     """The section of one track, in Markdown."""
     spec = records["frozen"].meta["spec"]
     model = Path(spec["model"] or "no model").name
+    columns = COLUMNS | {f"accuracy_{kind}": kind for kind in KINDS.get(label, ())}
+    scores = {agent: score_run(record) for agent, record in records.items()}
+    known = {name for one in scores.values() for name, value in one.items() if value is not None}
+    columns = {name: column for name, column in columns.items() if name in known}
     lines = [
         f"`{label}` of the suite `tracks`, seed {spec['seed']}, model `{model}`; one small stream,"
         " a check that the track runs and not a comparison. Printed by",
         f"`sleepgym suite tracks{'' if model == 'embedded' else ' --model ' + model}"
         " --out runs/tracks` and `python docs/tools/track_tables.py runs/tracks`:",
         "",
-        "| agent | " + " | ".join(COLUMNS.values()) + " |",
-        "|---|" + "---|" * len(COLUMNS),
+        "| agent | " + " | ".join(columns.values()) + " |",
+        "|---|" + "---|" * len(columns),
     ]
     for agent in AGENTS:
-        scores = score_run(records[agent])
-        cells = ["-" if scores[name] is None else f"{scores[name]:.2f}" for name in COLUMNS]
+        if agent not in scores:
+            lines.append(f"| `{agent}` |" + " not run |" * len(columns))
+            continue
+        values = [scores[agent].get(name) for name in columns]
+        cells = ["-" if value is None else f"{value:.2f}" for value in values]
         lines.append(f"| `{agent}` | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
@@ -77,10 +87,9 @@ def main(runs: Path) -> None:
     by_page: dict[str, dict[str, str]] = {}
     for label, page in PAGES.items():
         folders = {agent: sorted((runs / label / agent).glob("seed-*")) for agent in AGENTS}
-        if not all(folders.values()):
-            continue
-        records = {agent: read_run(found[0]) for agent, found in folders.items()}
-        if all(record.finished for record in records.values()):
+        records = {agent: read_run(found[0]) for agent, found in folders.items() if found}
+        records = {agent: record for agent, record in records.items() if record.finished}
+        if set(records) >= set(AGENTS) - {"sleep"}:
             by_page.setdefault(page, {})[label] = table(label, records)
     for page, sections in by_page.items():
         fill(FOLDER / f"{page}.md", sections)

@@ -133,6 +133,7 @@ def test_files_are_found_where_releases_put_them(folder, data_dir, tmp_path):
         ("1 John went.\n3 Mary went.\n", "line 2: the ID 3 follows 1, not 2 or 1"),
         ("1 John went.\n1 Where? \tx\t1\n", "line 2: supporting ID 1 is of no statement above"),
         ("1 John went.\n2 Where is John?|office|1\n", "line 2: a question without TAB"),
+        ("1 John went.\n2 Where is John?    office  1\n", "line 2: a question without TAB"),
         ("1 John went.\n2 Where is John?\toffice\n", "line 2: a question is not ID question"),
         ("1 John went.\n2 Where is John?\t\t1\n", "line 2: a question is not ID question"),
         ("1 John went.\n2 Where is John?\toffice\t2\n", "line 2: supporting ID 2 is of no"),

@@ -141,6 +141,27 @@ def test_alone_and_in_sequence(data_dir, tmp_path):
     assert alone.days[0] == both.days[0]
 
 
+@pytest.mark.parametrize("direction", ["to-english", "from-english"])
+def test_a_table_of_pairs_is_read(direction, tmp_path):
+    lines = [f"{data_files.word(n)} be\tI saw {data_files.word(n + 500)}." for n in range(20)]
+    (tmp_path / "manchu").mkdir()
+    file = tmp_path / "manchu" / "test_sens337.txt"
+    file.write_text("\n".join([*lines, lines[0]]) + "\n")
+    env, stream = family_checks.make(ID, tmp_path, preset="manchu", direction=direction)
+    (day,) = stream.days
+    assert [sum(map(len, day.practice)), len(day.exam)] == [16, 4]
+    asked = {item.question.text.partition(": ")[2] for item in day.exam}
+    side = 0 if direction == "to-english" else 1
+    assert asked == {line.split("\t")[side] for line in lines[4::5]}
+    family_checks.gold_scores_one(env)
+    family_checks.no_leaks(env)
+    for line, words in (("no tab", "line 21: not a sentence, TAB"), ("a\tb\tc", "line 21: not")):
+        file.write_text("\n".join([*lines, line]))
+        family_checks.settings_refused(ID, BadData, words, tmp_path, preset="manchu")
+    file.write_text("a\tb\n")
+    family_checks.settings_refused(ID, BadData, "1 pairs: it takes 5", tmp_path, preset="manchu")
+
+
 def test_bad_settings_and_missing_files_are_one_line(data_dir):
     refused = family_checks.settings_refused
     refused(

@@ -38,6 +38,9 @@ CLINC = {
     "oos_test": [["p", "oos"]],
 }
 RECORDS = [{"label": "a", "sentence": f"s{i}"} for i in range(5)]
+ASKED = {**TREE["data"][0]["paragraphs"][0]["qas"][0], "id": "q"}
+ARTICLE = {"title": "T", "paragraphs": [{**TREE["data"][0]["paragraphs"][0], "qas": [ASKED]}]}
+TWICE = {"data": [ARTICLE, ARTICLE]}
 PARSERS = {
     "seal": (squad_files.parse, PASSAGES),
     "tree": (squad_files.parse, TREE),
@@ -121,6 +124,12 @@ def check(parser, path: Path) -> None:
         ("seal", [PASSAGES[0], {**PASSAGES[1], "context": "x"}], r"\[1\]\.questions\[0\]: .*'7'"),
         ("seal", [PASSAGES[0], {"title": "B"}], r"\[1\]: no 'context'"),
         ("seal", {"rows": []}, "neither a list of passages"),
+        ("tree", {**TREE, "version": "v2.0"}, r"SQuAD of version 'v2\.0', not 1\.1"),
+        (
+            "tree",
+            TWICE,
+            r"data\[1\]\.paragraphs\[0\]\.qas\[0\]: the id 'q' occurs before, in data\[0\]",
+        ),
         ("clinc", {**CLINC, "test": [["z", "a"], ["w"]]}, r"test\[1\]: not a pair"),
         ("clinc", {**CLINC, "test": [["z", "c"]]}, r"test\[0\]: the label 'c'"),
         ("clinc", {**CLINC, "train": [["z", "a"]]}, "no example of the label 'b'"),

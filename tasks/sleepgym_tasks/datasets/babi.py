@@ -74,7 +74,7 @@ def parse(path: Path) -> tuple[Sample, ...]:
         last = number
         question, *rest = (part.strip() for part in text.split("\t"))
         if not rest:
-            if text.endswith("?") or "|" in text:
+            if "?" in text or "|" in text:
                 raise bad(
                     path,
                     "a question without TAB, answer, TAB, supporting IDs (the release)",

@@ -1,4 +1,4 @@
-"""A language in the layout of MTOB, as the user brings it.
+"""A language in the layout of MTOB, or a table of pairs, as the user brings it.
 
 G. Tanzer et al., "A Benchmark for Learning to Translate a New Language from One Grammar Book", ICLR
 2024 (arXiv:2309.16575): Kalamang; its authors ask that the texts are not put on the web unpacked.
@@ -12,6 +12,10 @@ Under the language's folder, in ``splits/`` or beside it:
   texts; ``resources/grammar_book.txt`` (optional).
 
 The first element of a list may be a canary (an object with ``canary`` in a key).
+
+Manchu (R. Pei et al. 2025, arXiv:2502.11862) is published as a table: ``test_sens337.txt``, a line
+a pair, sentence TAB English. Without ``train_examples.json`` every fifth pair of it is a test here,
+the others are learned from; a sentence that comes again is left out.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from sleepgym.core.errors import MissingData
-from sleepgym_tasks.data.parsing import as_fields, as_list, as_text, bad, read_json
+from sleepgym_tasks.data.parsing import as_fields, as_list, as_text, bad, read_json, read_lines
 from sleepgym_tasks.data.sources import data_folder
 
 Direction = Literal["to-english", "from-english"]
@@ -30,6 +34,8 @@ TESTS: dict[Direction, str] = {
     "from-english": "test_examples_ek.json",
 }
 FOLDERS = {"kalamang": ("kalamang", "mtob")}
+TABLE = "test_sens337.txt"
+_EVERY = 5
 
 
 class Pair(NamedTuple):
@@ -67,20 +73,26 @@ def load(language: str, direction: Direction, data: Path | None) -> Parallel:
     root = data_folder(data, f"{names[0]}/splits/train_examples.json")
     train_path = _find(root, names, "splits", "train_examples.json")
     test_path = _find(root, names, "splits", TESTS[direction])
-    if train_path is None or test_path is None:
-        missing = "train_examples.json" if train_path is None else TESTS[direction]
+    table = _find(root, names, ".", TABLE)
+    if train_path and test_path:
+        pairs, test = _pairs(train_path, "translation"), _pairs(test_path, "ground_truth")
+    elif table and not train_path:
+        pairs, test = _table(table)
+        if direction == "from-english":
+            test = [Pair(pair.target, pair.source) for pair in test]
+    else:
+        missing = TESTS[direction] if train_path else "train_examples.json"
         raise MissingData(
             f"no {names[0]}/splits/{missing} under {root}: bring the language in MTOB's layout"
-            " (Kalamang: https://github.com/lukemelas/mtob)"
+            f" (Kalamang: https://github.com/lukemelas/mtob), or {names[0]}/{TABLE}"
+            " (Manchu: https://github.com/cisnlp/manchu-in-context-mt)"
         )
-    test = _pairs(test_path, "ground_truth")
-    pairs = _pairs(train_path, "translation")
     if direction == "from-english":
         pairs = [Pair(pair.target, pair.source) for pair in pairs]
     asked = {pair.source for pair in test}
     train = tuple(pair for pair in pairs if pair.source not in asked)
     if not train:
-        raise bad(train_path, f"every sentence of it is in {test_path.name}")
+        raise bad(train_path or table, "every sentence of it is a test")
     words_path = _find(root, names, "resources", "wordlist.json")
     words = () if words_path is None else _words(words_path)
     return Parallel(train, tuple(test), words, _find(root, names, "resources", "grammar_book.txt"))
@@ -115,6 +127,22 @@ def _pairs(path: Path, told: str) -> list[Pair]:
     if not pairs:
         raise bad(path, "there is no pair in it")
     return pairs
+
+
+def _table(path: Path) -> tuple[list[Pair], list[Pair]]:
+    """Pairs to learn from, and tests: every fifth."""
+    pairs: dict[str, Pair] = {}
+    for record, line in read_lines(path):
+        sides = [side.strip() for side in line.split("\t")]
+        if len(sides) != 2 or not all(sides):
+            raise bad(path, "not a sentence, TAB, and its translation", record)
+        source, target = (as_text(side, path, record, "a side") for side in sides)
+        pairs.setdefault(source, Pair(source, target))
+    if len(pairs) < _EVERY:
+        raise bad(path, f"{len(pairs)} pairs: it takes {_EVERY} for one test")
+    kept = list(pairs.values())
+    tests = kept[_EVERY - 1 :: _EVERY]
+    return [pair for pair in kept if pair not in tests], tests
 
 
 def _words(path: Path) -> tuple[str, ...]:

@@ -19,6 +19,8 @@ from urllib.parse import unquote
 
 from sleepgym_tasks.data.parsing import as_fields, as_list, as_text, bad, read_json
 
+VERSION = "1.1"  # 2.0 asks what a passage does not answer
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -54,13 +56,17 @@ def parse(path: Path) -> tuple[Passage, ...]:
     """The passages of a file in either layout, in file order.
 
     Raises:
-        BadData: If the file is malformed, an answer is not in its passage, or an offset is wrong.
+        BadData: If the file is malformed or of another version, an answer is not in its passage, an
+            offset is wrong, or an id occurs twice.
     """
     content = read_json(path)
     seen: Counter[str] = Counter()
     if isinstance(content, list):
         passages = _seal(content, path, seen)
     elif isinstance(content, dict) and "data" in content:
+        version = content.get("version", VERSION)
+        if version != VERSION:
+            raise bad(path, f"SQuAD of version {version!r:.20}, not {VERSION}")
         passages = _original(content["data"], path, seen)
     else:
         raise bad(path, "neither a list of passages (SEAL) nor an object with 'data' (SQuAD v1.1)")
@@ -99,6 +105,7 @@ def _seal(content: list[Any], path: Path, seen: Counter[str]) -> Iterator[Passag
 
 
 def _original(content: Any, path: Path, seen: Counter[str]) -> Iterator[Passage]:
+    places: dict[str, str] = {}
     for index, article in enumerate(as_list(content, path, "data")):
         record = f"data[{index}]"
         title, paragraphs = as_fields(article, ("title", "paragraphs"), path, record)
@@ -113,9 +120,18 @@ def _original(content: Any, path: Path, seen: Counter[str]) -> Iterator[Passage]
                 where = f"{place}.qas[{which}]"
                 question, answers = as_fields(entry, ("question", "answers"), path, where)
                 as_list(answers, path, where, "answers")
+                if "id" in entry:
+                    _once(entry["id"], places, path, where)
                 golds = tuple(_gold(answer, context, path, where) for answer in answers)
                 asked.append(_asked(title, context, question, golds, seen, path, where))
             yield Passage(title, context, tuple(asked))
+
+
+def _once(own: Any, places: dict[str, str], path: Path, record: str) -> None:
+    name = f"{own!r:.40}"
+    if name in places:
+        raise bad(path, f"the id {name} occurs before, in {places[name]}", record)
+    places[name] = record
 
 
 def _gold(answer: Any, context: str, path: Path, record: str) -> str:
