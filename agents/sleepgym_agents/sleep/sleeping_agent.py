@@ -98,7 +98,7 @@ class SleepingAgent(InContext):
     def sleep(self, night: Night) -> Mapping[str, float]:
         """Consolidate the day, then the levels that are due, then forget the day's text."""
         context = self.sleep_context(night)
-        log = self.consolidate(context) if self.parts else {}
+        log = self.consolidate(context) if self.parts else {"nothing_learned": 1.0}
         for level, window in enumerate(self.config.windows):
             if night.number % window == 0:
                 log |= merge_level(context, level)

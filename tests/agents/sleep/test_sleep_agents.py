@@ -106,7 +106,7 @@ def test_nights_that_change_nothing_say_so(name, tmp_path, monkeypatch):
     agent = make(name)
     a_night(agent)
     evening = state(agent, tmp_path / "evening")
-    assert nothing(agent, agent.sleep(night(agent, 2))) == {}  # an empty day
+    assert nothing(agent, agent.sleep(night(agent, 2))) == {"nothing_learned": 1.0}  # empty
     budgets = ({"night_generated_tokens": 3}, {"night_flops": 1}, {"added_parameters": 2000})
     for limits in budgets:
         assert nothing(agent, a_night(agent, 2, **limits)) == {"stopped_by_budget": 1.0}
