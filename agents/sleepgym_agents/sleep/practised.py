@@ -170,7 +170,7 @@ def learn_rules(
             log |= stage(context, expert_id, data)
         after = answered(context, quiz)
     log |= {"quiz_before": before, "quiz_after": after}
-    if memory.is_blank(expert_id) or (quiz and after <= before):
+    if memory.is_blank(expert_id) or after <= before:
         router.table = table
         roll_back(context, expert_id, None if fresh else weights)
         return {**log, "rolled_back": 1.0}
@@ -320,7 +320,10 @@ def roll_back(
 def build_practice_data(
     context: SleepContext, groups: Sequence[PracticeGroup]
 ) -> tuple[ConsolidationData, list[DistillationExample]]:
-    """Dreams about each group: some to learn, some held back for the dream stage and for a quiz."""
+    """Dreams about each group: some to learn, some held back for the dream stage and for a quiz.
+
+    Where too few agree to hold any back, the quiz is of what is learned.
+    """
     config = context.config
     count = max(1, config.samples * min(len(groups), MOST_GROUPS) // len(groups))
     learned: list[DistillationExample] = []
@@ -352,7 +355,7 @@ def build_practice_data(
         dreamt=dreamt,
         held_back=[[example] for example in held],
     )
-    return data, quiz
+    return data, quiz or learned
 
 
 def dream_questions(
