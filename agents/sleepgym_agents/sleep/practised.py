@@ -256,7 +256,7 @@ def build_practice_data(
                 for _ in range(ORDERS)
             ]
             questions = dream_questions(context, group, orders, count, number)
-            questions += recombined(context, group, (count + 1) // 2, rng, questions)
+            questions += recombined(context, group, count, rng, questions)
             dreamt += len(questions)
             dreams = agreed(context, group, questions, orders)
             learned += context.score(group.pairs, orders[0])
