@@ -99,21 +99,30 @@ def route_by_content(
     }
     free = [at for at, answer in enumerate(router.answers) if not answer]
     states = question_states(memory, [question.text for question in questions])
-    found = []
-    for question, state in zip(questions, states, strict=True):
-        known = offered[question.choices]
+    among: list[list[int]] = []
+    groups: dict[tuple[tuple[int, ...], bool], list[int]] = {}
+    for at, question in enumerate(questions):
         named = router.entities_in(prompter.question(question.text))
-        among = sorted(known) if question.choices else free
-        if named or not among:
+        own = sorted(offered[question.choices]) if question.choices else free
+        among.append([] if named else own)
+        if among[-1]:
+            groups.setdefault((tuple(own), not question.choices), []).append(at)
+    nearest = [-1] * len(questions)
+    for (own, bounded), asked in groups.items():
+        for at, label in zip(asked, router.nearest(states[asked], own, bounded), strict=True):
+            nearest[at] = int(label)
+    found = []
+    for at, question in enumerate(questions):
+        if not among[at]:
             found.append(RoutedQuestion(question))
             continue
-        nearest = int(router.nearest(state[None], among, bounded=not question.choices)[0])
-        owner = None if nearest < 0 else router.owners[nearest]
-        if question.choices and owner is None:
-            found.append(RoutedQuestion(question, answer=known[nearest]))
-            continue
+        owner = None if nearest[at] < 0 else router.owners[nearest[at]]
         if question.choices:
-            labels = [label for at, label in known.items() if router.owners[at] == owner]
+            known = offered[question.choices]
+            if owner is None:
+                found.append(RoutedQuestion(question, answer=known[nearest[at]]))
+                continue
+            labels = [label for i, label in known.items() if router.owners[i] == owner]
             question = replace(question, choices=tuple(labels))
         found.append(RoutedQuestion(question, owner))
     return found

@@ -29,6 +29,7 @@ class ContentRouter(EntityRouter):
     answers asks :meth:`nearest` first, and sets ``active``.
 
     Attributes:
+        documents: Whether days of documents are routed by content too, and nothing by entities.
         gaussians: Of the classes, over states (``width``,).
         answers: Token ids of each class's answer; empty for questions with answers of their own.
         owners: The expert of each class; None where the class's answer is all there is to know.
@@ -36,8 +37,9 @@ class ContentRouter(EntityRouter):
         active: The expert that is on within every item for now; None is as entities have it.
     """
 
-    def __init__(self, markers: Markers, width: int) -> None:
+    def __init__(self, markers: Markers, width: int, documents: bool = False) -> None:
         super().__init__(markers)
+        self.documents, self.by_entity = documents, not documents
         self.gaussians = ClassGaussians(width, SHRINKAGE, diagonal=True)
         self.answers: list[EntityName] = []
         self.owners: list[ExpertId | None] = []

@@ -45,8 +45,8 @@ class MemorySettings(Settings):
             each a multiple of the one before. Empty is one level; (4,) two; (2, 4, 8) four.
         router: Which experts are active: those that know the entity read last (``names``); the
             same, and by content where a day of practice without documents has no names to go by
-            (``auto``); that of the nearest stored hidden state (``keys``), by a learned ``gate``,
-            or ``always`` all.
+            (``auto``); by content on all days, that of the nearest text (``content``); that of the
+            nearest stored hidden state (``keys``), by a learned ``gate``, or ``always`` all.
         key_cosine: Smallest cosine at which the ``keys`` router matches a stored state.
         first_layer: The first layer with experts, as a share of the depth. The layers below compute
             the hidden states that routers see.
@@ -55,7 +55,7 @@ class MemorySettings(Settings):
 
     rank: Annotated[int, Ge(1)] = 64
     windows: tuple[Annotated[int, Ge(2)], ...] = ()
-    router: Literal["auto", "names", "keys", "gate", "always"] = "auto"
+    router: Literal["auto", "names", "content", "keys", "gate", "always"] = "auto"
     key_cosine: Annotated[float, Interval(gt=0, lt=1)] = 0.9
     first_layer: Annotated[float, Interval(ge=0, lt=1)] = 0.34
     slots: Annotated[int, Ge(1)] = 8
@@ -252,8 +252,8 @@ class ExpertMemory:
 
     def _router(self) -> Router:
         markers = Markers.of(self.lm.prompter)
-        if self.settings.router == "auto":
-            return ContentRouter(markers, 2 * self.width)
+        if self.settings.router in ("auto", "content"):
+            return ContentRouter(markers, 2 * self.width, self.settings.router == "content")
         if self.settings.router == "names":
             return EntityRouter(markers)
         if self.settings.router == "keys":

@@ -93,11 +93,11 @@ def learn_rules(
         roll_back(context, expert_id, None if fresh else weights)
         return {**log, "rolled_back": 1.0}
     if not named:
-        _learn_region(context, expert_id, [q for group in groups for q, _ in group.pairs])
+        learn_region(context, expert_id, [q for group in groups for q, _ in group.pairs])
     return log
 
 
-def _learn_region(context: SleepContext, expert_id: ExpertId, questions: Sequence[str]) -> None:
+def learn_region(context: SleepContext, expert_id: ExpertId, questions: Sequence[str]) -> None:
     """Make questions with answers of their own one class of an expert."""
     memory, router = context.memory, context.memory.router
     assert isinstance(router, ContentRouter)

@@ -49,7 +49,7 @@ def distil_day(
         texts = text_examples(context.lm, context.parts, config.sequence_tokens)
         off_policy = context.with_settings(on_policy_every=0)
         return distil_into_expert(off_policy, expert_id, texts, "text")
-    examples = [*data.examples, *data.episode_items * (EPISODE_REPEATS - 1)]
+    examples = [*data.examples, *data.statements, *data.episode_items * (EPISODE_REPEATS - 1)]
     if config.router in ("always", "gate"):
         examples += data.rehearsals
     return distil_into_expert(context, expert_id, examples, "seeding")

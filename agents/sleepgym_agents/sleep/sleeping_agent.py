@@ -20,7 +20,7 @@ from sleepgym_agents.sleep.consolidation_data import ConsolidationData, build_co
 from sleepgym_agents.sleep.episodes import Episodes, episode_examples, recall_episodes
 from sleepgym_agents.sleep.expert_distillation import distil_into_expert
 from sleepgym_agents.sleep.imitation import load_judge
-from sleepgym_agents.sleep.practised import answered, consolidate_practice
+from sleepgym_agents.sleep.practised import answered, consolidate_practice, learn_region
 from sleepgym_agents.sleep.replay import recall_answers
 from sleepgym_agents.sleep.sleep_context import SleepContext
 from sleepgym_agents.training.distillation import DistillationExample
@@ -34,6 +34,7 @@ from sleepgym_agents.training.qa_generation import (
 
 Stage = Callable[[SleepContext, ExpertId, ConsolidationData], dict[str, float]]
 EPISODE_REPEATS = 2  # of an episode in one pass over the examples
+REGION_QUESTIONS = 64  # about a text, that tell the router what it is about
 EPISODES_TOGETHER = 6  # that are read together when a level is merged
 HELD_BACK = 8  # every so many-th question is held back when a level is merged
 MERGE_ROUNDS = 2  # of training before a merge is given up
@@ -134,11 +135,16 @@ class SleepingAgent(InContext):
         fresh = self.config.expansion or not memory.unlocked
         expert_id = memory.unlock() if fresh else memory.unlocked[0]
         memory.assign_entities(expert_id, data.entities, [x.ids[: x.asked] for x in data.examples])
-        for stage in self.stages:
-            log |= stage(context, expert_id, data)
+        by_content = isinstance(memory.router, ContentRouter) and memory.router.documents
+        with memory.active(expert_id if by_content else None):
+            for stage in self.stages:
+                log |= stage(context, expert_id, data)
         if fresh and memory.is_blank(expert_id):
             memory.reset(expert_id)
             log["nothing_learned"] = 1.0
+        elif by_content:
+            for questions in questions_by_text(data.dreams):
+                learn_region(context, expert_id, questions)
         return log
 
     @property
@@ -166,6 +172,14 @@ class SleepingAgent(InContext):
             added_parameters=parameters,
             state_bytes=2 * parameters,
         )
+
+
+def questions_by_text(dreams: Sequence[DistillationExample]) -> list[list[str]]:
+    """At most :data:`REGION_QUESTIONS` questions about each text that was open for a dream."""
+    about: dict[tuple[int, ...], list[str]] = {}
+    for example in dreams:
+        about.setdefault(example.context, []).append(example.pair[0])
+    return [own[:: -(-len(own) // REGION_QUESTIONS)] for own in about.values()]
 
 
 def merge_level(context: SleepContext, level: int) -> dict[str, float]:
@@ -272,7 +286,8 @@ def estimate_nights(config: Any, scale: Scale) -> Cost:
 def _material(config: Any, scale: Scale) -> Cost:
     """Q&A about the day and about nothing in particular, with and without the day's context."""
     rehearsed = scale.days * config.rehearsals * (TITLE_TOKENS + ITEM_TOKENS)
-    written = scale.days * config.samples * config.dream_tokens + rehearsed
+    samples = config.samples * (1 if config.dream_form == "questions" else 1.5)
+    written = scale.days * samples * config.dream_tokens + rehearsed
     read = scale.day_tokens + 2 * _items(config, scale) + rehearsed
     return Cost(read, written)
 

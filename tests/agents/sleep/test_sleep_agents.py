@@ -16,9 +16,11 @@ from sleepers import (
     replace_samples,
     state,
 )
+from sleepgym import Document, Question
 from sleepgym.runs.records import TIMES, read_run
 from sleepgym.runs.runner import run
 from sleepgym.runs.spec import RunSpec
+from sleepgym_agents.experts.content_answers import route_by_content
 from sleepgym_agents.lm.scoring import score_continuations
 
 
@@ -64,6 +66,27 @@ def test_nights_teach_and_their_state_is_small(name, tmp_path):
         assert agent.added_parameters == 2 * log["parameters_active"]
 
 
+def test_what_follows_from_the_day_is_learned_as_documents(monkeypatch):
+    asked, form = [], "implications"
+
+    def parse(_, ids, wanted):
+        asked.append(wanted)
+        return ["Clocks are old in Oslo."]
+
+    monkeypatch.setattr("sleepgym_agents.training.qa_generation.parse_texts", parse)
+    read = {}
+    for wanted in ("questions", form):
+        agent = make("seeding", dream_form=wanted, on_policy_every=0, router="always", epochs=10)
+        log = a_night(agent)
+        assert log.get("statements", 0.0) == (wanted == form)  # the same line is learned once
+        document = agent.lm.prompter.document(Document("Clocks are old in Oslo.", "Mira Tolwen"))
+        start = agent.lm.prompter.start
+        (scored,) = score_continuations(agent.lm, [[*start, document[0]]], [document[1:]])
+        read[wanted] = sum(scored.log_probabilities)
+    assert asked == [form] * 6
+    assert read[form] > read["questions"] + 1
+
+
 @pytest.mark.parametrize("name", ["dreaming", "sleep"])
 def test_an_interrupted_run_gives_the_same_record(name, tmp_path):
     config = {**QUICK, **(DREAMS if name != "seeding" else {}), "windows": (2,), "epochs": 2}
@@ -98,7 +121,7 @@ def test_an_interrupted_run_gives_the_same_record(name, tmp_path):
     assert rows[0] == rows[1]
     answers = [(tmp_path / f / "answers.jsonl").read_bytes() for f in ("whole", "cut")]
     assert answers[0] == answers[1]
-    assert any(night["log"]["experts_unlocked"] for night in records[0].nights)
+    assert any({"steps", "classes"} & night["log"].keys() for night in records[0].nights)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -135,6 +158,24 @@ def test_without_expansion_one_expert_learns_on():
     assert a_night(agent, 2)["experts_unlocked"] == 1
     after = agent.memory.experts((0, 0))[0].parameters()
     assert not any(torch.equal(p, q) for p, q in zip(first, after, strict=True))
+
+
+def test_texts_are_routed_by_content_and_no_name_is_kept(tmp_path):
+    agent = make("sleep", router="content", dream_focus=True, dream_answers="read", epochs=2)
+    assert a_night(agent)["names"] == 0
+    agent.study([Document("The Rhine rises in Graubuenden. It ends in Rotterdam.", "Rhine")])
+    assert agent.sleep(night(agent, 2))["experts_unlocked"] == 2
+    router = agent.memory.router
+    assert router.table == {}
+    assert router.owners == [(0, 0), (0, 0), (0, 1)]  # practice, and a text a day
+    files = state(agent, tmp_path / "a")
+    asked = [Question(q) for q, _ in PRACTICE]
+    (own,) = {one.expert_id for one in route_by_content(agent.memory, asked)}
+    assert own == (0, 0)
+    again = make("sleep", router="content")
+    again.load(tmp_path / "a")
+    assert state(again, tmp_path / "b") == files
+    assert again.answer(asked) == agent.answer(asked)
 
 
 def test_switches(monkeypatch):
