@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -27,7 +26,7 @@ import torch
 from sleepgym.core.rng import derive_rng
 from sleepgym_agents.experts.content_answers import question_states
 from sleepgym_agents.experts.content_router import ContentRouter
-from sleepgym_agents.experts.entity_names import EntityName, split_words
+from sleepgym_agents.experts.practice_groups import PracticeGroup, consistent, named_groups
 from sleepgym_agents.experts.routing import ExpertId
 from sleepgym_agents.lm.generation import generate
 from sleepgym_agents.lm.model import common_prefix
@@ -43,19 +42,6 @@ ORDERS = 3  # of the demonstrations, under which a dreamt input is answered
 HELD_BACK = 4  # every so many-th dream, or practised question of a class, is held back
 QUIZ_ITEMS = 24  # most practised questions that are held back
 SPREAD = 1.5  # a question may be so much farther from a class than the farthest held-back one
-
-
-@dataclass(frozen=True)
-class PracticeGroup:
-    """Practised questions about one thing.
-
-    Attributes:
-        name: Token ids of the word that only they hold; empty where there is none.
-        pairs: The questions with their answers.
-    """
-
-    name: EntityName
-    pairs: list[Pair]
 
 
 def consolidate_practice(context: SleepContext, stages: Sequence[Any]) -> dict[str, float]:
@@ -76,78 +62,10 @@ def consolidate_practice(context: SleepContext, stages: Sequence[Any]) -> dict[s
     }
     if not pairs:
         return {**log, "nothing_learned": 1.0}
-    groups = named_groups(context, pairs)
+    groups = named_groups(context.memory, pairs, context.config.min_entity_gain_nats)
     if not groups and 2 * len({answer for _, answer in pairs}) <= len(pairs):
         return {**log, **learn_classes(context, pairs, stages)}
     return {**log, **learn_rules(context, groups or [PracticeGroup((), pairs)], stages)}
-
-
-def consistent(practised: Sequence[Pair]) -> list[Pair]:
-    """Practised questions, each once, without those that were given different answers."""
-    answers: dict[str, set[str]] = {}
-    for question, answer in practised:
-        answers.setdefault(question, set()).add(answer)
-    return [pair for pair in dict.fromkeys(practised) if len(answers[pair[0]]) == 1]
-
-
-def named_groups(context: SleepContext, pairs: Sequence[Pair]) -> list[PracticeGroup]:
-    """Questions grouped by the word that names what they are about.
-
-    Every question holds exactly one of these words, each is in several questions, and none is a
-    word that the bare model expects. The largest groups are taken first; a name extends for as long
-    as the same word follows it everywhere.
-
-    Returns:
-        The groups in the order in which the largest come first; none where some question names
-        nothing.
-    """
-    prompter, tokenizer = context.lm.prompter, context.lm.prompter.tokenizer
-    one, other = prompter.question("x"), prompter.question("y")
-    begin, frame = common_prefix([one, other]), common_prefix([one[::-1], other[::-1]])
-    texts = [prompter.question(question) for question, _ in pairs]
-    words = [split_words(ids[begin : len(ids) - frame], tokenizer) for ids in texts]
-    members: dict[EntityName, list[int]] = {}
-    for i, own in enumerate(words):
-        for word in dict.fromkeys(own):
-            if any(c.isalnum() for c in tokenizer.decode(word)):
-                members.setdefault(word, []).append(i)
-    left, found = set(range(len(pairs))), []
-    for word, rows in sorted(members.items(), key=lambda item: (-len(item[1]), item[0])):
-        if len(rows) > 1 and left.issuperset(rows):
-            left -= set(rows)
-            found.append((word, rows))
-    if left:
-        return []
-    gaps = _unexpected(context, [(word, texts[i]) for word, rows in found for i in rows])
-    groups = []
-    for word, rows in found:
-        own = [next(gaps) for _ in rows]
-        if sum(own) / len(own) < context.config.min_entity_gain_nats:
-            return []
-        name = _extended(word, [words[i] for i in rows])
-        groups.append(PracticeGroup(name, [pairs[i] for i in rows]))
-    return groups
-
-
-def _unexpected(context: SleepContext, words: Sequence[tuple[EntityName, Sequence[int]]]):
-    """Negative log-likelihood, in nats, of each word where it first stands in its text."""
-    lm = context.lm
-    at = [next(i for i in range(len(t)) if tuple(t[i : i + len(w)]) == w) for w, t in words]
-    prompts = [[*lm.prompter.start, *text[:i]] for (_, text), i in zip(words, at, strict=True)]
-    with context.memory.bare():
-        scored = score_continuations(lm, prompts, [word for word, _ in words])
-    return (-sum(one.log_probabilities) for one in scored)
-
-
-def _extended(word: EntityName, texts: Sequence[Sequence[EntityName]]) -> EntityName:
-    """A word with those that follow it in all texts."""
-    rest = [text[text.index(word) + 1 :] for text in texts]
-    name = list(word)
-    for following in zip(*rest, strict=False):
-        if len(set(following)) > 1:
-            break
-        name += following[0]
-    return tuple(name)
 
 
 def learn_rules(
@@ -170,7 +88,7 @@ def learn_rules(
             log |= stage(context, expert_id, data)
         after = answered(context, quiz)
     log |= {"quiz_before": before, "quiz_after": after}
-    if memory.is_blank(expert_id) or (quiz and after <= before):
+    if memory.is_blank(expert_id) or after <= before:
         router.table = table
         roll_back(context, expert_id, None if fresh else weights)
         return {**log, "rolled_back": 1.0}
@@ -320,7 +238,10 @@ def roll_back(
 def build_practice_data(
     context: SleepContext, groups: Sequence[PracticeGroup]
 ) -> tuple[ConsolidationData, list[DistillationExample]]:
-    """Dreams about each group: some to learn, some held back for the dream stage and for a quiz."""
+    """Dreams about each group: some to learn, some held back for the dream stage and for a quiz.
+
+    Where too few agree to hold any back, the quiz is of what is learned.
+    """
     config = context.config
     count = max(1, config.samples * min(len(groups), MOST_GROUPS) // len(groups))
     learned: list[DistillationExample] = []
@@ -352,7 +273,7 @@ def build_practice_data(
         dreamt=dreamt,
         held_back=[[example] for example in held],
     )
-    return data, quiz
+    return data, quiz or learned
 
 
 def dream_questions(

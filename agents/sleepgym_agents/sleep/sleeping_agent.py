@@ -13,13 +13,15 @@ from sleepgym_agents.baselines.in_context import InContext
 from sleepgym_agents.experts.checkpoint import load_memory, save_memory
 from sleepgym_agents.experts.content_answers import route_by_content
 from sleepgym_agents.experts.content_router import ContentRouter
+from sleepgym_agents.experts.entity_names import EntityName
 from sleepgym_agents.experts.expert_memory import ExpertMemory
 from sleepgym_agents.experts.routing import ExpertId
 from sleepgym_agents.sleep.consolidation_data import ConsolidationData, build_consolidation_data
 from sleepgym_agents.sleep.episodes import Episodes, episode_examples, recall_episodes
 from sleepgym_agents.sleep.expert_distillation import distil_into_expert
 from sleepgym_agents.sleep.imitation import load_judge
-from sleepgym_agents.sleep.practised import consolidate_practice, learn_region
+from sleepgym_agents.sleep.practised import answered, consolidate_practice, learn_region
+from sleepgym_agents.sleep.replay import recall_answers
 from sleepgym_agents.sleep.sleep_context import SleepContext
 from sleepgym_agents.training.distillation import DistillationExample
 from sleepgym_agents.training.dreamer import Dreamer
@@ -34,6 +36,9 @@ Stage = Callable[[SleepContext, ExpertId, ConsolidationData], dict[str, float]]
 EPISODE_REPEATS = 2  # of an episode in one pass over the examples
 REGION_QUESTIONS = 64  # about a text, that tell the router what it is about
 EPISODES_TOGETHER = 6  # that are read together when a level is merged
+HELD_BACK = 8  # every so many-th question is held back when a level is merged
+MERGE_ROUNDS = 2  # of training before a merge is given up
+MERGE_LOSS = 0.03  # share of these questions that a merge may lose
 
 
 class SleepingAgent(InContext):
@@ -94,7 +99,7 @@ class SleepingAgent(InContext):
     def sleep(self, night: Night) -> Mapping[str, float]:
         """Consolidate the day, then the levels that are due, then forget the day's text."""
         context = self.sleep_context(night)
-        log = self.consolidate(context) if self.parts else {}
+        log = self.consolidate(context) if self.parts else {"nothing_learned": 1.0}
         for level, window in enumerate(self.config.windows):
             if night.number % window == 0:
                 log |= merge_level(context, level)
@@ -180,8 +185,10 @@ def questions_by_text(dreams: Sequence[DistillationExample]) -> list[list[str]]:
 def merge_level(context: SleepContext, level: int) -> dict[str, float]:
     """Consolidate all experts of a level into one new expert of the next, and reset them.
 
-    The episodes that the level's experts know are recalled, read again, and learned like a day's.
-    Only entities can be asked for: routers that do not go by entities merge nothing.
+    The new expert is taught by the level's own: by what they answer to questions about the episodes
+    that they recall, and to their own questions. Every eighth question is held back: where the new
+    expert, after two rounds of training, answers fewer of these than they did, the merge is rolled
+    back. Only entities can be asked for: routers that do not go by entities merge nothing.
     """
     memory, size = context.memory, context.config.episode_tokens
     expert_ids = [expert_id for expert_id in memory.unlocked if expert_id[0] == level]
@@ -189,21 +196,58 @@ def merge_level(context: SleepContext, level: int) -> dict[str, float]:
         return {}
     entities = memory.router.entities_of(expert_ids)
     episodes = recall_episodes(context, entities)
-    examples = regenerate_qa(context, episodes, level)
-    if not examples:
+    read = regenerate_qa(context, episodes, level)
+    if not read:
         return {"nothing_merged": 1.0}
-    examples += episode_examples(context, entities, episodes, size) * EPISODE_REPEATS
+    examples = ask_experts(context, entities, read)
+    quiz = examples[::HELD_BACK] if len(examples) > HELD_BACK else []
+    lessons = [example for i, example in enumerate(examples) if i % HELD_BACK or not quiz]
+    lessons += episode_examples(context, entities, episodes, size) * EPISODE_REPEATS
+    before, after = answered(context, quiz), 0.0
+    log: dict[str, float] = {}
     expert_id = memory.unlock(level + 1)
-    memory.assign_entities(expert_id, entities, [x.ids[: x.asked] for x in examples])
+    memory.assign_entities(expert_id, entities, [x.ids[: x.asked] for x in lessons])
+    off_policy = context.with_settings(on_policy_every=0)
     with memory.masked(*expert_ids):
-        off_policy = context.with_settings(on_policy_every=0)
-        log = distil_into_expert(off_policy, expert_id, examples, f"merge {level}")
+        for attempt in range(MERGE_ROUNDS):
+            name = f"merge {level} {attempt}" if attempt else f"merge {level}"
+            log = distil_into_expert(off_policy, expert_id, lessons, name)
+            after = answered(context, quiz)
+            if after >= before - MERGE_LOSS or "stopped_by_budget" in log:
+                break
     if memory.is_blank(expert_id) or "stopped_by_budget" in log:
         memory.reset(expert_id)
         return {"nothing_merged": 1.0}
+    checked = {"merge_quiz_before": before, "merge_quiz_after": after}
+    if after < before - MERGE_LOSS:
+        memory.reset(expert_id)
+        return {**checked, "nothing_merged": 1.0, "merge_rolled_back": 1.0}
     for faster in expert_ids:
         memory.reset(faster)
-    return {"merged": float(len(expert_ids)), "merge_lessons": float(len(examples))}
+    return {**checked, "merged": float(len(expert_ids)), "merge_lessons": float(len(lessons))}
+
+
+def ask_experts(
+    context: SleepContext,
+    entities: Sequence[EntityName],
+    read: Sequence[DistillationExample],
+) -> list[DistillationExample]:
+    """What the experts answer to questions, where they are sure; otherwise what was read.
+
+    Args:
+        context: The night.
+        entities: What the experts are asked about besides.
+        read: Questions with the answers of the model that reads the experts' episodes.
+    """
+    questions = sorted({example.pair[0] for example in read})
+    answers = context.answer(questions, ITEM_TOKENS)
+    own = context.score([(q, a) for q, a in zip(questions, answers, strict=True) if a])
+    sure = {x.pair[0]: x for x in own if x.confidence >= context.config.recollection_confidence}
+    found = {example.pair: example for example in recall_answers(context, entities, ())}
+    for example in read:
+        best = sure.get(example.pair[0], example)
+        found[best.pair] = best
+    return [found[pair] for pair in sorted(found)]
 
 
 def regenerate_qa(

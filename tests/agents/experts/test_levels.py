@@ -62,7 +62,24 @@ def test_a_level_that_cannot_be_consolidated_stays(spoilt, tmp_path, monkeypatch
         monkeypatch.setattr("sleepgym_agents.sleep.sleeping_agent.recall_episodes", lambda *_: {})
     limits = {"night_train_tokens": 60} if spoilt == "budget" else {}
     log = agent.sleep(night(agent, 2, **limits))
-    assert nothing(agent, log) == {"nothing_merged": 1.0}
+    assert nothing(agent, log) == {"nothing_learned": 1.0, "nothing_merged": 1.0}
+    assert state(agent, tmp_path / "b") == evening
+
+
+def test_a_merge_that_fails_its_check_is_rolled_back(tmp_path, monkeypatch):
+    agent = make("seeding", windows=(2,), on_policy_every=0)
+    a_night(agent)
+    evening = state(agent, tmp_path / "a")
+    shares = iter([1.0, 0.5, 0.9])
+    monkeypatch.setattr("sleepgym_agents.sleep.sleeping_agent.answered", lambda *_: next(shares))
+    log = agent.sleep(night(agent, 2))
+    assert nothing(agent, log) == {
+        "nothing_learned": 1,
+        "nothing_merged": 1,
+        "merge_rolled_back": 1,
+        "merge_quiz_before": 1.0,
+        "merge_quiz_after": 0.9,
+    }
     assert state(agent, tmp_path / "b") == evening
 
 

@@ -8,12 +8,8 @@ from sleepers import make, night, nothing, replace_samples, sleep_context, state
 from sleepgym import Question
 from sleepgym_agents.experts.checkpoint import load_memory
 from sleepgym_agents.experts.content_answers import question_states, route_by_content
-from sleepgym_agents.sleep.practised import (
-    build_practice_data,
-    consistent,
-    named_groups,
-    recombined,
-)
+from sleepgym_agents.experts.practice_groups import consistent, named_groups
+from sleepgym_agents.sleep.practised import build_practice_data, recombined
 
 RULES = [(f"zub: {x} q", f"q {x}") for x in "abcdef"] + [(f"mork: {x}", f"{x}!") for x in "vwxyz"]
 LABELS = ("play music", "set alarm")
@@ -41,22 +37,20 @@ def test_contradictory_demonstrations_are_left_out():
 
 def test_questions_are_grouped_by_the_word_that_names_their_rule():
     agent = make("seeding")
-    context = sleep_context(agent.memory, agent.config)
-    groups = named_groups(context, RULES)
+    groups = named_groups(agent.memory, RULES, 3.5)
     tokenizer = agent.lm.prompter.tokenizer
     assert {tokenizer.decode(group.name): len(group.pairs) for group in groups} == {
         "zub:": 6,
         "mork:": 5,
     }
-    assert named_groups(context, [*RULES, ("what?", "that")]) == []  # it names nothing
-    sure = sleep_context(agent.memory, make("seeding", min_entity_gain_nats=1e6).config)
-    assert named_groups(sure, RULES) == []  # the bare model expects these words
+    assert named_groups(agent.memory, [*RULES, ("what?", "that")], 3.5) == []  # it names nothing
+    assert named_groups(agent.memory, RULES, 1e6) == []  # the bare model expects these words
 
 
 def test_inputs_are_recombined_from_words_of_the_demonstrations():
     agent = make("seeding")
     context = sleep_context(agent.memory, agent.config)
-    group = named_groups(context, RULES)[0]
+    group = named_groups(agent.memory, RULES, 3.5)[0]
     rng = np.random.default_rng(0)
     found = recombined(context, group, 40, rng, ["zub: q q"])
     assert found == sorted(set(found))
