@@ -34,8 +34,8 @@ from sleepgym.core.agent import tell
 from sleepgym.core.env import make_env
 from sleepgym.core.registry import agent_class
 from sleepgym.core.schedule import experiences_of
+from sleepgym_agents.experts.class_gaussians import ClassGaussians
 from sleepgym_agents.sleep.consolidation_data import build_consolidation_data
-from sleepgym_agents.stores.class_gaussians import ClassGaussians
 
 SETTINGS = {"episode_tokens": 0, "dream_tokens": 160, "dream_answers": "read"}
 

@@ -27,7 +27,6 @@ from sleepgym.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from sleepgym.runs.records import RunRecord
     from sleepgym.runs.runner import Progress
     from sleepgym.runs.spec import RunSpec
     from sleepgym.suite.launchers import Launcher
@@ -341,12 +340,12 @@ def _run_and_show(
     from sleepgym.runs.runner import run as run_stream
     from sleepgym.scoring.hints import hints
 
-    records: list[RunRecord] = []
+    found: list[str] = []  # not the records: that of a long horizon fills hundreds of MB
     told: list[str] = []
     follow = _follow(track)
 
-    def hint(record: RunRecord) -> None:
-        for text in hints(record):
+    def hint(texts: Sequence[str]) -> None:
+        for text in texts:
             if text not in told:
                 told.append(text)
                 console.print(f"Note: {text}.", soft_wrap=True, markup=False, highlight=False)
@@ -371,10 +370,9 @@ def _run_and_show(
                     if also:
                         also(done, total, where, score)
                     if where == "evening of day 1":  # before hours are spent on the days to come
-                        hint(read_run(path))
+                        hint(hints(read_run(path)))
 
-                records.append(run_stream(spec, path, progress=tell))
+                found += hints(run_stream(spec, path, progress=tell))
     show_scores([path for _, path in runs], verbose)
     if not told:
-        for record in records:
-            hint(record)
+        hint(found)

@@ -23,10 +23,12 @@ class RoutedQuestion:
     Attributes:
         question: With the choices that are left.
         expert_id: The expert that is on in all of it; None where entities decide.
+        answer: Of its class, where that is all there is to know; None where the model is asked.
     """
 
     question: Question
     expert_id: ExpertId | None = None
+    answer: str | None = None
 
 
 @torch.inference_mode()
@@ -119,8 +121,10 @@ def route_by_content(
         owner = None if nearest[at] < 0 else router.owners[nearest[at]]
         if question.choices:
             known = offered[question.choices]
-            left = [i for i in known if owner is not None and router.owners[i] == owner]
-            labels = tuple(known[i] for i in left or [nearest[at]])
-            question = replace(question, choices=labels)
+            if owner is None:
+                found.append(RoutedQuestion(question, answer=known[nearest[at]]))
+                continue
+            labels = [label for i, label in known.items() if router.owners[i] == owner]
+            question = replace(question, choices=tuple(labels))
         found.append(RoutedQuestion(question, owner))
     return found

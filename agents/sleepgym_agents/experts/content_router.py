@@ -1,7 +1,7 @@
 """The router that goes by entities, and by content where a question names none.
 
 A class of practised questions is a Gaussian over their pooled hidden states, all classes with one
-covariance (:mod:`sleepgym_agents.stores.class_gaussians`), learned by the night from the day's
+covariance (:mod:`sleepgym_agents.experts.class_gaussians`), learned by the night from the day's
 practice. A new question belongs to the nearest one. Where all questions of a class had one answer,
 that is the answer; otherwise the expert that learned the class gives it.
 """
@@ -13,12 +13,12 @@ from collections.abc import Hashable, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from sleepgym_agents.experts.class_gaussians import ClassGaussians
 from sleepgym_agents.experts.entity_names import EntityName
 from sleepgym_agents.experts.entity_router import EntityRouter
 from sleepgym_agents.experts.routing import ExpertId, ExpertSet, Markers
-from sleepgym_agents.stores.class_gaussians import ClassGaussians
 
-CLASSES = "classes."  # begins the names of their tensors
+PREFIX = "classes."  # of their tensors, beside those of names
 SHRINKAGE = 0.3  # of the covariance towards its diagonal
 
 
@@ -129,18 +129,15 @@ class ContentRouter(EntityRouter):
             "lengths": torch.tensor([len(ids) for ids in self.answers], dtype=torch.int16),
             "owners": torch.tensor(owners, dtype=torch.int16),
         }
-        return {**names, **{f"{CLASSES}{name}": t for name, t in classes.items()}}
+        return {**names, **{f"{PREFIX}{name}": t for name, t in classes.items()}}
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Load names and classes."""
         super().restore(tensors)
-        if "classes.owners" not in tensors:
+        if f"{PREFIX}owners" not in tensors:
             return
-        classes = {
-            name.removeprefix(CLASSES): tensor
-            for name, tensor in tensors.items()
-            if name.startswith(CLASSES)  # names have lengths too
-        }
+        own = (name for name in tensors if name.startswith(PREFIX))
+        classes = {name.removeprefix(PREFIX): tensors[name] for name in own}
         self.gaussians.unpack(classes)
         self.radii = classes["radii"]
         ids = iter(classes["answers"].tolist())

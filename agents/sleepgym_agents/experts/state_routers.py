@@ -1,7 +1,7 @@
 """Routers that go by hidden states: stored keys, and learned gates.
 
 Parts of the paper that the ablation does not show to matter: ``router=keys`` and ``router=gate``
-select them; the default is :class:`sleepgym_agents.experts.entity_router.EntityRouter`.
+select them; the default is :class:`sleepgym_agents.experts.content_router.ContentRouter`.
 """
 
 from __future__ import annotations

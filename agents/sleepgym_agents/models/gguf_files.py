@@ -45,7 +45,7 @@ def convert(file: Path, folder: Path) -> None:
         read = AutoModelForCausalLM.from_pretrained(file.parent, dtype=torch.float32, **options)
         tokenizer = AutoTokenizer.from_pretrained(file.parent, **options)
     except Exception as error:  # a damaged file raises whatever its reader raises
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
         raise MissingData(
             f"cannot read GGUF file {file}: {reason:.300}; give the folder of its safetensors"
         ) from error

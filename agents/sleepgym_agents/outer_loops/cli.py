@@ -117,6 +117,10 @@ def prepare_agent(
         typer.Option(help="Setting of the training, repeatable; see below.", metavar="K=V"),
     ] = None,
     model: Model = "embedded",
+    env_set: Annotated[
+        list[str] | None,
+        typer.Option(help="Setting of the environments, repeatable.", metavar="K=V"),
+    ] = None,
     data: Data = None,
 ) -> None:
     """Train what an agent needs beside a base model, once, and put it into the cache.
@@ -125,7 +129,7 @@ def prepare_agent(
     sequence_tokens, questions, sink_tokens, recent_tokens). recurrent-memory: a LoRA adapter and
     memory tokens (course, steps, batch_size, questions, bptt_segments, memory_tokens,
     segment_tokens, rank, alpha, learning_rate, ...). What was trained for the embedded model is
-    shipped; what is shipped is not replaced.
+    shipped, and goes before what the cache holds.
     """
     from sleepgym.cli.console import console
     from sleepgym.cli.progress import progress
@@ -136,11 +140,19 @@ def prepare_agent(
 
     given = parse_pairs(train_set or ())
     settings = build_config(training_settings(agent), given, f"the training of {agent}")
-    streams = TrainingStreams(tuple(env or TrainingStreams.envs), parse_seeds(seeds), days, data)
+    streams = TrainingStreams(
+        tuple(env or TrainingStreams.envs),
+        parse_seeds(seeds),
+        days,
+        parse_pairs(env_set or ()),
+        data,
+    )
     with progress() as report:
-        path, log = prepare(agent, model, streams, settings, report)
+        path, used, log = prepare(agent, model, streams, settings, report)
     for row in log:
         console.print(
             ", ".join(f"{name} {value:.4g}" for name, value in row.items()), highlight=False
         )
     console.print(f"Written: {path}", soft_wrap=True, highlight=False)
+    if used != path:
+        console.print(f"Shipped, and used instead: {used}", soft_wrap=True, highlight=False)

@@ -36,9 +36,9 @@ from sleepgym_agents.lm.checkpoints import save_weights
 from sleepgym_agents.lm.lora import temporary_lora
 from sleepgym_agents.lm.model import LanguageModel
 from sleepgym_agents.outer_loops.dream_trials import DreamTrials, Trial
-from sleepgym_agents.sleep.dreamer import CARD, base_digest, write_card
 from sleepgym_agents.sleep.dreaming import DreamingSettings
 from sleepgym_agents.sleep.seeding import Seeding
+from sleepgym_agents.training.dreamer import CARD, base_digest, write_card
 from sleepgym_agents.training.optimise import Example, TrainingSettings, optimise, plan
 
 LAST_SEED = 99

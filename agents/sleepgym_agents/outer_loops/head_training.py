@@ -26,7 +26,7 @@ from sleepgym.core.rng import derive_rng
 from sleepgym.core.settings import plain
 from sleepgym_agents.baselines.long_context.duo_attention import AGENT, head_gates
 from sleepgym_agents.baselines.long_context.duo_model import GATED, Window
-from sleepgym_agents.baselines.long_context.trained_parts import TrainedPart, part_file
+from sleepgym_agents.baselines.long_context.trained_parts import TrainedPart, cached_file
 from sleepgym_agents.lm.attention import hidden_value, segment_attention
 from sleepgym_agents.lm.checkpoints import base_digest
 from sleepgym_agents.lm.model import LanguageModel
@@ -128,7 +128,7 @@ def train_heads(
     }
     card = {"model": course.model, "base": digest, **plain(settings), **log}
     part = TrainedPart({"gates": gates.detach()}, card)
-    part.save(part_file(AGENT, digest))
+    part.save(cached_file(AGENT, digest))
     return part, log
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,12 +28,14 @@ class TrainingStreams:
         envs: Environment ids.
         seeds: Seeds of their streams, none above 99: the others are for evaluation.
         days: Days of a stream.
+        env_settings: Further settings of the environments.
         data: Folder of original data files.
     """
 
     envs: tuple[str, ...] = ("sleepgym/Almanac-v1",)
     seeds: tuple[int, ...] = tuple(range(100))
     days: int = 8
+    env_settings: Mapping[str, Any] = field(default_factory=dict)
     data: Path | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
@@ -100,7 +103,9 @@ def read_streams(
     """
     found: list[LessonStream] = []
     for env in streams.envs:
-        family = make_env(env, data=streams.data, days=streams.days).family
+        family = make_env(
+            env, data=streams.data, **{"days": streams.days, **streams.env_settings}
+        ).family
         for seed in streams.seeds:
             stream = family.stream(seed)
             days = []

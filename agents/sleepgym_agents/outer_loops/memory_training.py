@@ -8,13 +8,16 @@ alone; the gradient flows back through the segments.
 Departures:
     1. The base model is frozen; a LoRA adapter learns beside the memory, where the papers train all
        weights.
-    2. The loss is that of answers; segments themselves are not predicted.
+    2. The loss is that of answers and of repeating the last text; the papers predict every segment.
+    3. At first each memory token also predicts one of the last tokens read (:func:`spelling_loss`):
+       from answers alone a model of this size learned no use of its memory in a thousand steps.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Annotated
 
 import numpy as np
@@ -26,7 +29,7 @@ from sleepgym import Night
 from sleepgym.core.rng import derive_rng, derive_seed
 from sleepgym.core.settings import plain
 from sleepgym_agents.baselines.long_context.memory_model import MemoryModel, segments_of
-from sleepgym_agents.baselines.long_context.trained_parts import TrainedPart, part_file
+from sleepgym_agents.baselines.long_context.trained_parts import TrainedPart, cached_file
 from sleepgym_agents.lm.checkpoints import base_digest
 from sleepgym_agents.lm.model import LanguageModel
 from sleepgym_agents.outer_loops.lessons import (
@@ -38,11 +41,13 @@ from sleepgym_agents.outer_loops.lessons import (
     read_streams,
 )
 from sleepgym_agents.training.optimise import OptimiserSettings, optimise
+from sleepgym_agents.training.selected_logits import output_head
 
 AGENT = "recurrent-memory"
 BASE_SHARE = 8  # of so many questions one is about what the base model knows
 HELD_OUT = 10  # last seeds of the streams that are not trained on, but measured
 SHIPPED_AS = torch.bfloat16
+NOTHING = -100  # a token that is not predicted
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,9 @@ class MemoryTraining(OptimiserSettings):
         steps: Optimiser steps of each stage.
         batch_size: Samples of a step.
         questions: Questions of a sample.
+        spelling_stages: First stages in which the memory is also to spell: each of its tokens
+            predicts one of the last that were read, in order.
+        repeated: Last texts of a sample that are to be repeated word by word, behind its questions.
         bptt_segments: Through how many of the last segments the gradient flows.
     """
 
@@ -70,6 +78,8 @@ class MemoryTraining(OptimiserSettings):
     steps: tuple[Annotated[int, Ge(1)], ...] = (200, 100, 50, 25)
     batch_size: Annotated[int, Ge(1)] = 8
     questions: Annotated[int, Ge(1)] = 16
+    repeated: Annotated[int, Ge(0)] = 1
+    spelling_stages: Annotated[int, Ge(0)] = 1
     bptt_segments: Annotated[int, Ge(1)] = 8
 
     def __post_init__(self) -> None:
@@ -108,6 +118,8 @@ class MemoryBatch:
         places: Indices into the flattened ``asked`` after which an answer's token comes.
         wanted: Those tokens.
         answers: Which answer of the batch each of them belongs to.
+        last: The last tokens of each text, as many as there are memory tokens, (samples, tokens);
+            :data:`NOTHING` where a text is shorter.
         tokens: Real tokens of all.
     """
 
@@ -117,10 +129,23 @@ class MemoryBatch:
     places: Tensor
     wanted: Tensor
     answers: Tensor
+    last: Tensor
     tokens: int
 
 
-Sample = tuple[list[Ids], list[Pair]]
+@dataclass(frozen=True)
+class Sample:
+    """What is read and what is asked.
+
+    Attributes:
+        parts: Texts, in order.
+        pairs: Questions with answers behind the memory.
+        repeated: Texts that are to be repeated behind them.
+    """
+
+    parts: Sequence[Ids]
+    pairs: Sequence[Pair]
+    repeated: Sequence[Ids] = ()
 
 
 def train_memory(
@@ -158,7 +183,7 @@ def train_memory(
             range(steps),  # type: ignore[arg-type]  # steps draw their samples
             settings,
             night,
-            lambda _, batch: answer_loss(memory, batch, settings.bptt_segments),
+            partial(_loss, memory, settings.bptt_segments, stage < settings.spelling_stages),
             samples.collate,
             list(memory.trained.values()),
         )
@@ -169,15 +194,37 @@ def train_memory(
             {n: p.detach().to(SHIPPED_AS) for n, p in memory.trained.items()},
             {"model": course.model, "base": digest, **plain(settings), "stages": log},
         )
-        part.save(part_file(AGENT, digest))
+        part.save(cached_file(AGENT, digest))
     return part, log
 
 
-def answer_loss(memory: MemoryModel, batch: MemoryBatch, bptt_segments: int) -> Tensor:
-    """Mean negative log-likelihood of the answers' tokens behind the memory."""
-    return torch.nn.functional.cross_entropy(
-        _answer_logits(memory, batch, bptt_segments), batch.wanted
-    )
+def answer_loss(
+    memory: MemoryModel, batch: MemoryBatch, bptt_segments: int, spelling: bool = False
+) -> Tensor:
+    """Mean negative log-likelihood of the answers' tokens behind the memory.
+
+    Args:
+        memory: The model.
+        batch: Samples.
+        bptt_segments: Through how many of the last segments the gradient flows.
+        spelling: Whether the memory's :func:`spelling_loss` is added.
+    """
+    state = read_segments(memory, batch, bptt_segments)
+    logits = memory.logits_behind(batch.asked, state, batch.places).float()
+    loss = torch.nn.functional.cross_entropy(logits, batch.wanted)
+    return loss + spelling_loss(memory, state, batch.last) if spelling else loss
+
+
+def spelling_loss(memory: MemoryModel, state: Tensor, last: Tensor) -> Tensor:
+    """Mean negative log-likelihood of a text's last tokens, each predicted by a memory token.
+
+    Args:
+        memory: The model.
+        state: The memory behind the text, (samples, tokens, width).
+        last: Those tokens, (samples, tokens); :data:`NOTHING` where there is none.
+    """
+    said = output_head(memory.model)(state.to(memory.model.dtype)).float()
+    return torch.nn.functional.cross_entropy(said.transpose(1, 2), last, ignore_index=NOTHING)
 
 
 def read_segments(memory: MemoryModel, batch: MemoryBatch, bptt_segments: int) -> Tensor:
@@ -191,22 +238,25 @@ def read_segments(memory: MemoryModel, batch: MemoryBatch, bptt_segments: int) -
     return state
 
 
-def collate_samples(samples: Sequence[Sample], tokens: int, device: torch.device) -> MemoryBatch:
+def collate_samples(
+    samples: Sequence[Sample], tokens: int, device: torch.device, last: int = 1
+) -> MemoryBatch:
     """A batch of samples; those with fewer segments than others begin later.
 
     Args:
-        samples: (parts, questions with answers), the latter not empty.
+        samples: None without a question.
         tokens: Longest segment.
         device: Where to.
+        last: How many last tokens of the texts the memory is to spell.
     """
-    cut = [list(segments_of(parts, tokens)) for parts, _ in samples]
+    cut = [list(segments_of(sample.parts, tokens)) for sample in samples]
     most = max(map(len, cut))
     cut = [[[]] * (most - len(own)) + own for own in cut]
     columns = [_padded([own[n] for own in cut]) for n in range(most)]
     rows, places, answers, count = [], [], [], 0
-    for _, pairs in samples:
+    for sample in samples:
         row: list[int] = []
-        for asked, answer in pairs:
+        for asked, answer in (*sample.pairs, *(((), text) for text in sample.repeated)):
             at = len(row) + len(asked) - 1
             places.append([(len(rows), at + i) for i in range(len(answer))])
             answers += [count] * len(answer)
@@ -224,6 +274,7 @@ def collate_samples(samples: Sequence[Sample], tokens: int, device: torch.device
         flat.to(device),
         wanted.to(device),
         torch.tensor(answers, device=device),
+        torch.stack([_last_tokens(sample.parts, last) for sample in samples]).to(device),
         real,
     )
 
@@ -236,15 +287,23 @@ def measure_exact(
     rng = derive_rng(0, AGENT, "measure", days)
     hits: list[Tensor] = []
     for lesson in lessons:
-        samples = [_draw(lesson, rng, days, settings.questions, 0) for _ in range(4)]
-        samples = [sample for sample in samples if sample[1]]
+        samples = [_draw(lesson, rng, days, settings.questions, 0, 0) for _ in range(4)]
+        samples = [sample for sample in samples if sample.pairs]
         if not samples:
             continue
         batch = collate_samples(samples, settings.segment_tokens, memory.device)
-        right = _answer_logits(memory, batch, 1).argmax(-1) == batch.wanted
+        state = read_segments(memory, batch, 1)
+        logits = memory.logits_behind(batch.asked, state, batch.places)
+        right = logits.argmax(-1) == batch.wanted
         exact = torch.ones(int(batch.answers.max()) + 1, device=memory.device)
         hits.append(exact.scatter_reduce(0, batch.answers, right.float(), "amin"))
     return float(torch.cat(hits).mean()) if hits else 0.0
+
+
+def _loss(
+    memory: MemoryModel, bptt_segments: int, spelling: bool, _: torch.nn.Module, batch: MemoryBatch
+) -> Tensor:
+    return answer_loss(memory, batch, bptt_segments, spelling)
 
 
 class _Samples:
@@ -268,28 +327,38 @@ class _Samples:
         settings, samples = self.settings, []
         while len(samples) < settings.batch_size:
             lesson = self.lessons[int(self.rng.integers(len(self.lessons)))]
-            sample = _draw(lesson, self.rng, self.days, settings.questions, BASE_SHARE)
-            samples += [sample] if sample[1] else []
+            sample = _draw(
+                lesson, self.rng, self.days, settings.questions, BASE_SHARE, settings.repeated
+            )
+            samples += [sample] if sample.pairs else []
         if self.progress:
             done, total = self.before + step + 1, sum(settings.steps)
             self.progress(done, total, f"training on streams of {self.days} days")
-        return collate_samples(samples, settings.segment_tokens, device)
+        return collate_samples(
+            samples, settings.segment_tokens, device, len(self.memory.first_memory)
+        )
 
 
 def _draw(
-    lesson: LessonStream, rng: np.random.Generator, days: int, questions: int, base_share: int
+    lesson: LessonStream,
+    rng: np.random.Generator,
+    days: int,
+    questions: int,
+    base_share: int,
+    repeated: int,
 ) -> Sample:
     """Some days of a stream, and questions about them; of so many one about the base world."""
     parts, pairs = lesson.window(rng, days)
     base = questions // base_share if base_share and lesson.base else 0
     chosen = [pairs[i] for i in rng.permutation(len(pairs))[: questions - base]]
     chosen += [lesson.base[i] for i in rng.permutation(len(lesson.base))[:base]]
-    return parts, [chosen[i] for i in rng.permutation(len(chosen))]
+    asked = [chosen[i] for i in rng.permutation(len(chosen))]
+    return Sample(parts, asked, parts[len(parts) - repeated :] if repeated else ())
 
 
-def _answer_logits(memory: MemoryModel, batch: MemoryBatch, bptt_segments: int) -> Tensor:
-    state = read_segments(memory, batch, bptt_segments)
-    return memory.logits_behind(batch.asked, state, batch.places).float()
+def _last_tokens(parts: Sequence[Ids], count: int) -> Tensor:
+    ids = [i for part in parts for i in part][-count:]
+    return torch.tensor([*[NOTHING] * (count - len(ids)), *ids])
 
 
 def _padded(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:

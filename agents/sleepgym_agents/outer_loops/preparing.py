@@ -8,7 +8,7 @@ from typing import Any
 
 from sleepgym.core.errors import BadSetting
 from sleepgym_agents.baselines.long_context import duo_attention, recurrent_memory
-from sleepgym_agents.baselines.long_context.trained_parts import part_file
+from sleepgym_agents.baselines.long_context.trained_parts import cached_file, part_file
 from sleepgym_agents.outer_loops.head_training import HeadCourse, HeadTraining, train_heads
 from sleepgym_agents.outer_loops.lessons import Progress, TrainingStreams
 from sleepgym_agents.outer_loops.memory_training import (
@@ -43,7 +43,7 @@ def prepare(
     streams: TrainingStreams,
     settings: Any,
     progress: Progress | None = None,
-) -> tuple[Path, Sequence[Mapping[str, float]]]:
+) -> tuple[Path, Path, Sequence[Mapping[str, float]]]:
     """Train the part of an agent for a base model.
 
     Args:
@@ -54,11 +54,13 @@ def prepare(
         progress: Called with (done, in all, what).
 
     Returns:
-        The file, and what was measured.
+        The file; the file that the agent will read, which is another one where a part is
+        shipped; and what was measured.
     """
     if training_settings(agent) is HeadTraining:
         part, log = train_heads(HeadCourse(model, streams, settings), progress)
         rows: Sequence[Mapping[str, float]] = [log]
     else:
         part, rows = train_memory(MemoryCourse(model, streams, settings), progress)
-    return part_file(agent, part.card["base"]), rows
+    base = part.card["base"]
+    return cached_file(agent, base), part_file(agent, base), rows

@@ -18,10 +18,11 @@ from sleepgym_agents.sleep.paper_parts import writing_dreams
 from sleepgym_agents.sleep.replay import ReplaySettings, recollect
 from sleepgym_agents.sleep.sleep_context import SleepContext
 from sleepgym_agents.stores.text_store import sentences
-from sleepgym_agents.training.distillation import DistillationExample
+from sleepgym_agents.training.distillation import DistillationExample, text_examples
 from sleepgym_agents.training.qa_generation import (
     ITEM_TOKENS,
     TITLE_TOKENS,
+    DreamForm,
     Pair,
     dream_counts,
     single_and_joint_contexts,
@@ -41,6 +42,8 @@ class ConsolidationSettings(ReplaySettings):
             routers that are never off must not change.
         dream_focus: Whether the samples are about one document each, of which they read one
             sentence once more, all sentences in turn; else half of them are about the whole day.
+        dream_form: What else the teacher writes of every document, to be learned word by word as
+            documents: ``implications`` or ``rewritings``; ``questions`` is nothing else.
         dreamer: Folder of a dreamer that ``sleepgym train-dreamer`` trained on the same base model;
             it writes the dreams. Empty: the model itself does.
     """
@@ -55,6 +58,7 @@ class ConsolidationSettings(ReplaySettings):
     min_entity_gain_nats: Annotated[float, Ge(0)] = 3.5
     rehearsals: Annotated[int, Ge(0)] = 64
     dream_focus: bool = False
+    dream_form: DreamForm = "questions"
     dreamer: str = ""
 
 
@@ -72,6 +76,7 @@ class ConsolidationData:
         dreamt: How many different dreams there were before any was dropped.
         written: How many samples were written, parsed, and have answers from the text.
         held_back: What the dream stage tries, in place of dreams about the day's texts.
+        statements: Verbatim examples of what follows from the day's documents, or says the same.
     """
 
     dreams: list[DistillationExample]
@@ -83,6 +88,7 @@ class ConsolidationData:
     dreamt: int
     written: Mapping[str, float] = field(default_factory=dict)
     held_back: list[list[DistillationExample]] = field(default_factory=list)
+    statements: list[DistillationExample] = field(default_factory=list)
 
     @property
     def examples(self) -> list[DistillationExample]:
@@ -95,6 +101,7 @@ class ConsolidationData:
             "dreams": float(self.dreamt),
             "dreams_kept": float(len(self.dreams)),
             **self.written,
+            **({"statements": float(len(self.statements))} if self.statements else {}),
             "names": float(len(self.entities)),
             "recollections": float(len(self.recollections)),
             "stories": float(len(self.episodes)),
@@ -113,6 +120,7 @@ def build_consolidation_data(context: SleepContext) -> ConsolidationData:
     lm, config = context.lm, context.config
     with context.memory.bare():
         dreamt, written = write_examples(context)
+        statements = write_statements(context)
         rehearsals = sample_rehearsal_qa(context)
         dreams = [example for example in dreamt if example.confidence >= config.confidence]
         day, nats = context.context_ids, config.min_entity_gain_nats
@@ -134,7 +142,36 @@ def build_consolidation_data(context: SleepContext) -> ConsolidationData:
         entities=entities,
         dreamt=len({example.pair for example in dreamt}),
         written=written,
+        statements=statements,
     )
+
+
+def write_statements(context: SleepContext) -> list[DistillationExample]:
+    """Implications or rewritings of the day's documents, as documents under the same titles.
+
+    As many samples as there are of questions about single texts; none where ``dream_form`` asks
+    for questions alone, or where the budget does not allow them.
+    """
+    config, documents, encode = context.config, context.documents, context.lm.prompter.document
+    count = max(1, config.samples // 2)
+    if config.dream_form == "questions" or not documents:
+        return []
+    if not context.affords(count * config.dream_tokens):
+        return []
+    read = [documents[number % len(documents)] for number in range(count)]
+    written = context.asked.write_texts(
+        [encode(document) for document in read],
+        config.dream_form,
+        tokens=config.dream_tokens,
+        seed=context.derive_seed("statements"),
+    )
+    said = dict.fromkeys(
+        (document.title, line)
+        for document, lines in zip(read, written, strict=True)
+        for line in lines
+    )
+    parts = [encode(Document(line, title)) for title, line in said]
+    return text_examples(context.lm, parts, config.sequence_tokens)
 
 
 def write_examples(

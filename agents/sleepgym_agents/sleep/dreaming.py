@@ -88,7 +88,7 @@ def learn_from_dreams(
     if not rewarded:
         return log
     verbatim = episode_examples(context, kept, episodes, config.episode_tokens)
-    examples = with_hard_targets(rewarded, [*data.examples, *verbatim, *known])
+    examples = with_hard_targets(rewarded, [*data.examples, *data.statements, *verbatim, *known])
     final = context.with_settings(
         epochs=config.dream_epochs, learning_rate=config.dream_learning_rate, on_policy_every=0
     )

@@ -11,7 +11,7 @@ its semantic reward (3.2)                 ``semantic_weight=0``            ``sle
 dreams chosen by their gradient (3.3)     ``gradient_selection=false``     ``sleep.dream_rewards``
 one random expert while dreaming (3.3)    ``random_expert=false``          here
 outer loop that trains a dreamer (3.3)    ``dreamer=`` (default)           ``outer_loops.dreamer``
-routers by hidden state (3.2)             ``router=names`` (default)       ``experts.state_routers``
+routers by hidden state (3.2)             ``router=auto`` (default)        ``experts.state_routers``
 recollections (departure 4 of seeding)    ``recollections=0``              ``sleep.replay``
 ========================================  ===============================  ========================
 """
@@ -25,9 +25,9 @@ import numpy as np
 
 from sleepgym_agents.experts.routing import ExpertId
 from sleepgym_agents.sleep.dream_rewards import Dream, importance
-from sleepgym_agents.sleep.dreamer import dreamer_adapter
 from sleepgym_agents.sleep.imitation import Imitation
 from sleepgym_agents.sleep.sleep_context import SleepContext
+from sleepgym_agents.training.dreamer import dreamer_adapter
 
 
 def on_policy_term(

@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from sleepgym.core.rng import derive_rng
@@ -40,6 +41,7 @@ INPUT_TOKENS = 48  # longest input that is dreamt
 MOST_GROUPS = 4  # that get a night's full number of samples each; more share it
 ORDERS = 3  # of the demonstrations, under which a dreamt input is answered
 HELD_BACK = 4  # every so many-th dream, or practised question of a class, is held back
+QUIZ_ITEMS = 24  # most practised questions that are held back
 SPREAD = 1.5  # a question may be so much farther from a class than the farthest held-back one
 
 
@@ -161,6 +163,7 @@ def learn_rules(
     named = all(group.name for group in groups)
     before = answered(context, quiz)
     fresh, expert_id, weights = night_expert(context)
+    table = dict(router.table)
     memory.assign_entities(expert_id, data.entities, ())
     with memory.active(None if named else expert_id):
         for stage in stages:
@@ -168,6 +171,7 @@ def learn_rules(
         after = answered(context, quiz)
     log |= {"quiz_before": before, "quiz_after": after}
     if memory.is_blank(expert_id) or (quiz and after <= before):
+        router.table = table
         roll_back(context, expert_id, None if fresh else weights)
         return {**log, "rolled_back": 1.0}
     if not named:
@@ -258,14 +262,16 @@ def _learn_labels(
 
 
 def held_back(context: SleepContext, pairs: Sequence[Pair]) -> list[int]:
-    """A quarter of each answer's questions, drawn at random: of two one, of a single one none."""
+    """A quarter of each answer's questions, drawn at random: of two one, of a single one none.
+
+    At most :data:`QUIZ_ITEMS` are left of many answers.
+    """
     rng = derive_rng(context.derive_seed("held back"))
     rows: dict[str, list[int]] = {}
     for i in rng.permutation(len(pairs)).tolist():
         rows.setdefault(pairs[i][1], []).append(i)
-    return sorted(
-        i for own in rows.values() for i in own[: max(len(own) // HELD_BACK, int(len(own) > 1))]
-    )
+    shares = (own[: max(len(own) // HELD_BACK, int(len(own) > 1))] for own in rows.values())
+    return sorted([i for share in shares for i in share][:QUIZ_ITEMS])
 
 
 def chosen(
@@ -329,6 +335,7 @@ def build_practice_data(
                 for _ in range(ORDERS)
             ]
             questions = dream_questions(context, group, orders, count, number)
+            questions += recombined(context, group, count, rng, questions)
             dreamt += len(questions)
             dreams = agreed(context, group, questions, orders)
             learned += context.score(group.pairs, orders[0])
@@ -387,6 +394,35 @@ def dream_questions(
     return sorted(question for question in asked - known if question)
 
 
+def recombined(
+    context: SleepContext,
+    group: PracticeGroup,
+    count: int,
+    rng: np.random.Generator,
+    known: Sequence[str],
+) -> list[str]:
+    """New inputs made of the words of a group's inputs, each once, sorted.
+
+    An input is as long as one that was practised; its words are drawn from all of them.
+
+    Args:
+        context: The night.
+        group: Its name begins every input; without one, or where it stands elsewhere, none is made.
+        count: Inputs that are drawn.
+        rng: Draws them.
+        known: Inputs that are there already.
+    """
+    name = context.lm.prompter.tokenizer.decode(group.name)
+    inputs = [question for question, _ in group.pairs]
+    if not name or not all(question.startswith(name) for question in inputs):
+        return []
+    words = [question.removeprefix(name).split() for question in inputs]
+    vocabulary = sorted({word for own in words for word in own})
+    sizes = [len(own) for own in words]
+    drawn = (rng.choice(vocabulary, sizes[i]) for i in rng.integers(len(sizes), size=count))
+    return sorted({" ".join([name, *own]) for own in drawn}.difference(inputs, known))
+
+
 def agreed(
     context: SleepContext,
     group: PracticeGroup,
@@ -406,7 +442,9 @@ def agreed(
         if found[0] and len(set(found)) == 1
     ]
     examples = context.score(pairs, orders[0])
-    return [example for example in examples if example.confidence >= config.confidence]
+    sure = [example for example in examples if example.confidence >= config.confidence]
+    rng = derive_rng(context.derive_seed("agreed", *group.name))
+    return [sure[i] for i in rng.permutation(len(sure))]
 
 
 def _within_window(

@@ -49,7 +49,7 @@ def distil_day(
         texts = text_examples(context.lm, context.parts, config.sequence_tokens)
         off_policy = context.with_settings(on_policy_every=0)
         return distil_into_expert(off_policy, expert_id, texts, "text")
-    examples = [*data.examples, *data.episode_items * (EPISODE_REPEATS - 1)]
+    examples = [*data.examples, *data.statements, *data.episode_items * (EPISODE_REPEATS - 1)]
     if config.router in ("always", "gate"):
         examples += data.rehearsals
     return distil_into_expert(context, expert_id, examples, "seeding")
@@ -66,12 +66,18 @@ class Seeding(SleepingAgent):
     Logs: ``dreams`` different questions sampled and ``dreams_kept`` of them, ``names`` of entities
     of the day, ``recollections`` of what was known of them, ``stories`` (episodes) recalled and
     ``recitals`` (verbatim examples) learned, optimiser ``steps``, ``loss``, ``imitation_reward``,
-    and counts of experts and their parameters.
+    and counts of experts and their parameters. Of practice without documents: questions
+    ``practised`` and how many were ``contradictory``, ``groups`` that questions name or ``classes``
+    of answers, shares of a quiz of held-back dreams that were right (``quiz_before`` and
+    ``quiz_after``; ``quiz_by_class`` and ``quiz_in_context`` for classes), and whether the night
+    was ``rolled_back``.
 
     Departures:
         1. Those of :mod:`sleepgym_agents.experts.expert`.
         2. The router is not trained: it goes by the entities of the night, found by how much the
-           day adds to the likelihood of their names (see ``router`` for others).
+           day adds to the likelihood of their names (see ``router`` for others). A day of practice
+           without documents is learned by its content (:mod:`sleepgym_agents.sleep.practised`):
+           rules by the names in their questions, classes by Gaussians over hidden states.
         3. The teacher reads the day with its older experts off.
         4. Beside the day, the night consolidates what was known of entities that are mentioned
            again, so that the newest expert is no worse about them than the older ones.
@@ -79,6 +85,9 @@ class Seeding(SleepingAgent):
         6. The expert also learns the day's texts verbatim, each under the entities in it
            (:mod:`sleepgym_agents.sleep.episodes`): later nights, and slower levels, read them
            again.
+        7. Of practised questions whose answers are classes no expert is unlocked where the class
+           Gaussians answer held-back ones as well as the model that has the day in context. A night
+           of practice that fails on dreams that it held back is rolled back.
     """
 
     Config: ClassVar[type] = SeedingSettings

@@ -9,8 +9,8 @@ from typing import Any
 from sleepgym import Document, Night
 from sleepgym_agents.experts.expert_memory import ExpertMemory
 from sleepgym_agents.lm.model import LanguageModel
-from sleepgym_agents.sleep.dreamer import Dreamer
 from sleepgym_agents.training.distillation import DistillationExample
+from sleepgym_agents.training.dreamer import Dreamer
 from sleepgym_agents.training.local_model import LocalModel
 from sleepgym_agents.training.qa_generation import Pair
 

@@ -16,13 +16,13 @@ from sleepgym_agents.experts.content_router import ContentRouter
 from sleepgym_agents.experts.expert_memory import ExpertMemory
 from sleepgym_agents.experts.routing import ExpertId
 from sleepgym_agents.sleep.consolidation_data import ConsolidationData, build_consolidation_data
-from sleepgym_agents.sleep.dreamer import Dreamer
 from sleepgym_agents.sleep.episodes import Episodes, episode_examples, recall_episodes
 from sleepgym_agents.sleep.expert_distillation import distil_into_expert
 from sleepgym_agents.sleep.imitation import load_judge
 from sleepgym_agents.sleep.practised import consolidate_practice, learn_region
 from sleepgym_agents.sleep.sleep_context import SleepContext
 from sleepgym_agents.training.distillation import DistillationExample
+from sleepgym_agents.training.dreamer import Dreamer
 from sleepgym_agents.training.qa_generation import (
     ITEM_TOKENS,
     TITLE_TOKENS,
@@ -81,9 +81,10 @@ class SleepingAgent(InContext):
         routed = None if self.parts else route_by_content(self.memory, questions)
         if routed is None:
             return super().answer(questions)
-        answers = [""] * len(questions)
-        for expert_id in dict.fromkeys(one.expert_id for one in routed):
-            asked = [i for i, one in enumerate(routed) if one.expert_id == expert_id]
+        answers = [one.answer or "" for one in routed]
+        asking = [i for i, one in enumerate(routed) if one.answer is None]
+        for expert_id in dict.fromkeys(routed[i].expert_id for i in asking):
+            asked = [i for i in asking if routed[i].expert_id == expert_id]
             with self.memory.active(expert_id):
                 found = super().answer([routed[i].question for i in asked])
             for i, answer in zip(asked, found, strict=True):
@@ -241,7 +242,8 @@ def estimate_nights(config: Any, scale: Scale) -> Cost:
 def _material(config: Any, scale: Scale) -> Cost:
     """Q&A about the day and about nothing in particular, with and without the day's context."""
     rehearsed = scale.days * config.rehearsals * (TITLE_TOKENS + ITEM_TOKENS)
-    written = scale.days * config.samples * config.dream_tokens + rehearsed
+    samples = config.samples * (1 if config.dream_form == "questions" else 1.5)
+    written = scale.days * samples * config.dream_tokens + rehearsed
     read = scale.day_tokens + 2 * _items(config, scale) + rehearsed
     return Cost(read, written)
 

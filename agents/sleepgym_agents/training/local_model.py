@@ -14,11 +14,13 @@ from sleepgym_agents.training.distillation import (
     verbatim_example,
 )
 from sleepgym_agents.training.qa_generation import (
+    DreamForm,
     Pair,
     answer_again,
     generate_qa,
     sample_qa_about,
     sample_titles,
+    write_texts,
 )
 
 
@@ -64,6 +66,19 @@ class LocalModel:
             temperature: Of the sampling; where None, what suits the model.
         """
         return generate_qa(self.lm, contexts, tokens=tokens, temperature=temperature, seed=seed)
+
+    def write_texts(
+        self, parts: Sequence[Sequence[int]], form: DreamForm, *, tokens: int, seed: int
+    ) -> list[list[str]]:
+        """Implications or rewritings of documents (token ids), a sample each.
+
+        Args:
+            parts: The documents.
+            form: Which of the two.
+            tokens: Longest sample.
+            seed: Of the sampling.
+        """
+        return write_texts(self.lm, parts, form, tokens=tokens, seed=seed)
 
     def read_answers(
         self,

@@ -144,6 +144,40 @@ def _around_title(lm: LanguageModel) -> tuple[list[int], list[int]]:
     return lm.prompter.encode(before), lm.prompter.encode(after)
 
 
+def write_texts(
+    lm: LanguageModel,
+    parts: Sequence[Sequence[int]],
+    form: DreamForm,
+    *,
+    tokens: int,
+    seed: int,
+) -> list[list[str]]:
+    """Let the model write implications or a rewriting of each text.
+
+    Args:
+        lm: The model that writes.
+        parts: Token ids of the documents, one a sample.
+        form: ``implications`` or ``rewritings``.
+        tokens: Longest sample.
+        seed: Of sampling.
+
+    Returns:
+        The texts in each sample, as :func:`parse_texts` finds them.
+    """
+    prompter, (temperature, top_p) = lm.prompter, ASKED
+    prompts = [prompter.request([part], REQUESTS[form]) for part in parts]
+    written = generate(
+        lm,
+        prompts,
+        tokens,
+        temperature=temperature,
+        top_p=top_p,
+        seed=seed,
+        stop_at_answer=False,
+    )
+    return [parse_texts(prompter, ids, form) for ids in written]
+
+
 def parse_texts(prompter: Prompter, ids: Sequence[int], form: DreamForm) -> list[str]:
     """The lines of a list of implications, each once, or the one text of a rewriting."""
     end = next((i for i, token in enumerate(ids) if token in prompter.ends), len(ids))

@@ -118,7 +118,7 @@ def _variant_row(board: Board, heading: str, variant: Variant) -> Row:
         "group": heading,
         "variant": method.name,
         "slug": method.slug,
-        "changed": variant.changed,
+        "changed": variant.changed or None,
     }
     for name in dict.fromkeys((board.headline, "base_retention", "night_flops")):
         row[name] = results.mean.get(name)
@@ -142,7 +142,7 @@ def verdict_rows(method: Method) -> list[Row]:
             "mark": method.mark.name if method.mark else None,
             "rule": rule.rule,
             "holds": rule.ok,
-            "remarks": " ".join([rule.note, *rule.problems]).strip(),
+            "remarks": " ".join([rule.note, *rule.problems]).strip() or None,
         }
         for rule in (verdict.rules if verdict else ())
     ]

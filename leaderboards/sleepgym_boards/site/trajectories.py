@@ -36,18 +36,23 @@ class Trajectory:
     @property
     def counts(self) -> dict[int, Mapping[str, int]]:
         """Day that teaches -> what became of its questions -> how many."""
-        days = sorted({trace.day for trace in self.traces})
         found = Counter((trace.day, trace.fate) for trace in self.traces)
-        return {day: {fate: found[day, fate] for fate in FATES} for day in days}
+        return {day: {fate: found[day, fate] for fate in FATES} for day in self._days}
 
     @property
     def shown(self) -> dict[int, list[Trace]]:
-        """Day that teaches -> its questions, of every kind by turns, as many as a page holds."""
-        days: dict[int, list[Trace]] = {}
-        for trace in self.traces:
-            days.setdefault(trace.day, []).append(trace)
-        each = max(1, MOST_ROWS // max(1, len(days)))
-        return {day: by_turns(traces)[:each] for day, traces in days.items()}
+        """Day that teaches -> its questions, as many as a page holds: first what was wrong."""
+        each = max(1, MOST_ROWS // max(1, len(self._days)))
+        days = {day: [trace for trace in self.traces if trace.day == day] for day in self._days}
+        return {
+            day: sorted(by_turns(traces), key=lambda trace: not trace.failed)[:each]
+            for day, traces in days.items()
+        }
+
+    @property
+    def _days(self) -> list[int]:
+        """The days in order, base knowledge last."""
+        return sorted({trace.day for trace in self.traces}, key=lambda day: (day == 0, day))
 
 
 @dataclass

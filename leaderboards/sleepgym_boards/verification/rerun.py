@@ -39,7 +39,7 @@ from sleepgym_boards.verification.replay_night import Outcome, places, replay_ni
 
 SCORE_TOLERANCE = 0.1  # of the mean score of an exam
 STANDARD_ERRORS = 2  # of the difference of two mean scores, where that is more
-LUCK = 3  # standard errors by which claimed scores may exceed those found, all nights together
+LUCK = 2  # standard errors by which claimed scores may exceed those found, all nights together
 COST_TOLERANCE = 0.25  # of tokens, operations, parameters and bytes
 SECONDS_FACTOR = 10
 ANSWER_TOLERANCE = 0.01  # of the answers of an exam, where the state is the same

@@ -205,10 +205,11 @@ def test_families_whose_keys_do_not_turn_are_refused(kind, fits, tmp_path, monke
     monkeypatch.setenv("SLEEPGYM_CACHE", str(tmp_path))
     folder = write(tiny(kind), tmp_path / kind)
     lm = LanguageModel.load(folder)
-    path = trained_parts.part_file("duo-attention", trained_parts.base_digest(lm.model))
+    path = trained_parts.cached_file("duo-attention", trained_parts.base_digest(lm.model))
     trained_parts.TrainedPart({"gates": head_gates(lm)}, {}).save(path)
+    config = DuoAttention.Config(sink_tokens=3, recent_tokens=8)
     if fits:
-        assert DuoAttention(model=folder).lm.tokens == 0
+        assert DuoAttention(config, model=folder).lm.tokens == 0
     else:
         with pytest.raises(MissingData, match=r"is not supported by duo-attention"):
-            DuoAttention(model=folder)
+            DuoAttention(config, model=folder)

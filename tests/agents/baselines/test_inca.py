@@ -7,8 +7,8 @@ import torch
 from sleepgym import Budget, Document, Night, Question
 from sleepgym.core.errors import BadRun, BadSetting
 from sleepgym_agents.baselines.other.inca import Inca, IncaSettings
+from sleepgym_agents.experts.class_gaussians import SHRINKAGE, ClassGaussians
 from sleepgym_agents.lm.checkpoints import named_weights
-from sleepgym_agents.stores.class_gaussians import SHRINKAGE, ClassGaussians
 
 LABELS = ("weather", "transfer", "translate", "alarm")
 TEXTS = {

@@ -11,7 +11,9 @@ from sleepgym_agents.lm.checkpoints import named_weights
 from sleepgym_agents.lm.model import LanguageModel
 from sleepgym_agents.outer_loops.lessons import TrainingStreams
 from sleepgym_agents.outer_loops.memory_training import (
+    NOTHING,
     MemoryTraining,
+    Sample,
     answer_loss,
     collate_samples,
     read_segments,
@@ -72,7 +74,8 @@ def test_the_recurrence_is_what_a_hand_computes():
 
 def test_a_batch_of_unlike_samples_is_each_of_them_alone():
     memory = memory_model()
-    samples = [([tuple(TEXT)], PAIRS), ([tuple(TEXT[:9])], PAIRS[:1]), ([tuple(TEXT[5:20])], PAIRS)]
+    texts = (TEXT, TEXT[:9], TEXT[5:20])
+    samples = [Sample([tuple(x)], PAIRS[: n % 2 + 1]) for n, x in enumerate(texts, start=1)]
     batch = collate_samples(samples, 16, memory.device)
     assert [list(real.sum(1)) for real in batch.real] == [[16, 0, 0], [16, 0, 0], [8, 9, 15]]
     states = read_segments(memory, batch, 9)
@@ -87,14 +90,29 @@ def test_a_batch_of_unlike_samples_is_each_of_them_alone():
     torch.testing.assert_close(together, sum(losses) / sum(sizes), atol=1e-4, rtol=1e-4)
     state, logits = by_hand(memory, [TEXT[:16], TEXT[16:32], TEXT[32:]], [9, 10, 11, 12, 2])
     wanted = torch.nn.functional.cross_entropy(logits[2:4], torch.tensor([12, 2]))
-    one = collate_samples([(samples[0][0], PAIRS[:1])], 16, memory.device)
+    one = collate_samples([Sample([tuple(TEXT)], PAIRS[:1])], 16, memory.device)
     torch.testing.assert_close(answer_loss(memory, one, 9), wanted, atol=1e-4, rtol=1e-4)
+
+
+def test_spelling_is_the_last_tokens_in_order():
+    memory = memory_model()
+    batch = collate_samples(
+        [Sample([TEXT[:2]], PAIRS), Sample([TEXT], PAIRS)], 64, memory.device, 4
+    )
+    assert batch.last.tolist() == [[NOTHING, NOTHING, *TEXT[:2]], TEXT[-4:]]
+    state = read_segments(memory, batch, 1)
+    head = memory.model.get_output_embeddings()
+    likely = head(state).log_softmax(-1)
+    wanted = [likely[0, 2 + i, t] for i, t in enumerate(TEXT[:2])]
+    wanted += [likely[1, i, t] for i, t in enumerate(TEXT[-4:])]
+    more = answer_loss(memory, batch, 1, spelling=True) - answer_loss(memory, batch, 1)
+    torch.testing.assert_close(more, -sum(wanted) / 6, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize(("depth", "reached"), [(1, [0, 0, 1]), (2, [0, 1, 1]), (9, [1, 1, 1])])
 def test_the_gradient_flows_through_as_many_segments_as_it_should(depth, reached):
     memory = memory_model()
-    batch = collate_samples([([tuple(TEXT)], PAIRS)], 16, memory.device)
+    batch = collate_samples([Sample([tuple(TEXT)], PAIRS)], 16, memory.device)
     inputs, own = [], memory._embedded
 
     def embedded(ids):
@@ -164,7 +182,8 @@ def test_training_lowers_the_loss_and_its_part_is_found_again(tmp_path, monkeypa
         segment_tokens=64,
     )
     streams = TrainingStreams(("sleepgym/Codebook-v0",), (0, 1), 1)
-    path, log = prepare("recurrent-memory", folder, streams, settings)
+    path, used, log = prepare("recurrent-memory", folder, streams, settings)
+    assert path == used
     assert path.is_file()
     assert log[0]["steps"] == 3
     agent = RecurrentMemory(model=folder)

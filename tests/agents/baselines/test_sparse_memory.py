@@ -1,4 +1,5 @@
 import math
+from collections import Counter
 
 import pytest
 import torch
@@ -6,6 +7,7 @@ import torch
 from sleepgym import Budget, Document, Night, Question
 from sleepgym.core.errors import BadSetting
 from sleepgym.core.settings import build_config
+from sleepgym_agents.baselines.other import sparse_memory
 from sleepgym_agents.baselines.other.memory_layer import HALF, MemoryLayer
 from sleepgym_agents.baselines.other.sparse_memory import (
     SparseMemory,
@@ -21,6 +23,11 @@ QUICK = {
     **{"epochs": 2, "birth_sequences": 3, "side": 8, "heads": 2, "reads": 2, "night_slots": 5},
     **{"layers": 2, "max_answer_tokens": 8},
 }
+
+
+@pytest.fixture(autouse=True)
+def short_background(monkeypatch):
+    monkeypatch.setattr(sparse_memory, "BACKGROUND_TOKENS", 24)
 
 
 def make(**values):
@@ -97,8 +104,27 @@ def test_only_chosen_slots_change_and_nothing_else(tmp_path):
         assert trained.nonzero()[:, 0].tolist() == sorted({*first.tolist(), *second.tolist()})
 
 
+def test_a_night_trains_the_slots_that_scores_by_hand_put_first():
+    agent = make()
+    agent.study([DOCUMENT])
+    agent.sleep(night(agent))
+    first = agent.memories[0]  # what it reads does not depend on what was trained
+    first.seen = []
+    agent.lm.read([[*agent.lm.prompter.start, *agent.lm.prompter.document(DOCUMENT)]])
+    counts = Counter(first.lookup(first.seen[0])[0].flatten().tolist())
+    common = agent.background[0].tolist()
+    assert max(common) == 3  # of 3 sampled texts
+    scores = {
+        slot: count / sum(counts.values()) * math.log(4 / (common[slot] + 1))
+        for slot, count in counts.items()
+    }
+    worth = [slot for slot in scores if scores[slot] > 0]
+    best = sorted(worth, key=lambda slot: (-scores[slot], slot))[:5]
+    assert agent.trained[0].nonzero()[:, 0].tolist() == sorted(best)
+
+
 def test_a_new_memory_adds_nothing_and_then_it_learns():
-    agent = make(epochs=60, night_slots=64, learning_rate=0.1, context_tokens=0)
+    agent = make(epochs=30, night_slots=64, learning_rate=0.1, context_tokens=0)
     ids = torch.tensor([[*agent.lm.prompter.start, *agent.lm.prompter.document(DOCUMENT)]])
     with torch.no_grad():
         bare = LanguageModel.load("scratch", seed=1).model(ids, labels=ids)

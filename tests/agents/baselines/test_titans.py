@@ -78,7 +78,7 @@ def test_what_is_written_is_recalled_and_forgetting_takes_it_away():
     assert not memory(keys).any()
     before = memory.write(keys, values, 0.1, 0.5, 0.0)
     torch.testing.assert_close(before, values.square().sum(-1))
-    for _ in range(300):
+    for _ in range(150):
         memory.write(keys, values, 0.1, 0.5, 0.0)
     assert memory.losses(keys, values).max() < 0.01
     for part in memory.surprise:

@@ -20,7 +20,13 @@ def test_what_is_saved_comes_back(router, tmp_path):
     if router == "names":
         memory.router.assign((0, 0), [tuple(range(5, 205)) * 2])
     before = saved(memory, tmp_path / "a")
-    extra = {"always": [], "names": ["names"], "auto": ["names"], "keys": ["keys"], "gate": ["keys"]}[router]
+    extra = {
+        "always": [],
+        "names": ["names"],
+        "auto": ["names"],
+        "keys": ["keys"],
+        "gate": ["keys"],
+    }[router]
     kinds = {"memory.json", "experts.safetensors", *(f"{name}.safetensors" for name in extra)}
     assert set(before) == kinds
     assert len(before["experts.safetensors"]) - 2 * memory.parameters in range(1500)

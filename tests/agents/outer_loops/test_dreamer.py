@@ -20,11 +20,11 @@ from sleepgym_agents.outer_loops.dreamer import (
     fine_tune,
     train_dreamer,
 )
-from sleepgym_agents.sleep.dreamer import Dreamer, base_digest, dreamer_adapter
 from sleepgym_agents.sleep.dreaming import Dreaming, DreamingSettings
 from sleepgym_agents.sleep.seeding import Seeding, SeedingSettings
 from sleepgym_agents.training import local_model
 from sleepgym_agents.training.distillation import score_with_teacher
+from sleepgym_agents.training.dreamer import Dreamer, base_digest, dreamer_adapter
 from sleepgym_agents.training.optimise import Example, collate, cross_entropy
 from sleepgym_agents.training.qa_generation import generate_qa
 

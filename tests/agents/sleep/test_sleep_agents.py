@@ -66,6 +66,27 @@ def test_nights_teach_and_their_state_is_small(name, tmp_path):
         assert agent.added_parameters == 2 * log["parameters_active"]
 
 
+def test_what_follows_from_the_day_is_learned_as_documents(monkeypatch):
+    asked, form = [], "implications"
+
+    def parse(_, ids, wanted):
+        asked.append(wanted)
+        return ["Clocks are old in Oslo."]
+
+    monkeypatch.setattr("sleepgym_agents.training.qa_generation.parse_texts", parse)
+    read = {}
+    for wanted in ("questions", form):
+        agent = make("seeding", dream_form=wanted, on_policy_every=0, router="always", epochs=10)
+        log = a_night(agent)
+        assert log.get("statements", 0.0) == (wanted == form)  # the same line is learned once
+        document = agent.lm.prompter.document(Document("Clocks are old in Oslo.", "Mira Tolwen"))
+        start = agent.lm.prompter.start
+        (scored,) = score_continuations(agent.lm, [[*start, document[0]]], [document[1:]])
+        read[wanted] = sum(scored.log_probabilities)
+    assert asked == [form] * 6
+    assert read[form] > read["questions"] + 1
+
+
 @pytest.mark.parametrize("name", ["dreaming", "sleep"])
 def test_an_interrupted_run_gives_the_same_record(name, tmp_path):
     config = {**QUICK, **(DREAMS if name != "seeding" else {}), "windows": (2,), "epochs": 2}

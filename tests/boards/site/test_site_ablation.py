@@ -149,6 +149,6 @@ def test_variants_without_the_whole_stand_without_a_difference(tmp_path):
         "needs verified submissions of sleep, seeding, dreaming. Until there is one of sleep"
         in text
     )
-    assert "<td>–</td>" in text
+    assert '<td data-label="difference to sleep">–</td>' in text
     assert "Bad</a> (refused by rule grades)" in text
     assert "new</a> (not verified yet)" in text

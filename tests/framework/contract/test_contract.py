@@ -13,7 +13,7 @@ def problems(findings):
 
 SLOW = {
     *("joint", "self-replay", "ewc", "grpo", "cartridge", "opsd", "sdft", "seal", "continuum"),
-    "sparse-memory",
+    *("sparse-memory", "titans"),
 }
 AGENTS = [
     pytest.param(name, marks=pytest.mark.slow if name in SLOW else ())

@@ -245,3 +245,13 @@ def test_an_audit_of_before_is_read_as_a_level(tmp_path):
     run(RunSpec("toy:Toy", "toy:Notes", seed=3), tmp_path / "reference")
     assert record(out)[1] == record(tmp_path / "reference")[1]
     assert read_run(out).answers == read_run(tmp_path / "reference").answers
+
+
+def test_runs_that_lie_beside_an_agent_are_not_in_its_view(tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text("class Mine: ...")
+    for name in ("helpers/__init__.py", "runs/seed-0/samples.jsonl", "data/secret.json"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    seen = {name for name, path in import_view("mine:Mine", "toy:Toy") if path.parent == tmp_path}
+    assert seen == {"mine.py", "helpers"}

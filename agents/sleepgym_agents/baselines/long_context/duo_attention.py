@@ -41,8 +41,8 @@ class DuoAttentionSettings(AnswerSettings):
 
     context_tokens: Annotated[int, Ge(1)] = 2048
     retrieval_share: Annotated[float, Interval(ge=0, le=1)] = 0.5
-    sink_tokens: Annotated[int, Ge(1)] = 16
-    recent_tokens: Annotated[int, Ge(1)] = 64
+    sink_tokens: Annotated[int, Ge(1)] = 64
+    recent_tokens: Annotated[int, Ge(1)] = 256
 
 
 class DuoAttention(ModelAgent):
@@ -76,7 +76,7 @@ class DuoAttention(ModelAgent):
     search_space: ClassVar[Mapping[str, Sequence[Any]]] = {
         "context_tokens": [1024, 2048],
         "retrieval_share": [0.25, 0.5, 0.75],
-        "sink_tokens": [4, 16, 64],
+        "sink_tokens": [16, 64],
         "recent_tokens": [64, 128, 256],
     }
 

@@ -60,11 +60,19 @@ class TrainedPart:
             raise MissingData(f"{path}: not a readable trained part ({error!r:.80})") from error
 
 
+def cached_file(agent: str, digest: str) -> Path:
+    """Where the part of an agent for a base model of this digest is written."""
+    return cache_folder() / "prepared" / _file_name(agent, digest)
+
+
 def part_file(agent: str, digest: str) -> Path:
-    """Where the part of an agent for a base model of this digest lies, or is to lie."""
-    name = f"{agent}-{digest[:16]}.safetensors"
-    shipped = SHIPPED / name
-    return shipped if shipped.is_file() else cache_folder() / "prepared" / name
+    """Where it is read: the shipped one, if there is one, so that it is the same everywhere."""
+    shipped = SHIPPED / _file_name(agent, digest)
+    return shipped if shipped.is_file() else cached_file(agent, digest)
+
+
+def _file_name(agent: str, digest: str) -> str:
+    return f"{agent}-{digest[:16]}.safetensors"
 
 
 def trained_part(agent: str, model: str, lm: LanguageModel) -> TrainedPart | None:

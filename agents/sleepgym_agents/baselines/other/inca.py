@@ -16,7 +16,7 @@ from sleepgym import Document, Night, Question
 from sleepgym.core.cost import Cost, Scale
 from sleepgym.core.errors import BadRun, BadSetting
 from sleepgym_agents.baselines.base_agent import AnswerSettings, ModelAgent
-from sleepgym_agents.stores.class_gaussians import ClassGaussians
+from sleepgym_agents.experts.class_gaussians import ClassGaussians
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 class NeuralMemory(nn.Module):
     """A perceptron of two layers that starts as the zero function, and the momentum of its updates.
 
-    Titans (Behrouz et al. 2025, arXiv:2501.00663), equations 8 and 13-14: at each token, with the
+    Titans (Behrouz et al. 2025, arXiv:2501.00663): at each token, with the
     loss ``l(M; k, v) = |M(k) - v|^2``,
 
         S_t = momentum * S_(t-1) - rate * grad l(M_(t-1); k_t, v_t)

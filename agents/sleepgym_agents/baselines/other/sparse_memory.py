@@ -68,15 +68,17 @@ class SparseMemory(Finetuning):
     the background's counts, and the mean and deviation of its queries.
 
     Departures:
-        1. The paper's model is pretrained with a memory in place of a feed-forward block. Here one
-           is added beside a block of a pretrained model; its values start at zero, its projection
-           and keys are random and stay so, queries are normalised by their mean and deviation over
-           the background (the batch normalisation of Lample et al.), and without pretraining
-           there is no output gate.
+        1. The paper's model is pretrained with a memory in place of one feed-forward block. Here
+           several are added beside blocks of a pretrained model, each with slots of its own; values
+           start at zero, projection and keys are random and stay so, queries are normalised by
+           their mean and deviation over the background (the batch normalisation of Lample et al.),
+           and there is no output gate, which would have to be pretrained.
         2. The background is text that the model samples before its first night; the paper's is
            1,000 batches of its pretraining data, which is not at hand.
         3. Slots are chosen once a night, on all of the day's text, not anew for every batch.
         4. AdamW over the chosen slots, whose moments begin anew every night; the paper uses SGD.
+        5. The gradient passes through values alone: which slots a memory reads, and with what
+           weights, counts as given, though memories below it may change that.
 
     Attributes:
         memories: Of each chosen block.

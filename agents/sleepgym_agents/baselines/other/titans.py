@@ -17,7 +17,7 @@ from sleepgym import Night
 from sleepgym.core.cost import Cost, Scale
 from sleepgym.core.rng import derive_seed
 from sleepgym_agents.baselines.finetuning.finetuning import Finetuning
-from sleepgym_agents.baselines.in_context import InContext, InContextSettings
+from sleepgym_agents.baselines.in_context import InContextSettings
 from sleepgym_agents.baselines.other.neural_memory import NeuralMemory
 from sleepgym_agents.experts.expert import feed_forward_blocks
 from sleepgym_agents.lm.attention import causal_attention
@@ -124,7 +124,7 @@ class Titans(Finetuning):
         "forgetting": [0.0, 1e-4, 1e-3],
         "inner": [512, 1024, 2048],
         "depth": [0.5, 0.7, 1.0],
-        "gate": [0.3, 1.0, 3.0],
+        "gate": [0.5, 1.0, 2.0],
     }
 
     def __init__(self, config: Any = None, *, seed: int = 0, model: str = "embedded") -> None:
@@ -145,7 +145,7 @@ class Titans(Finetuning):
     @classmethod
     def estimate(cls, config: Any, scale: Scale) -> Cost:
         """As in context; and the memory learns from every token of the day once."""
-        return InContext.estimate.__func__(cls, config, scale) + Cost(trained=scale.day_tokens)
+        return super(Finetuning, cls).estimate(config, scale) + Cost(trained=scale.day_tokens)
 
     def learn(self, examples: Sequence[Example], night: Night) -> dict[str, float]:
         """Let the day pass by, in order."""

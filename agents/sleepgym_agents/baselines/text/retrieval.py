@@ -31,13 +31,13 @@ class RetrievalSettings(AnswerSettings):
 
 
 class Retrieval(ModelAgent):
-    """Stores everything as text and puts the best BM25 hits before each question.
+    """RAG: stores everything as text, and the language model answers behind the best BM25 hits.
 
     Retrieval-augmented generation (Lewis et al. 2020) with BM25 (Robertson and Zaragoza 2009; the
-    bm25s package). Passages and practised questions are stored as they come, in a memory of
-    ``store_bytes``; the best ``retrieved`` of them stand before a question, in the order they came,
-    so that of two facts that contradict each other the newer is read last. The saved state is that
-    text. Nothing else is kept in context.
+    bm25s package), the "RAG" of long-context tables. Passages and practised questions are stored as
+    they come, in a memory of ``store_bytes``; the best ``retrieved`` of them stand before a
+    question, in the order they came, so that of two facts that contradict each other the newer is
+    read last. The saved state is that text. Nothing else is kept in context.
 
     Departures:
         1. A fixed, untrained retriever; the model is not trained to use it.
