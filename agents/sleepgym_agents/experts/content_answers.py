@@ -54,6 +54,8 @@ def question_states(memory: ExpertMemory, texts: Sequence[str]) -> Tensor:
         if not batches or len(batches[-1]) == ROWS or len(rows[batches[-1][0]]) != len(rows[i]):
             batches.append([])
         batches[-1].append(i)
+    # what a text is about shows earlier than what is asked of it
+    depth = 4 if isinstance(memory.router, ContentRouter) and memory.router.documents else 2
     with memory.bare():
         for batch in batches:
             states = lm.model.model(
@@ -61,7 +63,7 @@ def question_states(memory: ExpertMemory, texts: Sequence[str]) -> Tensor:
                 output_hidden_states=True,
                 use_cache=False,
             ).hidden_states
-            pooled = [s.float().mean(1).cpu() for s in (states[0], states[len(states) // 2])]
+            pooled = [s.float().mean(1).cpu() for s in (states[0], states[len(states) // depth])]
             found[batch] = torch.cat(pooled, 1)
             tokens = sum(len(rows[i]) for i in batch)
             lm.meter.read_tokens += tokens

@@ -178,6 +178,23 @@ def test_texts_are_routed_by_content_and_no_name_is_kept(tmp_path):
     assert again.answer(asked) == agent.answer(asked)
 
 
+def test_texts_without_dreams_or_of_equal_states_end_no_run(tmp_path, monkeypatch):
+    settings = {"router": "content", "dream_focus": True, "epochs": 1, "on_policy_every": 0}
+    sceptic = make("seeding", **settings, confidence=1.0)
+    sceptic.study([Document("...", ""), Document("", "Rhine")])
+    log = sceptic.sleep(night(sceptic))
+    assert (log["dreams_kept"], log["nothing_learned"], log["experts_unlocked"]) == (0, 1, 0)
+    assert state(sceptic, tmp_path / "nothing") == {}
+    agent = make("seeding", **settings)
+    width = agent.memory.router.gaussians.means.shape[1]
+    for module in ("sleep.practised", "experts.content_answers"):
+        name = f"sleepgym_agents.{module}.question_states"
+        monkeypatch.setattr(name, lambda _, texts: torch.zeros(len(texts), width))
+    for number in (1, 2):
+        assert a_night(agent, number)["experts_unlocked"] == number
+    assert len(agent.answer([Question("Where?"), Question("Who?")])) == 2
+
+
 def test_switches(monkeypatch):
     both = a_night(make("sleep"))
     assert both["steps"] > 0
