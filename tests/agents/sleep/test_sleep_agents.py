@@ -121,7 +121,8 @@ def test_an_interrupted_run_gives_the_same_record(name, tmp_path):
     assert rows[0] == rows[1]
     answers = [(tmp_path / f / "answers.jsonl").read_bytes() for f in ("whole", "cut")]
     assert answers[0] == answers[1]
-    assert any({"steps", "classes"} & night["log"].keys() for night in records[0].nights)
+    learned = {"steps", "dream_steps", "classes"}
+    assert any(learned & night["log"].keys() for night in records[0].nights)
 
 
 @pytest.mark.parametrize("name", NAMES)
