@@ -37,8 +37,8 @@ from sleepgym.core.registry import agent_class
 from sleepgym.core.schedule import experiences_of
 from sleepgym.core.types import Item, Stream
 from sleepgym_agents.experts.routing import Always, ExpertId
-from sleepgym_agents.sleep import sleeping_agent
-from sleepgym_agents.sleep.consolidation_data import ConsolidationData
+from sleepgym_agents.sleep.consolidation import documents as documents_module
+from sleepgym_agents.sleep.consolidation.consolidation_data import ConsolidationData
 
 
 def scores(agent: Agent, family: Any, stream: Stream, items: Sequence[Item]) -> list[float]:
@@ -72,13 +72,13 @@ def covered(stream: Stream, items: Sequence[Item], dreamt: Iterable[str]) -> flo
 def live(agent: Any, family: Any, stream: Stream, oracle: bool) -> Iterator[dict]:
     """What each of a stream's days gave."""
     kept: list[ConsolidationData] = []
-    build = sleeping_agent.build_consolidation_data
+    build = documents_module.build_consolidation_data
 
     def building(context: Any) -> ConsolidationData:
         kept.append(build(context))
         return kept[-1]
 
-    sleeping_agent.build_consolidation_data = building
+    documents_module.build_consolidation_data = building
     experts: dict[int, ExpertId] = {}
     agent.introduce(stream.introduction)
     try:
@@ -111,7 +111,7 @@ def live(agent: Any, family: Any, stream: Stream, oracle: bool) -> Iterator[dict
             line["all_s"] = round(time.perf_counter() - started_s, 2)
             yield {**line, "log": {k: round(float(v), 4) for k, v in dict(log or {}).items()}}
     finally:
-        sleeping_agent.build_consolidation_data = build
+        documents_module.build_consolidation_data = build
 
 
 def main() -> None:

@@ -35,7 +35,7 @@ from sleepgym.core.env import make_env
 from sleepgym.core.registry import agent_class
 from sleepgym.core.schedule import experiences_of
 from sleepgym_agents.experts.class_gaussians import ClassGaussians
-from sleepgym_agents.sleep.consolidation_data import build_consolidation_data
+from sleepgym_agents.sleep.consolidation.consolidation_data import build_consolidation_data
 
 SETTINGS = {"episode_tokens": 0, "dream_tokens": 160, "dream_answers": "read"}
 

@@ -84,8 +84,10 @@ def replace_samples(patch):
 
     patch.setattr("sleepgym_agents.training.qa_generation.parse_qa", parse)
     patch.setattr("sleepgym_agents.training.qa_generation.ITEM_TOKENS", 6)
-    patch.setattr("sleepgym_agents.sleep.replay.ITEM_TOKENS", 6)
-    patch.setattr("sleepgym_agents.sleep.consolidation_data.sample_rehearsal_qa", lambda *_: [])
+    patch.setattr("sleepgym_agents.sleep.consolidation.replay.ITEM_TOKENS", 6)
+    patch.setattr(
+        "sleepgym_agents.sleep.consolidation.consolidation_data.sample_rehearsal_qa", lambda *_: []
+    )
 
 
 def nothing(agent, log):

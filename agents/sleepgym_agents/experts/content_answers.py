@@ -55,7 +55,7 @@ def question_states(memory: ExpertMemory, texts: Sequence[str]) -> Tensor:
             batches.append([])
         batches[-1].append(i)
     # what a text is about shows earlier than what is asked of it
-    depth = 4 if isinstance(memory.router, ContentRouter) and memory.router.documents else 2
+    depth = 4 if memory.router.documents else 2
     with memory.bare():
         for batch in batches:
             states = lm.model.model(

@@ -37,6 +37,8 @@ class ContentRouter(EntityRouter):
         active: The expert that is on within every item for now; None is as entities have it.
     """
 
+    by_content = True
+
     def __init__(self, markers: Markers, width: int, documents: bool = False) -> None:
         super().__init__(markers)
         self.documents, self.by_entity = documents, not documents

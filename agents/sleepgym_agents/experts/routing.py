@@ -110,11 +110,15 @@ class Router:
         stores: Name of the state file it saves; empty where it saves none.
         each_layer: Whether it routes in every layer with experts, or in the first one for all.
         by_entity: Whether it goes by entities; only then can experts be asked about one.
+        by_content: Whether what was practised without documents is learned by its content.
+        documents: Whether documents too are routed by their content.
     """
 
     stores = ""
     each_layer = False
     by_entity = False
+    by_content = False
+    documents = False
 
     def __init__(self, markers: Markers) -> None:
         self.expert_ids: list[ExpertId] = []

@@ -14,7 +14,7 @@ from sleepgym.core.rng import derive_rng
 from sleepgym_agents.experts.routing import ExpertId
 from sleepgym_agents.lm.generation import generate
 from sleepgym_agents.lm.model import LanguageModel
-from sleepgym_agents.sleep.consolidation_data import ConsolidationData
+from sleepgym_agents.sleep.consolidation.consolidation_data import ConsolidationData
 from sleepgym_agents.sleep.dream_rewards import exact_answers, reward
 from sleepgym_agents.sleep.dream_sampling import select_dreams
 from sleepgym_agents.sleep.paper_parts import writing_dreams

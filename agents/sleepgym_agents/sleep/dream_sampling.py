@@ -12,11 +12,11 @@ from annotated_types import Ge
 from sleepgym import Document
 from sleepgym_agents.experts.routing import ExpertId
 from sleepgym_agents.lm.model import LanguageModel
-from sleepgym_agents.sleep.consolidation_data import ConsolidationData
+from sleepgym_agents.sleep.consolidation.consolidation_data import ConsolidationData
+from sleepgym_agents.sleep.consolidation.episodes import Episodes, related_episodes
+from sleepgym_agents.sleep.consolidation.replay import ReplaySettings
 from sleepgym_agents.sleep.dream_rewards import Dream
-from sleepgym_agents.sleep.episodes import Episodes, related_episodes
 from sleepgym_agents.sleep.paper_parts import rank_dreams, writing_dreams
-from sleepgym_agents.sleep.replay import ReplaySettings
 from sleepgym_agents.sleep.sleep_context import SleepContext
 from sleepgym_agents.training.distillation import DistillationExample
 from sleepgym_agents.training.qa_generation import Pair

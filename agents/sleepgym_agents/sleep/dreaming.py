@@ -12,7 +12,9 @@ from sleepgym.core.rng import derive_rng
 from sleepgym_agents.experts.entity_names import EntityName
 from sleepgym_agents.experts.expert_memory import ExpertMemory
 from sleepgym_agents.experts.routing import ExpertId
-from sleepgym_agents.sleep.consolidation_data import ConsolidationData
+from sleepgym_agents.sleep.consolidation.consolidation_data import ConsolidationData, Stage
+from sleepgym_agents.sleep.consolidation.episodes import episode_examples, recall_episodes
+from sleepgym_agents.sleep.consolidation.replay import recall_answers
 from sleepgym_agents.sleep.dream_rewards import Dream, reward
 from sleepgym_agents.sleep.dream_sampling import (
     SamplingSettings,
@@ -22,12 +24,10 @@ from sleepgym_agents.sleep.dream_sampling import (
     select_dreams,
     split_known_and_new,
 )
-from sleepgym_agents.sleep.episodes import episode_examples, recall_episodes
 from sleepgym_agents.sleep.expert_distillation import distil_into_expert
-from sleepgym_agents.sleep.replay import recall_answers
 from sleepgym_agents.sleep.seeding import SeedingSettings
 from sleepgym_agents.sleep.sleep_context import SleepContext
-from sleepgym_agents.sleep.sleeping_agent import SleepingAgent, Stage
+from sleepgym_agents.sleep.sleeping_agent import SleepingAgent
 from sleepgym_agents.training.distillation import DistillationExample
 
 
@@ -111,8 +111,9 @@ class Dreaming(SleepingAgent):
     Departures:
         1. Those of :class:`sleepgym_agents.sleep.seeding.Seeding` but the fifth, and those of
            :mod:`sleepgym_agents.sleep.dream_rewards`.
-        2. Episodes of entities that the day mentions again (:mod:`sleepgym_agents.sleep.episodes`)
-           are read before the day's text while dreaming, so that dreams link old and new.
+        2. Episodes of entities that the day mentions again are read before the day's text while
+           dreaming, so that dreams link old and new
+           (:mod:`sleepgym_agents.sleep.consolidation.episodes`).
         3. One round of ReST-EM a night. ``sleepgym train-dreamer`` runs the outer loop on training
            streams (:mod:`sleepgym_agents.outer_loops.dreamer`).
         4. Only what the model cannot answer without reading is tried. What it can answer, about

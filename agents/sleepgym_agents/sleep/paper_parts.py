@@ -1,7 +1,7 @@
 """Parts of the paper that the ablation does not show to matter, behind one seam.
 
 They are on by default, as in the paper, where no other default is given. A night without them has
-no branch but those in this module and in :mod:`sleepgym_agents.sleep.replay`.
+no branch but those in this module and in :mod:`sleepgym_agents.sleep.consolidation.replay`.
 
 ========================================  ===============================  ========================
 Part ("Language Models Need Sleep")       Switched off by                  Code
@@ -12,7 +12,7 @@ dreams chosen by their gradient (3.3)     ``gradient_selection=false``     ``sle
 one random expert while dreaming (3.3)    ``random_expert=false``          here
 outer loop that trains a dreamer (3.3)    ``dreamer=`` (default)           ``outer_loops.dreamer``
 routers by hidden state (3.2)             ``router=auto`` (default)        ``experts.state_routers``
-recollections (departure 4 of seeding)    ``recollections=0``              ``sleep.replay``
+recollections (departure 4 of seeding)    ``recollections=0``              ``sleep.consolidation``
 ========================================  ===============================  ========================
 """
 

@@ -9,10 +9,15 @@ from typing import Any, ClassVar, Literal
 from sleepgym_agents.baselines.in_context import InContextSettings
 from sleepgym_agents.experts.expert_memory import MemorySettings
 from sleepgym_agents.experts.routing import ExpertId
-from sleepgym_agents.sleep.consolidation_data import ConsolidationData, ConsolidationSettings
+from sleepgym_agents.sleep.consolidation.consolidation_data import (
+    EPISODE_REPEATS,
+    ConsolidationData,
+    ConsolidationSettings,
+    Stage,
+)
 from sleepgym_agents.sleep.expert_distillation import DistillationSettings, distil_into_expert
 from sleepgym_agents.sleep.sleep_context import SleepContext
-from sleepgym_agents.sleep.sleeping_agent import EPISODE_REPEATS, SleepingAgent, Stage
+from sleepgym_agents.sleep.sleeping_agent import SleepingAgent
 from sleepgym_agents.training.distillation import text_examples
 
 
@@ -76,15 +81,16 @@ class Seeding(SleepingAgent):
         1. Those of :mod:`sleepgym_agents.experts.expert`.
         2. The router is not trained: it goes by the entities of the night, found by how much the
            day adds to the likelihood of their names (see ``router`` for others). A day of practice
-           without documents is learned by its content (:mod:`sleepgym_agents.sleep.practised`):
-           rules by the names in their questions, classes by Gaussians over hidden states.
+           without documents is learned by its content: rules by the names in their questions,
+           classes by Gaussians over hidden states
+           (:mod:`sleepgym_agents.sleep.consolidation.practised`).
         3. The teacher reads the day with its older experts off.
         4. Beside the day, the night consolidates what was known of entities that are mentioned
            again, so that the newest expert is no worse about them than the older ones.
         5. On-policy distillation and imitation share their samples, and are taken every few steps.
         6. The expert also learns the day's texts verbatim, each under the entities in it
-           (:mod:`sleepgym_agents.sleep.episodes`): later nights, and slower levels, read them
-           again.
+           (:mod:`sleepgym_agents.sleep.consolidation.episodes`): later nights, and slower levels,
+           read them again.
         7. Of practised questions whose answers are classes no expert is unlocked where the class
            Gaussians answer held-back ones as well as the model that has the day in context. A night
            of practice that fails on dreams that it held back is rolled back.

@@ -32,6 +32,7 @@ class SleepContext:
         documents: The documents among them.
         practised: The day's practice questions with their right answers.
         dreamer: Adapter with which dreams are written; None where the model has none.
+        stages: Train the night's expert one after the other on its training set.
     """
 
     night: Night
@@ -41,6 +42,7 @@ class SleepContext:
     documents: Sequence[Document] = ()
     practised: Sequence[Pair] = ()
     dreamer: Dreamer | None = None
+    stages: Sequence[Any] = ()
 
     @property
     def lm(self) -> LanguageModel:

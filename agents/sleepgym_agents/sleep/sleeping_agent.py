@@ -7,38 +7,22 @@ from pathlib import Path
 from typing import Any
 
 from sleepgym import Document, Night, Question
-from sleepgym.core.cost import DISTINCT, Cost, Scale
+from sleepgym.core.cost import Cost, Scale
 from sleepgym.core.rng import derive_seed
 from sleepgym_agents.baselines.in_context import InContext
 from sleepgym_agents.experts.checkpoint import load_memory, save_memory
 from sleepgym_agents.experts.content_answers import route_by_content
-from sleepgym_agents.experts.content_router import ContentRouter
-from sleepgym_agents.experts.entity_names import EntityName
 from sleepgym_agents.experts.expert_memory import ExpertMemory
-from sleepgym_agents.experts.routing import ExpertId
-from sleepgym_agents.sleep.consolidation_data import ConsolidationData, build_consolidation_data
-from sleepgym_agents.sleep.episodes import Episodes, episode_examples, recall_episodes
-from sleepgym_agents.sleep.expert_distillation import distil_into_expert
+from sleepgym_agents.sleep.consolidation.consolidation_data import Stage
+from sleepgym_agents.sleep.consolidation.documents import consolidate_day
+from sleepgym_agents.sleep.consolidation.levels import merge_due_levels
+from sleepgym_agents.sleep.estimates import estimate_nights
 from sleepgym_agents.sleep.imitation import load_judge
-from sleepgym_agents.sleep.practised import answered, consolidate_practice, learn_region
-from sleepgym_agents.sleep.replay import recall_answers
 from sleepgym_agents.sleep.sleep_context import SleepContext
-from sleepgym_agents.training.distillation import DistillationExample
 from sleepgym_agents.training.dreamer import Dreamer
-from sleepgym_agents.training.qa_generation import (
-    ITEM_TOKENS,
-    TITLE_TOKENS,
-    Pair,
-    single_and_joint_contexts,
-)
+from sleepgym_agents.training.qa_generation import Pair
 
-Stage = Callable[[SleepContext, ExpertId, ConsolidationData], dict[str, float]]
-EPISODE_REPEATS = 2  # of an episode in one pass over the examples
-REGION_QUESTIONS = 64  # about a text, that tell the router what it is about
-EPISODES_TOGETHER = 6  # that are read together when a level is merged
-HELD_BACK = 8  # every so many-th question is held back when a level is merged
-MERGE_ROUNDS = 2  # of training before a merge is given up
-MERGE_LOSS = 0.03  # share of these questions that a merge may lose
+Step = Callable[[SleepContext], dict[str, float]]
 
 
 class SleepingAgent(InContext):
@@ -47,6 +31,7 @@ class SleepingAgent(InContext):
     Subclasses name their stages, and settings that include those of ``seeding``.
 
     Attributes:
+        steps: What a night does, one after the other; each returns what to log.
         stages: Train the night's expert one after the other on its training set; each returns what
             to log.
         memory: The experts.
@@ -55,6 +40,7 @@ class SleepingAgent(InContext):
         practised: The day's practice questions with their right answers.
     """
 
+    steps: tuple[Step, ...] = (consolidate_day, merge_due_levels)
     stages: tuple[Stage, ...] = ()
 
     def __init__(self, config: Any = None, *, seed: int = 0, model: str = "embedded") -> None:
@@ -99,10 +85,9 @@ class SleepingAgent(InContext):
     def sleep(self, night: Night) -> Mapping[str, float]:
         """Consolidate the day, then the levels that are due, then forget the day's text."""
         context = self.sleep_context(night)
-        log = self.consolidate(context) if self.parts else {"nothing_learned": 1.0}
-        for level, window in enumerate(self.config.windows):
-            if night.number % window == 0:
-                log |= merge_level(context, level)
+        log: dict[str, float] = {}
+        for step in self.steps:
+            log |= step(context)
         self.documents, self.practised = [], []
         return {**log, **super().sleep(night), **self.memory.ledger()}
 
@@ -116,36 +101,8 @@ class SleepingAgent(InContext):
             documents=self.documents,
             practised=self.practised,
             dreamer=self.dreamer,
+            stages=self.stages,
         )
-
-    def consolidate(self, context: SleepContext) -> dict[str, float]:
-        """Build the night's training set and run the stages on it.
-
-        An expert that learned nothing is locked again.
-        """
-        memory = self.memory
-        if not self._allowed(context.night):
-            return {"stopped_by_budget": 1.0}
-        if isinstance(memory.router, ContentRouter) and not context.documents:
-            return consolidate_practice(context, self.stages)
-        data = build_consolidation_data(context)
-        log = data.counts()
-        if not data.dreams:
-            return {**log, "nothing_learned": 1.0}
-        fresh = self.config.expansion or not memory.unlocked
-        expert_id = memory.unlock() if fresh else memory.unlocked[0]
-        memory.assign_entities(expert_id, data.entities, [x.ids[: x.asked] for x in data.examples])
-        by_content = isinstance(memory.router, ContentRouter) and memory.router.documents
-        with memory.active(expert_id if by_content else None):
-            for stage in self.stages:
-                log |= stage(context, expert_id, data)
-        if fresh and memory.is_blank(expert_id):
-            memory.reset(expert_id)
-            log["nothing_learned"] = 1.0
-        elif by_content:
-            for questions in questions_by_text(data.dreams):
-                learn_region(context, expert_id, questions)
-        return log
 
     @property
     def added_parameters(self) -> int:
@@ -159,155 +116,3 @@ class SleepingAgent(InContext):
     def load(self, path: Path) -> None:
         """Load the experts and the router's state."""
         load_memory(self.memory, path)
-
-    def _allowed(self, night: Night) -> bool:
-        """Whether the budget allows another expert, and to write the night's samples."""
-        parameters = self.memory.parameters
-        if self.config.expansion or not parameters:
-            parameters += self.memory.expert_parameters
-        tokens = self.config.samples * self.config.dream_tokens
-        return night.allows(
-            night_generated_tokens=tokens,
-            night_flops=2 * self.lm.parameters * tokens,
-            added_parameters=parameters,
-            state_bytes=2 * parameters,
-        )
-
-
-def questions_by_text(dreams: Sequence[DistillationExample]) -> list[list[str]]:
-    """At most :data:`REGION_QUESTIONS` questions about each text that was open for a dream."""
-    about: dict[tuple[int, ...], list[str]] = {}
-    for example in dreams:
-        about.setdefault(example.context, []).append(example.pair[0])
-    return [own[:: -(-len(own) // REGION_QUESTIONS)] for own in about.values()]
-
-
-def merge_level(context: SleepContext, level: int) -> dict[str, float]:
-    """Consolidate all experts of a level into one new expert of the next, and reset them.
-
-    The new expert is taught by the level's own: by what they answer to questions about the episodes
-    that they recall, and to their own questions. Every eighth question is held back: where the new
-    expert, after two rounds of training, answers fewer of these than they did, the merge is rolled
-    back. Only entities can be asked for: routers that do not go by entities merge nothing.
-    """
-    memory, size = context.memory, context.config.episode_tokens
-    expert_ids = [expert_id for expert_id in memory.unlocked if expert_id[0] == level]
-    if not expert_ids:
-        return {}
-    entities = memory.router.entities_of(expert_ids)
-    episodes = recall_episodes(context, entities)
-    read = regenerate_qa(context, episodes, level)
-    if not read:
-        return {"nothing_merged": 1.0}
-    examples = ask_experts(context, entities, read)
-    quiz = examples[::HELD_BACK] if len(examples) > HELD_BACK else []
-    lessons = [example for i, example in enumerate(examples) if i % HELD_BACK or not quiz]
-    lessons += episode_examples(context, entities, episodes, size) * EPISODE_REPEATS
-    before, after = answered(context, quiz), 0.0
-    log: dict[str, float] = {}
-    expert_id = memory.unlock(level + 1)
-    memory.assign_entities(expert_id, entities, [x.ids[: x.asked] for x in lessons])
-    off_policy = context.with_settings(on_policy_every=0)
-    with memory.masked(*expert_ids):
-        for attempt in range(MERGE_ROUNDS):
-            name = f"merge {level} {attempt}" if attempt else f"merge {level}"
-            log = distil_into_expert(off_policy, expert_id, lessons, name)
-            after = answered(context, quiz)
-            if after >= before - MERGE_LOSS or "stopped_by_budget" in log:
-                break
-    if memory.is_blank(expert_id) or "stopped_by_budget" in log:
-        memory.reset(expert_id)
-        return {"nothing_merged": 1.0}
-    checked = {"merge_quiz_before": before, "merge_quiz_after": after}
-    if after < before - MERGE_LOSS:
-        memory.reset(expert_id)
-        return {**checked, "nothing_merged": 1.0, "merge_rolled_back": 1.0}
-    for faster in expert_ids:
-        memory.reset(faster)
-    return {**checked, "merged": float(len(expert_ids)), "merge_lessons": float(len(lessons))}
-
-
-def ask_experts(
-    context: SleepContext,
-    entities: Sequence[EntityName],
-    read: Sequence[DistillationExample],
-) -> list[DistillationExample]:
-    """What the experts answer to questions, where they are sure; otherwise what was read.
-
-    Args:
-        context: The night.
-        entities: What the experts are asked about besides.
-        read: Questions with the answers of the model that reads the experts' episodes.
-    """
-    questions = sorted({example.pair[0] for example in read})
-    answers = context.answer(questions, ITEM_TOKENS)
-    own = context.score([(q, a) for q, a in zip(questions, answers, strict=True) if a])
-    sure = {x.pair[0]: x for x in own if x.confidence >= context.config.recollection_confidence}
-    found = {example.pair: example for example in recall_answers(context, entities, ())}
-    for example in read:
-        best = sure.get(example.pair[0], example)
-        found[best.pair] = best
-    return [found[pair] for pair in sorted(found)]
-
-
-def regenerate_qa(
-    context: SleepContext, episodes: Episodes, level: int
-) -> list[DistillationExample]:
-    """Questions and answers about recalled episodes, some read together, as about a day's texts."""
-    lm, config = context.lm, context.config
-    read = [lm.prompter.document(Document(text)) for text in dict.fromkeys(episodes.values())]
-    examples = []
-    for at in range(0, len(read), EPISODES_TOGETHER):
-        parts = read[at : at + EPISODES_TOGETHER]
-        contexts = single_and_joint_contexts(parts, config.samples)
-        with context.memory.bare():
-            written = context.write_qa(contexts, "merge", level, at)
-            pairs = sorted({pair for sample in written for pair in sample})
-            examples += context.score(pairs, parts)
-    return [example for example in examples if example.confidence >= config.confidence]
-
-
-def estimate_nights(config: Any, scale: Scale) -> Cost:
-    """All nights of a stream: the material, then the stages that these settings have.
-
-    Args:
-        config: Settings of ``seeding``, ``dreaming`` or ``sleep``.
-        scale: Of the stream.
-    """
-    total = _material(config, scale)
-    can_dream = hasattr(config, "dreams")
-    if getattr(config, "seeding", not can_dream):
-        total += Cost(trained=config.epochs * _items(config, scale))
-    if getattr(config, "dreaming", can_dream):
-        total += _dreaming(config, scale)
-    return total
-
-
-def _material(config: Any, scale: Scale) -> Cost:
-    """Q&A about the day and about nothing in particular, with and without the day's context."""
-    rehearsed = scale.days * config.rehearsals * (TITLE_TOKENS + ITEM_TOKENS)
-    samples = config.samples * (1 if config.dream_form == "questions" else 1.5)
-    written = scale.days * samples * config.dream_tokens + rehearsed
-    read = scale.day_tokens + 2 * _items(config, scale) + rehearsed
-    return Cost(read, written)
-
-
-def _items(config: Any, scale: Scale) -> float:
-    """Tokens of what is learned: the Q&A that is kept, and the day's texts, verbatim.
-
-    Without documents hardly any generated Q&A is kept: what was practised is learned.
-    """
-    if not scale.documents:
-        return scale.day_tokens
-    return DISTINCT * scale.days * config.samples * config.dream_tokens + 2 * scale.day_tokens
-
-
-def _dreaming(config: Any, scale: Scale) -> Cost:
-    """Dreams written, scored, weighed by gradient, tried on a quiz, and learned."""
-    written = scale.days * config.dreams * config.dream_tokens
-    tried = scale.days * min(config.dreams, config.kept_by_importance + config.kept_at_random)
-    quiz = 2 * tried * config.quiz_items * scale.pair_tokens  # before and after
-    trained = config.copy_steps * tried * config.dream_tokens
-    trained += written if config.gradient_selection else 0
-    trained += config.dream_epochs * _items(config, scale)
-    return Cost(written + quiz, written, trained)

@@ -7,7 +7,7 @@ from sleepgym_agents.experts.entity_names import find_entity_names, split_words
 from sleepgym_agents.lm.model import LanguageModel
 from sleepgym_agents.lm.prompts import Prompter, PromptFormat
 from sleepgym_agents.lm.scratch import SCRATCH_FORMAT, byte_tokenizer
-from sleepgym_agents.sleep.consolidation_data import detect_entities
+from sleepgym_agents.sleep.consolidation.consolidation_data import detect_entities
 from sleepgym_agents.training.distillation import score_with_teacher
 
 TOKENIZER = byte_tokenizer()
@@ -107,7 +107,7 @@ def test_names_are_sought_in_the_question_itself(form, begin, monkeypatch):
     bare = score_with_teacher(memory.lm, [example.pair for example in examples])
     seen = []
     monkeypatch.setattr(
-        "sleepgym_agents.sleep.consolidation_data.find_entity_names",
+        "sleepgym_agents.sleep.consolidation.consolidation_data.find_entity_names",
         lambda *args: seen.extend(args),
     )
     detect_entities(memory.lm, examples, encode(" Ada is in."), bare[1:], 3.0)

@@ -10,7 +10,9 @@ from sleepgym_agents.sleep.expert_distillation import distil_into_expert
 def _dreamt(monkeypatch):
     replace_samples(monkeypatch)
     episode = {"Mira Tolwen": "Mira Tolwen was born in Oslo."}
-    monkeypatch.setattr("sleepgym_agents.sleep.sleeping_agent.recall_episodes", lambda *_: episode)
+    monkeypatch.setattr(
+        "sleepgym_agents.sleep.consolidation.levels.recall_episodes", lambda *_: episode
+    )
 
 
 def test_levels_are_consolidated_before_they_are_reset(monkeypatch):
@@ -28,7 +30,7 @@ def test_levels_are_consolidated_before_they_are_reset(monkeypatch):
         calls.append(("masked", set(context.memory.mask)))
         return distil_into_expert(context, expert_id, *args)
 
-    monkeypatch.setattr("sleepgym_agents.sleep.sleeping_agent.distil_into_expert", watched)
+    monkeypatch.setattr("sleepgym_agents.sleep.consolidation.levels.distil_into_expert", watched)
     logs = [a_night(agent, number) for number in (1, 2, 3, 4)]
     counts = [[log[f"experts_level_{level}"] for level in (1, 2, 3)] for log in logs]
     assert counts == [[1, 0, 0], [0, 1, 0], [1, 1, 0], [0, 0, 1]]
@@ -59,7 +61,9 @@ def test_a_level_that_cannot_be_consolidated_stays(spoilt, tmp_path, monkeypatch
     if spoilt == "nan":
         monkeypatch.setattr("torch.nn.utils.clip_grad_norm_", lambda *_: torch.tensor(float("nan")))
     if spoilt == "nothing recalled":
-        monkeypatch.setattr("sleepgym_agents.sleep.sleeping_agent.recall_episodes", lambda *_: {})
+        monkeypatch.setattr(
+            "sleepgym_agents.sleep.consolidation.levels.recall_episodes", lambda *_: {}
+        )
     limits = {"night_train_tokens": 60} if spoilt == "budget" else {}
     log = agent.sleep(night(agent, 2, **limits))
     assert nothing(agent, log) == {"nothing_learned": 1.0, "nothing_merged": 1.0}
@@ -71,7 +75,9 @@ def test_a_merge_that_fails_its_check_is_rolled_back(tmp_path, monkeypatch):
     a_night(agent)
     evening = state(agent, tmp_path / "a")
     shares = iter([1.0, 0.5, 0.9])
-    monkeypatch.setattr("sleepgym_agents.sleep.sleeping_agent.answered", lambda *_: next(shares))
+    monkeypatch.setattr(
+        "sleepgym_agents.sleep.consolidation.levels.answered", lambda *_: next(shares)
+    )
     log = agent.sleep(night(agent, 2))
     assert nothing(agent, log) == {
         "nothing_learned": 1,

@@ -8,7 +8,7 @@ from sleepers import sleep_context
 from sleepgym import Document
 from sleepgym_agents.experts.copies import isolated_copies
 from sleepgym_agents.lm.model import LanguageModel
-from sleepgym_agents.sleep.consolidation_data import ConsolidationData
+from sleepgym_agents.sleep.consolidation.consolidation_data import ConsolidationData
 from sleepgym_agents.sleep.dream_rewards import importance, reward
 from sleepgym_agents.sleep.dream_sampling import build_quiz, deduplicate, select_dreams
 from sleepgym_agents.sleep.dreaming import DreamingSettings, with_hard_targets

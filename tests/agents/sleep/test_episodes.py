@@ -4,7 +4,7 @@ from expert_models import make_memory
 from sleepers import sleep_context
 from sleepgym import Document
 from sleepgym_agents.lm.model import LanguageModel
-from sleepgym_agents.sleep.episodes import (
+from sleepgym_agents.sleep.consolidation.episodes import (
     EpisodeSettings,
     episode_examples,
     recall_episodes,

@@ -9,7 +9,7 @@ from sleepgym import Question
 from sleepgym_agents.experts.checkpoint import load_memory
 from sleepgym_agents.experts.content_answers import question_states, route_by_content
 from sleepgym_agents.experts.practice_groups import consistent, named_groups
-from sleepgym_agents.sleep.practised import build_practice_data, recombined
+from sleepgym_agents.sleep.consolidation.practised import build_practice_data, recombined
 
 RULES = [(f"zub: {x} q", f"q {x}") for x in "abcdef"] + [(f"mork: {x}", f"{x}!") for x in "vwxyz"]
 LABELS = ("play music", "set alarm")
@@ -62,7 +62,9 @@ def test_inputs_are_recombined_from_words_of_the_demonstrations():
 def helped(monkeypatch):
     """A night whose expert passes its check."""
     shares = iter([0.0, 1.0] * 9)
-    monkeypatch.setattr("sleepgym_agents.sleep.practised.answered", lambda *_: next(shares))
+    monkeypatch.setattr(
+        "sleepgym_agents.sleep.consolidation.practised.answered", lambda *_: next(shares)
+    )
 
 
 @pytest.mark.parametrize("name", ["seeding", pytest.param("sleep", marks=pytest.mark.slow)])
@@ -84,8 +86,10 @@ def test_a_night_that_fails_its_check_is_rolled_back(expansion, helped, tmp_path
     agent = make("seeding", on_policy_every=0, expansion=expansion)
     a_night(agent, RULES)
     evening = state(agent, tmp_path / "a")
-    monkeypatch.setattr("sleepgym_agents.sleep.practised.build_practice_data", with_quiz)
-    monkeypatch.setattr("sleepgym_agents.sleep.practised.answered", lambda *_: 0.5)
+    monkeypatch.setattr(
+        "sleepgym_agents.sleep.consolidation.practised.build_practice_data", with_quiz
+    )
+    monkeypatch.setattr("sleepgym_agents.sleep.consolidation.practised.answered", lambda *_: 0.5)
     log = a_night(agent, [(q.replace("zub", "gorp"), a) for q, a in RULES[:6]], 2)
     assert log["rolled_back"] == 1
     assert log["steps"] > 0
@@ -133,7 +137,7 @@ def test_states_that_cannot_be_told_apart_teach_nothing(monkeypatch, tmp_path):
     agent = make("seeding")
     evening = state(agent, tmp_path / "a")
     monkeypatch.setattr(
-        "sleepgym_agents.sleep.practised.question_states",
+        "sleepgym_agents.sleep.consolidation.practised.question_states",
         lambda memory, texts: torch.ones(len(texts), 2 * memory.width),
     )
     log = a_night(agent, CLASSES)

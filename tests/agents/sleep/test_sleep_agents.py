@@ -188,7 +188,7 @@ def test_texts_without_dreams_or_of_equal_states_end_no_run(tmp_path, monkeypatc
     assert state(sceptic, tmp_path / "nothing") == {}
     agent = make("seeding", **settings)
     width = agent.memory.router.gaussians.means.shape[1]
-    for module in ("sleep.practised", "experts.content_answers"):
+    for module in ("sleep.consolidation.practised", "experts.content_answers"):
         name = f"sleepgym_agents.{module}.question_states"
         monkeypatch.setattr(name, lambda _, texts: torch.zeros(len(texts), width))
     for number in (1, 2):

@@ -7,8 +7,8 @@ import pytest
 
 from sleepgym import Document
 from sleepgym_agents.lm.model import LanguageModel
-from sleepgym_agents.sleep import consolidation_data
-from sleepgym_agents.sleep.consolidation_data import write_examples
+from sleepgym_agents.sleep.consolidation import consolidation_data
+from sleepgym_agents.sleep.consolidation.consolidation_data import write_examples
 from sleepgym_agents.training import qa_generation
 from sleepgym_agents.training.qa_generation import answer_again
 

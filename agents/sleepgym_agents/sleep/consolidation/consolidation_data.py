@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar
 
 from annotated_types import Ge
 
 from sleepgym import Document
-from sleepgym_agents.experts.content_router import ContentRouter
 from sleepgym_agents.experts.entity_names import EntityName, find_entity_names, split_words
+from sleepgym_agents.experts.routing import ExpertId
 from sleepgym_agents.lm.model import LanguageModel, common_prefix
 from sleepgym_agents.lm.scoring import score_continuations
-from sleepgym_agents.sleep.episodes import Episodes, episode_examples, recall_related_episodes
+from sleepgym_agents.sleep.consolidation.episodes import (
+    Episodes,
+    episode_examples,
+    recall_related_episodes,
+)
+from sleepgym_agents.sleep.consolidation.replay import ReplaySettings, recollect
 from sleepgym_agents.sleep.paper_parts import writing_dreams
-from sleepgym_agents.sleep.replay import ReplaySettings, recollect
 from sleepgym_agents.sleep.sleep_context import SleepContext
 from sleepgym_agents.stores.text_store import sentences
 from sleepgym_agents.training.distillation import DistillationExample, text_examples
@@ -27,6 +31,8 @@ from sleepgym_agents.training.qa_generation import (
     dream_counts,
     single_and_joint_contexts,
 )
+
+EPISODE_REPEATS = 2  # of an episode in one pass over the examples
 
 
 @dataclass(frozen=True)
@@ -109,6 +115,9 @@ class ConsolidationData:
         }
 
 
+Stage = Callable[[SleepContext, ExpertId, ConsolidationData], dict[str, float]]
+
+
 def build_consolidation_data(context: SleepContext) -> ConsolidationData:
     """Write questions and answers about the day, find its entities, recall what is known of them.
 
@@ -124,9 +133,8 @@ def build_consolidation_data(context: SleepContext) -> ConsolidationData:
         rehearsals = sample_rehearsal_qa(context)
         dreams = [example for example in dreamt if example.confidence >= config.confidence]
         day, nats = context.context_ids, config.min_entity_gain_nats
-        router = context.memory.router
-        by_name = not (isinstance(router, ContentRouter) and router.documents)
-        entities = detect_entities(lm, dreams, day, rehearsals, nats) if by_name else []
+        by_content = context.memory.router.documents
+        entities = [] if by_content else detect_entities(lm, dreams, day, rehearsals, nats)
     known = context.memory.entities_in(context.parts)
     episodes = recall_related_episodes(context, known)
     recollections = recollect(context, entities, dreams, episodes)

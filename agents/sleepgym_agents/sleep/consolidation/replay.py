@@ -20,7 +20,7 @@ from annotated_types import Ge, Gt, Interval
 from sleepgym import Document
 from sleepgym_agents.experts.entity_names import EntityName
 from sleepgym_agents.lm.model import LanguageModel
-from sleepgym_agents.sleep.episodes import Episodes, EpisodeSettings, related_episodes
+from sleepgym_agents.sleep.consolidation.episodes import Episodes, EpisodeSettings, related_episodes
 from sleepgym_agents.sleep.sleep_context import SleepContext
 from sleepgym_agents.training.distillation import DistillationExample
 from sleepgym_agents.training.qa_generation import ITEM_TOKENS, Pair

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -31,7 +30,7 @@ from sleepgym_agents.experts.routing import ExpertId
 from sleepgym_agents.lm.generation import generate
 from sleepgym_agents.lm.model import common_prefix
 from sleepgym_agents.lm.scoring import choose, score_continuations
-from sleepgym_agents.sleep.consolidation_data import ConsolidationData
+from sleepgym_agents.sleep.consolidation.consolidation_data import ConsolidationData
 from sleepgym_agents.sleep.sleep_context import SleepContext
 from sleepgym_agents.training.distillation import DistillationExample
 from sleepgym_agents.training.qa_generation import Pair
@@ -44,13 +43,12 @@ QUIZ_ITEMS = 24  # most practised questions that are held back
 SPREAD = 1.5  # a question may be so much farther from a class than the farthest held-back one
 
 
-def consolidate_practice(context: SleepContext, stages: Sequence[Any]) -> dict[str, float]:
+def consolidate_practice(context: SleepContext) -> dict[str, float]:
     """Learn from a day of practice without documents.
 
     Args:
         context: The night; its settings are
             :class:`sleepgym_agents.sleep.seeding.SeedingSettings`.
-        stages: Train the night's expert one after the other.
 
     Returns:
         What to log.
@@ -64,13 +62,11 @@ def consolidate_practice(context: SleepContext, stages: Sequence[Any]) -> dict[s
         return {**log, "nothing_learned": 1.0}
     groups = named_groups(context.memory, pairs, context.config.min_entity_gain_nats)
     if not groups and 2 * len({answer for _, answer in pairs}) <= len(pairs):
-        return {**log, **learn_classes(context, pairs, stages)}
-    return {**log, **learn_rules(context, groups or [PracticeGroup((), pairs)], stages)}
+        return {**log, **learn_classes(context, pairs)}
+    return {**log, **learn_rules(context, groups or [PracticeGroup((), pairs)])}
 
 
-def learn_rules(
-    context: SleepContext, groups: Sequence[PracticeGroup], stages: Sequence[Any]
-) -> dict[str, float]:
+def learn_rules(context: SleepContext, groups: Sequence[PracticeGroup]) -> dict[str, float]:
     """Dream about each group, and learn what agrees; a group without a name becomes a class."""
     memory, router = context.memory, context.memory.router
     assert isinstance(router, ContentRouter)
@@ -84,7 +80,7 @@ def learn_rules(
     table = dict(router.table)
     memory.assign_entities(expert_id, data.entities, ())
     with memory.active(None if named else expert_id):
-        for stage in stages:
+        for stage in context.stages:
             log |= stage(context, expert_id, data)
         after = answered(context, quiz)
     log |= {"quiz_before": before, "quiz_after": after}
@@ -109,9 +105,7 @@ def learn_region(context: SleepContext, expert_id: ExpertId, questions: Sequence
     router.learn(expert_id, (), states, radius)
 
 
-def learn_classes(
-    context: SleepContext, pairs: Sequence[Pair], stages: Sequence[Any]
-) -> dict[str, float]:
+def learn_classes(context: SleepContext, pairs: Sequence[Pair]) -> dict[str, float]:
     """Learn a Gaussian for each answer; and an expert, where it would answer better.
 
     A night whose held-back questions fall to classes no better than by chance learns nothing.
@@ -144,7 +138,7 @@ def learn_classes(
         margin = (0.5 / len(held)) ** 0.5  # a standard error of the difference of two shares
         if log["quiz_in_context"] > by_class + margin:
             kept = [pairs[i] for i in rest], [pairs[i] for i in held]
-            owner, learned = _learn_labels(context, *kept, labels, by_class, stages)
+            owner, learned = _learn_labels(context, *kept, labels, by_class)
             log |= learned
     for answer in dict.fromkeys(answers):
         own = [i for i in range(len(pairs)) if answers[i] == answer]
@@ -158,7 +152,6 @@ def _learn_labels(
     quiz: Sequence[Pair],
     labels: tuple[str, ...],
     least: float,
-    stages: Sequence[Any],
 ) -> tuple[ExpertId | None, dict[str, float]]:
     """An expert that answers the quiz better than ``least``, and a log; None where none does."""
     memory = context.memory
@@ -170,7 +163,7 @@ def _learn_labels(
     fresh, expert_id, weights = night_expert(context)
     log = data.counts()
     with memory.active(expert_id):
-        for stage in stages:
+        for stage in context.stages:
             log |= stage(context, expert_id, data)
         log["quiz_after"] = chosen(context, quiz, labels)
     if memory.is_blank(expert_id) or log["quiz_after"] <= least:
