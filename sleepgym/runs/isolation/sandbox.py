@@ -19,7 +19,8 @@ from typing import Literal
 
 from sleepgym.core.errors import MissingData
 
-STATE, SAVED, VIEW, MODEL, HUB, SCRATCH = "/state", "/saved", "/view", "/model", "/hub", "/tmp"
+STATE, SAVED, MODEL, HUB, SCRATCH = "/state", "/saved", "/model", "/hub", "/tmp"
+VIEW = "/site-packages"
 _SYSTEM = ("/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin")
 _SYSTEM += ("/etc/ld.so.cache", "/etc/alternatives")
 
@@ -61,7 +62,7 @@ def sandboxed(
     """A command line that starts Python in a sandbox of its own; its arguments may follow.
 
     Args:
-        view: What may be imported, mounted at ``/view``.
+        view: What may be imported, mounted at ``/site-packages``.
         exchange: Folder with ``state`` and ``saved``, mounted at ``/state`` and ``/saved``.
         folders: Where to mount others, read-only -> the folder; one that is not there is left out.
     """

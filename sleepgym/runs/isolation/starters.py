@@ -57,7 +57,8 @@ class _Starter:
         self.modules: list[str] = []
         self.watched = 0
         self.view = import_view(call.name, call.env)
-        self.folder = Path(tempfile.mkdtemp(prefix="sleepgym-view-"))
+        # dill, which `datasets` hashes functions with, tells installed modules by such a path
+        self.folder = Path(tempfile.mkdtemp("-site-packages", prefix="sleepgym-view-"))
         self.own = registry.agent_package(call.name)
         atexit.register(self.close)
 
