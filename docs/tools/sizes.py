@@ -44,6 +44,11 @@ GENERATED = (
         "[pretraining/README.md](pretraining/README.md): five minutes on one GPU",
     ),
     Generated(
+        "what two baselines need beside the embedded model",
+        ("agents/sleepgym_agents/baselines/long_context/trained/*.safetensors",),
+        "`sleepgym prepare-agent NAME`",
+    ),
+    Generated(
         "submissions",
         ("leaderboards/submissions/*/*.json.gz",),
         "a suite, then `leaderboards/submit_reference.py` ([how](docs/leaderboards.md))",
