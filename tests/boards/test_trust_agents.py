@@ -224,4 +224,4 @@ def test_nothing_of_a_submission_is_imported_here(honest, monkeypatch):
     monkeypatch.setattr("sleepgym.core.registry.agent_class", refuse)
     assert verify(content, board).ok
     run = parse(content).runs[0]
-    assert compare(run, 2, replay_night(run, 2, board), board)[1]
+    assert compare(run, 2, replay_night(run, 2, board), board).same

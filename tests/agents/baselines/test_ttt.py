@@ -61,7 +61,7 @@ def test_weights_are_restored_when_an_answer_fails(monkeypatch):
     wake(agent)
     before = weights(agent)
     monkeypatch.setattr(
-        "sleepgym_agents.baselines.base_agent.choose",
+        "sleepgym_agents.training.local_model.choose",
         lambda *_: (_ for _ in ()).throw(KeyError("x")),
     )
     with pytest.raises(KeyError):

@@ -343,6 +343,7 @@ def axe(tmp_path_factory):
     return (folder / "package" / "axe.min.js").read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_500_rows_are_sorted_in_100_ms(browser, tmp_path):
     file = write_submission(tmp_path, "any", None)
     verdicts = [make_verdict(f"Method {k}", skill=0.1 + 0.2 * k, seed=k) for k in range(5)]

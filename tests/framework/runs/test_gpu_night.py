@@ -1,11 +1,14 @@
 import importlib.util
 import re
 
+import pytest
+
 from checkout import ROOT
 
 FILE = ROOT / "benchmarks" / "gpu_night.py"
 
 
+@pytest.mark.slow
 def test_a_tiny_night_is_timed_on_any_machine(capsys):
     spec = importlib.util.spec_from_file_location("gpu_night", FILE)
     module = importlib.util.module_from_spec(spec)
