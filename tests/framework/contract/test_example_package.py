@@ -87,6 +87,7 @@ def command(agent, out):
     return [*words[:-1], out]
 
 
+@pytest.mark.slow
 def test_the_blocks_pasted_elsewhere_run_as_they_are(sleepgym, tmp_path):
     (tmp_path / "mypkg").mkdir()
     for file in ("mypkg/rote.py", "mypkg/cram.py"):

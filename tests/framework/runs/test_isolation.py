@@ -207,7 +207,9 @@ def test_without_a_salt_the_seed_is_as_before():
     assert RunSpec("toy:Toy", "toy:Notes", seed=3).agent_seed == derive_seed(3, "agent")
 
 
-@pytest.mark.parametrize("level", ["in-process", *LEVELS])
+@pytest.mark.parametrize(
+    "level", ["in-process", pytest.param("process", marks=pytest.mark.slow), "sandbox"]
+)
 def test_a_refused_run_leaves_nothing(tmp_path, level):
     spec = RunSpec("toy:Toy", "frozen", isolation=level, model="/nowhere/at/all")
     with pytest.raises((UnknownName, MissingData), match="there is no such folder"):

@@ -29,7 +29,7 @@ def phases(out):
     return file.read_bytes().count(b"\n") if file.exists() else 0
 
 
-@pytest.mark.parametrize("kills", [6, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
 def test_killed_runs_leave_the_same_record(tmp_path, kills):
     reference, out = tmp_path / "reference", tmp_path / "killed"
     whole = start(reference)
