@@ -23,7 +23,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from sleepgym import Budget, Night
 from sleepgym_agents.baselines.self_study.cartridge import PrefixedModel
 from sleepgym_agents.experts.expert_memory import ExpertMemory, MemorySettings
-from sleepgym_agents.lm.checkpoints import add_lora
+from sleepgym_agents.lm.lora import add_lora
 from sleepgym_agents.lm.model import LanguageModel
 from sleepgym_agents.training.distillation import (
     distillation,

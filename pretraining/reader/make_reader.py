@@ -24,7 +24,8 @@ from evaluation import dream, dream_scores, evaluate, kept_dreams
 from lessons import ALMANAC_SEEDS, Lesson, almanac_lessons, batches, squad_lessons
 from safetensors.torch import save_file
 
-from sleepgym_agents.lm.checkpoints import add_lora, load_weights, named_weights
+from sleepgym_agents.lm.checkpoints import load_weights, named_weights
+from sleepgym_agents.lm.lora import add_lora
 from sleepgym_agents.lm.model import LanguageModel
 from sleepgym_agents.lm.prompt_format import PromptFormat
 from sleepgym_agents.lm.prompts import Prompter

@@ -15,7 +15,8 @@ from annotated_types import Ge, Gt
 from sleepgym import Settings
 from sleepgym.core.errors import BadSetting
 from sleepgym.core.rng import derive_seed
-from sleepgym_agents.lm.checkpoints import add_lora, load_weights, named_weights, save_weights
+from sleepgym_agents.lm.checkpoints import load_weights, named_weights, save_weights
+from sleepgym_agents.lm.lora import add_lora
 from sleepgym_agents.lm.model import LanguageModel
 
 FILE = "weights.safetensors"

@@ -1,12 +1,10 @@
-"""Weights on disk, byte for byte the same for the same weights; and LoRA adapters."""
+"""Weights on disk, byte for byte the same for the same weights."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import warnings
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -14,7 +12,6 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sleepgym.core.errors import BadRun
-from sleepgym_agents.lm.model import LanguageModel
 
 
 def named_weights(model: torch.nn.Module, only: str = "") -> dict[str, Tensor]:
@@ -63,31 +60,3 @@ def base_digest(model: torch.nn.Module) -> str:
         digest.update(json.dumps([name, list(p.shape)]).encode())
         digest.update(p.bfloat16().cpu().contiguous().view(torch.int16).numpy())
     return digest.hexdigest()
-
-
-def add_lora(lm: LanguageModel, rank: int, alpha: float, seed: int) -> None:
-    """Put LoRA adapters (Hu et al. 2021) into every linear layer, freezing all else.
-
-    The adapters start as the identity, in single precision whatever the model is in; they go into
-    the model itself, which keeps its class.
-    """
-    from peft import LoraConfig, inject_adapter_in_model
-    from transformers.pytorch_utils import Conv1D
-
-    config: Any = LoraConfig(
-        r=rank,
-        lora_alpha=alpha,
-        target_modules="all-linear",
-        task_type="CAUSAL_LM",
-        fan_in_fan_out=any(isinstance(module, Conv1D) for module in lm.model.modules()),
-    )
-    with torch.random.fork_rng(), warnings.catch_warnings():
-        # PEFT's own patterns for mixtures of experts name modules that the model need not have.
-        warnings.filterwarnings("ignore", r"The following (rank|alpha)_pattern keys")
-        torch.manual_seed(seed)
-        inject_adapter_in_model(config, lm.model)
-    lm.model.eval()
-    lora = [p for name, p in lm.model.named_parameters() if "lora_" in name]
-    for parameter in lora:
-        parameter.data = parameter.data.float()
-    lm.extra_parameters["lora"] = sum(p.numel() for p in lora)

@@ -1,14 +1,43 @@
-"""LoRA adapters that come and go: trained for one purpose, then merged or thrown away."""
+"""LoRA adapters: put into a model for good, or for one purpose and then merged or thrown away."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
-from sleepgym_agents.lm.checkpoints import add_lora
 from sleepgym_agents.lm.model import LanguageModel
+
+
+def add_lora(lm: LanguageModel, rank: int, alpha: float, seed: int) -> None:
+    """Put LoRA adapters (Hu et al. 2021) into every linear layer, freezing all else.
+
+    The adapters start as the identity, in single precision whatever the model is in; they go into
+    the model itself, which keeps its class.
+    """
+    from peft import LoraConfig, inject_adapter_in_model
+    from transformers.pytorch_utils import Conv1D
+
+    config: Any = LoraConfig(
+        r=rank,
+        lora_alpha=alpha,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+        fan_in_fan_out=any(isinstance(module, Conv1D) for module in lm.model.modules()),
+    )
+    with torch.random.fork_rng(), warnings.catch_warnings():
+        # PEFT's own patterns for mixtures of experts name modules that the model need not have.
+        warnings.filterwarnings("ignore", r"The following (rank|alpha)_pattern keys")
+        torch.manual_seed(seed)
+        inject_adapter_in_model(config, lm.model)
+    lm.model.eval()
+    lora = [p for name, p in lm.model.named_parameters() if "lora_" in name]
+    for parameter in lora:
+        parameter.data = parameter.data.float()
+    lm.extra_parameters["lora"] = sum(p.numel() for p in lora)
 
 
 @contextmanager

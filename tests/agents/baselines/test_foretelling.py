@@ -12,7 +12,7 @@ from sleepgym.core.errors import BadSetting
 from sleepgym_agents.baselines import trained_weights
 from sleepgym_agents.baselines.finetuning.naive import Naive
 from sleepgym_agents.baselines.finetuning.naive_lora import NaiveLora
-from sleepgym_agents.lm.checkpoints import add_lora
+from sleepgym_agents.lm.lora import add_lora
 from sleepgym_agents.lm.model import LanguageModel
 
 

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from sleepgym import Budget, Meter, Night
-from sleepgym_agents.lm.checkpoints import add_lora, named_weights
+from sleepgym_agents.lm.checkpoints import named_weights
+from sleepgym_agents.lm.lora import add_lora
 from sleepgym_agents.lm.model import LanguageModel
 from sleepgym_agents.training.optimise import (
     Example,

@@ -16,8 +16,8 @@ from sleepgym.core.errors import BadRun
 from sleepgym.core.rng import derive_rng
 from sleepgym_agents.baselines.finetuning.finetuning import Finetuning, FinetuningSettings
 from sleepgym_agents.baselines.trained_weights import LoraSettings
-from sleepgym_agents.lm.checkpoints import add_lora, read_tensors
-from sleepgym_agents.lm.lora import temporary_lora
+from sleepgym_agents.lm.checkpoints import read_tensors
+from sleepgym_agents.lm.lora import add_lora, temporary_lora
 from sleepgym_agents.lm.model import LanguageModel
 from sleepgym_agents.training.optimise import (
     Batch,

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from transformers import DynamicCache
 
 from sleepgym_agents.lm.attention import Segment, hidden_value
-from sleepgym_agents.lm.checkpoints import add_lora, named_weights
+from sleepgym_agents.lm.checkpoints import named_weights
+from sleepgym_agents.lm.lora import add_lora
 from sleepgym_agents.lm.model import LanguageModel
 from sleepgym_agents.training.selected_logits import logits_at
 
