@@ -51,7 +51,7 @@ def test_killed_runs_leave_the_same_record(tmp_path, kills):
     last = start(out)
     assert last.wait() == 0
     assert whole.wait() == 0
-    assert len(progress) > 3  # the kills fell at different phases
+    assert len(progress) > min(kills // 2, 3)  # the kills fell at different phases
     assert (out / "answers.jsonl").read_bytes() == (reference / "answers.jsonl").read_bytes()
     for name in ("nights", "phases"):
         killed_rows, rows = (getattr(read_run(path), name) for path in (out, reference))
