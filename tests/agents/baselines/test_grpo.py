@@ -59,6 +59,7 @@ def test_a_day_without_practice_does_nothing_and_says_so():
     assert unchanged(agent, before)
 
 
+@pytest.mark.slow
 def test_the_reward_rises_and_global_generators_stay():
     agent = make(epochs=40, group_size=16, learning_rate=3e-3)
     wake(agent)

@@ -106,6 +106,7 @@ def test_the_blocks_pasted_elsewhere_run_as_they_are(sleepgym, tmp_path):
     assert night["flops"] > 0
 
 
+@pytest.mark.slow
 def test_installed_it_has_its_name_everywhere(sleepgym, tmp_path):
     assert "answers everything alike" in sleepgym("list", "agents", "rote")
     for agent in ("rote", "cram"):
