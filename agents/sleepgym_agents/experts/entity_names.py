@@ -12,6 +12,9 @@ from functools import lru_cache
 from itertools import groupby
 from typing import Any
 
+from sleepgym_agents.lm.model import common_prefix
+from sleepgym_agents.lm.prompts import Prompter
+
 EntityName = tuple[int, ...]
 
 
@@ -81,6 +84,12 @@ def _extended(
         if len(nexts) < 2 or set(nexts) != {follower} or not follower:
             return run
         run = (*run, follower)
+
+
+def question_frame(prompter: Prompter) -> tuple[int, int]:
+    """How many token ids of a question stand before its text, and how many after it."""
+    one, other = prompter.question("x"), prompter.question("y")
+    return common_prefix([one, other]), common_prefix([one[::-1], other[::-1]])
 
 
 def split_words(ids: Sequence[int], tokenizer: Any) -> list[EntityName]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from sleepgym_agents.experts.entity_names import EntityName, split_words
+from sleepgym_agents.experts.entity_names import EntityName, question_frame, split_words
 from sleepgym_agents.experts.expert_memory import ExpertMemory
-from sleepgym_agents.lm.model import common_prefix
 from sleepgym_agents.lm.scoring import score_continuations
 
 Pair = tuple[str, str]  # a question and its answer
@@ -51,8 +50,7 @@ def named_groups(memory: ExpertMemory, pairs: Sequence[Pair], nats: float) -> li
         nothing.
     """
     prompter, tokenizer = memory.lm.prompter, memory.lm.prompter.tokenizer
-    one, other = prompter.question("x"), prompter.question("y")
-    begin, frame = common_prefix([one, other]), common_prefix([one[::-1], other[::-1]])
+    begin, frame = question_frame(prompter)
     texts = [prompter.question(question) for question, _ in pairs]
     words = [split_words(ids[begin : len(ids) - frame], tokenizer) for ids in texts]
     members: dict[EntityName, list[int]] = {}

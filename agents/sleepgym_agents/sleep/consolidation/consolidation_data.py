@@ -9,9 +9,14 @@ from typing import Annotated, ClassVar
 from annotated_types import Ge
 
 from sleepgym import Document
-from sleepgym_agents.experts.entity_names import EntityName, find_entity_names, split_words
+from sleepgym_agents.experts.entity_names import (
+    EntityName,
+    find_entity_names,
+    question_frame,
+    split_words,
+)
 from sleepgym_agents.experts.routing import ExpertId
-from sleepgym_agents.lm.model import LanguageModel, common_prefix
+from sleepgym_agents.lm.model import LanguageModel
 from sleepgym_agents.lm.scoring import score_continuations
 from sleepgym_agents.sleep.consolidation.episodes import (
     Episodes,
@@ -267,9 +272,8 @@ def detect_entities(
         [[*prompter.start, *example.ids[:1]] for example in examples],
         [example.ids[1:] for example in examples],
     )
-    one, other = prompter.question("x"), prompter.question("y")
-    begin = max(1, common_prefix([one, other]))  # tokens before the text, and after it
-    frame = common_prefix([one[::-1], other[::-1]])
+    begin, frame = question_frame(prompter)
+    begin = max(1, begin)  # the first token has no likelihood
     texts, gaps = [], []
     for example, unread in zip(examples, bare, strict=True):
         read = example.likelihoods.tolist()

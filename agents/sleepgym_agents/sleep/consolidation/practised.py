@@ -25,11 +25,11 @@ import torch
 from sleepgym.core.rng import derive_rng
 from sleepgym_agents.experts.content_answers import question_states
 from sleepgym_agents.experts.content_router import ContentRouter
+from sleepgym_agents.experts.entity_names import question_frame
 from sleepgym_agents.experts.practice_groups import PracticeGroup, consistent, named_groups
 from sleepgym_agents.experts.routing import ExpertId
 from sleepgym_agents.lm.generation import generate
-from sleepgym_agents.lm.model import common_prefix
-from sleepgym_agents.lm.scoring import choose, score_continuations
+from sleepgym_agents.lm.scoring import score_continuations
 from sleepgym_agents.sleep.consolidation.consolidation_data import ConsolidationData
 from sleepgym_agents.sleep.sleep_context import SleepContext
 from sleepgym_agents.training.distillation import DistillationExample
@@ -195,7 +195,7 @@ def chosen(
     lm = context.lm
     most = context.config.context_tokens
     prompts = [lm.prompter.prompt(question, parts, most) for question, _ in pairs]
-    found = choose(lm, prompts, [labels] * len(pairs))
+    found = context.asked.choose(prompts, [labels] * len(pairs))
     right = [label.strip() == answer for label, (_, answer) in zip(found, pairs, strict=True)]
     return sum(right) / len(right)
 
@@ -288,8 +288,7 @@ def dream_questions(
     lm, prompter = context.lm, context.lm.prompter
     if not context.affords(count * INPUT_TOKENS):
         return []
-    one, other = prompter.question("x"), prompter.question("y")
-    begin, frame = common_prefix([one, other]), common_prefix([one[::-1], other[::-1]])
+    one, (begin, frame) = prompter.question("x"), question_frame(prompter)
     opened = list(one[:begin])
     if group.name:
         ids, size = prompter.question(group.pairs[0][0]), len(group.name)
