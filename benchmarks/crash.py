@@ -7,7 +7,8 @@ Four faults: the run is killed (SIGKILL); its disk is full (a small tmpfs where 
 one, else a limit on the size of a file); its disk takes no more writes from some write on (EROFS,
 raised by an audit hook); the agent's process is killed. Each time the run must end in one line of
 error or be killed, keep every phase that it had finished, leave no process behind, and be resumed
-to the record of an undisturbed run, byte for byte (times aside). Exits with 1 where one is not.
+to the record of an undisturbed run, byte for byte (times aside). An instant that comes too late for
+a run that has ended is drawn again. Exits with 1 where one is not as it should be.
 """
 
 from __future__ import annotations
@@ -68,11 +69,13 @@ def main() -> int:
                     continue
                 rng = random.Random(f"{options.seed} {level} {fault}")
                 found: Counter[str] = Counter()
-                for number in range(options.instants):
-                    place = Path(folder) / f"{number}"
+                while found["struck"] < options.instants and found["late"] < 5 * options.instants:
+                    place = Path(folder) / f"{found['struck'] + found['late']}"
                     place.mkdir()
                     strike(FAULTS[fault], reference, place, rng, found)
                     shutil.rmtree(place, ignore_errors=True)
+                if found["struck"] < options.instants:
+                    found["!not struck as often"] += 1
                 wrong = {k: n for k, n in found.items() if k.startswith("!")}
                 failed |= bool(wrong)
                 row = "".join(

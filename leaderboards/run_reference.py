@@ -65,10 +65,12 @@ def run_until(runs: Runs, workers: int, until_s: float | None) -> None:
 
 
 def _run(runs: Runs, workers: int) -> None:
-    run_suite(runs, LocalLauncher(workers), _show)
-    for thread in threading.enumerate():  # that of the pool tells its workers to end: the end of
-        if thread is not threading.main_thread() and not thread.daemon:  # this process must wait
-            thread.join()
+    try:
+        run_suite(runs, LocalLauncher(workers), _show)
+    finally:  # this process must not end before the thread that tells the pool's workers to end
+        for thread in threading.enumerate():
+            if thread is not threading.main_thread() and not thread.daemon:
+                thread.join()
 
 
 def _show(done: int, total: int, last: str) -> None:

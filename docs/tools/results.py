@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from sleepgym.reports import drawing
 from sleepgym.reports.figures import draw_frontier, to_png
 from sleepgym.scoring.statistics import paired_difference
+from sleepgym.suite.suite import load_suite
 from sleepgym_boards.board import load_board
 from sleepgym_boards.catalogue.entries import load_entries
 from sleepgym_boards.verification.verdict import Results
@@ -41,9 +42,7 @@ where it has nothing for an agent, on Codebook (`grpo`, `ttt`, `nearest`) and on
 (`inca`). On Almanac they are the trial of the highest final accuracy
 ([tuned.toml](../agents/sleepgym_agents/tuned.toml)); Codebook and CLINC150 were run before, with
 the trial of the highest sum of final accuracy and base retention, and CLINC150 with its labels as
-they are. `cartridge`, `joint`, `seal` and `self-replay` have not been run on version 1 of Almanac;
-on version 0 they are on the boards `almanac-8` and `open`. Seconds are of the machine that ran an
-agent, core or GPU: compare operations.
+they are. {missing}Seconds are of the machine that ran an agent, core or GPU: compare operations.
 Brackets are 95 % intervals over streams (percentile bootstrap; five streams cover about 84 %);
 "against" is the mean difference over the same streams. What the columns mean:
 [metrics](reference/metrics.md); what each agent is: [reference](reference/README.md). `joint`
@@ -70,7 +69,7 @@ def results() -> dict[str, dict[str, Results]]:
 
 def page(tracks: dict[str, dict[str, Results]]) -> str:
     """The page, as Markdown."""
-    lines = [INTRO]
+    lines = [INTRO.replace("{missing}", _missing(tracks))]
     for title, agents in tracks.items():
         board = load_board(TRACKS[title][0])
         lines += [f"## {title}", "", f"Board `{board.name}`: {board.summary}.", ""]
@@ -78,6 +77,19 @@ def page(tracks: dict[str, dict[str, Results]]) -> str:
         lines += [f"| {' | '.join(_row(slug, agents))} |" for slug in agents]
         lines.append("")
     return "\n".join(lines)
+
+
+def _missing(tracks: dict[str, dict[str, Results]]) -> str:
+    """A sentence on the agents of the suite that have no row on version 1 of Almanac."""
+    runs = load_suite("baselines").runs(Path())
+    labels = {spec.label for spec, path in runs if path.parts[0] == "almanac"}
+    missing = [f"`{label}`" for label in sorted(labels - tracks["Almanac"].keys())]
+    if not missing:
+        return ""
+    return (
+        f"Not run on version 1 of Almanac: {', '.join(missing)} (some are on the boards of version "
+        "0, `almanac-8` and `open`).\n"
+    )
 
 
 def figure(tracks: dict[str, dict[str, Results]]) -> bytes:

@@ -1,6 +1,7 @@
 """Filling a board with the reference agents, and what their suites and cards must say."""
 
 import json
+import os
 import runpy
 import subprocess
 import sys
@@ -133,7 +134,8 @@ def test_reference_runs_stop_in_time_and_go_on_elsewhere(tmp_path):
     def reference(*more):
         words = [BOARDS / "run_reference.py", suite, "--isolation", "in-process", "--workers", "2"]
         command = [sys.executable, *words, "--records", archive, *more]
-        done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
+        found = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}  # toy is in tests/support
+        done = subprocess.run([*map(str, command)], capture_output=True, text=True, env=found)
         return done.returncode, done.stdout, done.stderr
 
     code, _, error = reference("--first", "nobody", "--out", here)
@@ -145,8 +147,8 @@ def test_reference_runs_stop_in_time_and_go_on_elsewhere(tmp_path):
     with tarfile.open(archive) as records:
         records.extractall(there, filter="data")
     assert (there / "toy/notes/seed-7/state/night-00001").is_dir()
-    code, said, _ = reference("--first", "twin", "--out", there)
-    assert code == 0
+    code, said, error = reference("--first", "twin", "--out", there)
+    assert code == 0, error
     assert said.endswith("2 of 2 runs are finished\n")
     with tarfile.open(archive) as records:
         names = {name.split("/")[-1] for name in records.getnames()}

@@ -71,8 +71,20 @@ def homes(agent):
     return sum(Path(folder).exists() for folder in ("/home", "/root/.ssh", "/work", "/etc/passwd"))
 
 
+def writable(agent):
+    """Folders of its code, of the libraries, of Python and of its state that it can write to."""
+    code = [Path(sys.modules[name].__file__).parent for name in ("sleepgym", "numpy")]
+    found = 0
+    for folder in (*code, Path(sys.base_prefix), Path("/usr"), Path("/state"), Path("/model")):
+        with contextlib.suppress(OSError):
+            (folder / "sleepgym-test").touch()
+            (folder / "sleepgym-test").unlink()
+            found += 1
+    return found
+
+
 INSIDE = (seed, run_in_words, families, answers_of_the_run)
-OUTSIDE = (others, network, homes)
+OUTSIDE = (others, network, homes, writable)
 FINDS = {find.__name__: find for find in (*INSIDE, *OUTSIDE)}
 
 

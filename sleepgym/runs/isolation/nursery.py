@@ -2,7 +2,8 @@
 
 An instance starts in milliseconds so, and no two share memory. A process with threads cannot be
 forked safely: what they hold stays locked in the child for ever. Where an import starts one, the
-nursery begins anew without that library, and instances import it themselves.
+nursery begins anew without that library, and instances import it themselves. Where several do, the
+cause lies below them, as in a build of torch: then it imports no library any more.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any
 from sleepgym.runs.isolation.process_tree import kill_below
 from sleepgym.runs.isolation.worker import preload, serve_alone, start_words
 
+MOST_LEFT_OUT = 3  # libraries: every one costs the import of all others once more
 _DIE_WITH_PARENT, _BECOME_SUBREAPER = 1, 36  # prctl(2); a reaper's orphans can be found and ended
 
 
@@ -97,7 +99,7 @@ class Nursery:
             threads_now, pools_now = count_threads()
             if threads_now > threads + (pools_now - pools) * self._threads_a_pool:
                 self.control.set_inheritable(True)
-                left_out = [*self.left_out, name]
+                left_out = [*self.left_out, name.partition(".")[0]]
                 told = (self.control.fileno(), self.imported, left_out, True)
                 words = start_words("nursery", sys.path[-1], *told)
                 os.execv(sys.executable, [sys.executable, *words])
@@ -107,7 +109,8 @@ class Nursery:
         self.control.sendall(f"{number}\n".encode())
 
     def _leaves_out(self, module: str) -> bool:
-        return any(module == name or module.startswith(f"{name}.") for name in self.left_out)
+        library = module.partition(".")[0]
+        return library in self.left_out or len(self.left_out) > MOST_LEFT_OUT
 
     def _begin(self, scratch: str, handle: int) -> None:
         """Become an instance."""

@@ -1,7 +1,9 @@
 """Agents in processes and sandboxes of their own: same records, no way out, one line of error."""
 
+import contextlib
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -11,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from sleepgym.core.errors import AgentError, BadRun, BadSetting, MissingData, UnknownName
-from sleepgym.runs.isolation import process, sandbox, starters
+from sleepgym.runs.isolation import nursery, process, sandbox, starters
 from sleepgym.runs.isolation.view import import_view
 from sleepgym.runs.records import TIMES, read_run
 from sleepgym.runs.runner import run
@@ -184,10 +186,38 @@ def test_a_library_with_threads_is_left_to_the_instances(tmp_path, monkeypatch):
     spec = stranger("Threaded", "process", phase_limit_s=20)
     nights = run(spec, tmp_path / "run").nights
     assert [line["log"]["doubled"] for line in nights] == [2.0, 4.0, 6.0]
-    (nursery,) = starters._starters.values()
-    assert {"thread_on_import", "numpy"} <= set(nursery.modules)  # it was told to import both
-    assert len(os.listdir(f"/proc/{nursery.process.pid}/task")) == 1  # after a fork not even those
-    nursery.close()
+    (starter,) = starters._starters.values()
+    assert {"thread_on_import", "numpy"} <= set(starter.modules)  # it was told to import both
+    assert len(os.listdir(f"/proc/{starter.process.pid}/task")) == 1  # after a fork not even those
+    starter.close()
+
+
+def test_where_every_library_starts_threads_none_is_imported(monkeypatch):
+    """A build of torch that starts one: a start anew for each of its thousand modules is no end."""
+    begun = []
+
+    class Begun(BaseException):
+        pass
+
+    def execv(_, words):
+        begun.append(words[-1])
+        raise Begun
+
+    monkeypatch.setattr(nursery.os, "execv", execv)
+    monkeypatch.setattr(nursery, "preload", iter)
+    counts = iter(range(100))
+    monkeypatch.setattr(nursery, "count_threads", lambda: (next(counts), 0))
+    names = [f"{library}.{n}" for library in "abcdef" for n in range(50)]
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        left_out = []
+        while len(begun) < 10:
+            with contextlib.suppress(Begun):
+                nursery.Nursery(ours, left_out).preload(names)
+                break
+            left_out = [*left_out, "abcdef"[len(begun) - 1]]
+            assert repr(left_out) in begun[-1]
+    assert len(begun) == nursery.MOST_LEFT_OUT + 1
 
 
 def test_a_salt_is_drawn_kept_and_checked(tmp_path):
