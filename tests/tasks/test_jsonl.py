@@ -9,6 +9,8 @@ import typer
 
 import data_files
 import family_checks
+from checkout import ROOT
+from sleepgym.contract import check_task
 from sleepgym.core.errors import BadData, BadSetting, MissingData
 from sleepgym_tasks.cli import add_commands
 from sleepgym_tasks.datasets.own_files import problems
@@ -41,6 +43,11 @@ def test_files_become_days(data_dir):
     assert env.stream.key[stream.days[0].practice[0][0].id]
     family_checks.gold_scores_one(env)
     family_checks.no_leaks(env)
+
+
+def test_the_example_of_the_page_keeps_the_contract():
+    findings = check_task(ID, ROOT / "docs" / "tasks" / "example")
+    assert [finding.problem for finding in findings if finding.problem] == []
 
 
 def test_a_folder_of_text_files_is_read_by_number_or_by_name(tmp_path):
