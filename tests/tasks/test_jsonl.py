@@ -9,8 +9,9 @@ import typer
 
 import data_files
 import family_checks
+import sleepgym
 from checkout import ROOT
-from sleepgym.contract import check_task
+from sleepgym.contract.tasks import seeds_matter
 from sleepgym.core.errors import BadData, BadSetting, MissingData
 from sleepgym_tasks.cli import add_commands
 from sleepgym_tasks.datasets.own_files import problems
@@ -45,9 +46,10 @@ def test_files_become_days(data_dir):
     family_checks.no_leaks(env)
 
 
-def test_the_example_of_the_page_keeps_the_contract():
-    findings = check_task(ID, ROOT / "docs" / "tasks" / "example")
-    assert [finding.problem for finding in findings if finding.problem] == []
+def test_seeds_may_meet_where_there_are_few_questions():
+    env = sleepgym.make_env(ID, data=ROOT / "docs" / "tasks" / "example")
+    assert len({env.family.stream(seed).content_hash for seed in (1, 2, 3)}) == 2
+    assert seeds_matter(env.family) is None
 
 
 def test_a_folder_of_text_files_is_read_by_number_or_by_name(tmp_path):
