@@ -142,6 +142,7 @@ class LocalInstance(Instance):
         del self.agent
         if holds_model:
             gc.collect()
+            gc.freeze()  # what is left is not gone through again until the run has ended
 
 
 @dataclass(frozen=True)

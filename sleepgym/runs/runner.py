@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import math
 import secrets
 import traceback
@@ -125,6 +126,7 @@ class _Loop:
                     return
         finally:
             self.day.close()
+            gc.unfreeze()  # see LocalInstance.close
 
     def _make(self, state: Path | None) -> Instance:
         if self.spec.isolation != "in-process":

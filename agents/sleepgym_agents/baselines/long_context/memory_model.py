@@ -13,7 +13,7 @@ from sleepgym_agents.lm.attention import Segment, hidden_value
 from sleepgym_agents.lm.checkpoints import named_weights
 from sleepgym_agents.lm.lora import add_lora
 from sleepgym_agents.lm.model import LanguageModel
-from sleepgym_agents.training.selected_logits import logits_at
+from sleepgym_agents.training.selected_logits import logits_at, output_head
 
 
 def segments_of(parts: Iterable[Sequence[int]], tokens: int) -> Iterator[list[int]]:
@@ -42,12 +42,18 @@ class MemoryModel(LanguageModel):
     A segment is read as start marker, memory, text, memory: what the last layer says at the second
     memory is the next one (:meth:`next_memory`). A question is read behind start marker and memory.
 
+    With ``span_tokens`` the memory speaks the language of the embeddings: each of its tokens is
+    read as the mean of the embeddings that its own distribution over the vocabulary gives, and
+    stands at the place of so many tokens of text. Behind a segment stands the first memory then,
+    each of its tokens right after the stretch that it stands for.
+
     Args:
         lm: The base model; the adapter goes into it.
         tokens: Memory tokens.
         rank: Rank of the adapter in every linear layer.
         alpha: The adapter's output is scaled by ``alpha / rank``.
         seed: Of the adapter's and the memory's first values.
+        span_tokens: Tokens of text that a memory token stands for; 0: it is read as it is.
 
     Attributes:
         first_memory: The memory before anything was read, (tokens, width); trained.
@@ -55,14 +61,23 @@ class MemoryModel(LanguageModel):
     """
 
     def __init__(
-        self, lm: LanguageModel, tokens: int, rank: int, alpha: float, seed: int = 0
+        self,
+        lm: LanguageModel,
+        tokens: int,
+        rank: int,
+        alpha: float,
+        seed: int = 0,
+        span_tokens: int = 0,
     ) -> None:
         super().__init__(lm.model, lm.prompter, lm.meter)
+        self.span_tokens = span_tokens
         add_lora(self, rank, alpha, seed)
         embeddings = self.model.get_input_embeddings().weight
         drawn = torch.randn(
             tokens, embeddings.shape[1], generator=torch.Generator().manual_seed(seed)
         )
+        if span_tokens:  # much the same in all places: one place learns for the others
+            drawn = drawn[:1] + 0.1 * drawn
         scale = embeddings.detach().float().std().cpu()
         self.first_memory = nn.Parameter((drawn * scale).to(self.device))
         self.memory = self.first_memory.detach()
@@ -84,7 +99,7 @@ class MemoryModel(LanguageModel):
     @property
     def max_tokens(self) -> int:
         """What the model reads beside the memory before and behind a segment."""
-        return super().max_tokens - 2 * len(self.first_memory)
+        return super().max_tokens - 2 * len(self.first_memory) * max(1, self.span_tokens)
 
     @torch.no_grad()
     def take_trained(self, tensors: dict[str, Tensor]) -> None:
@@ -117,18 +132,23 @@ class MemoryModel(LanguageModel):
         Returns:
             (batch, tokens, width).
         """
-        inputs = [*self._opened(memory), self._embedded(ids), memory.to(self.model.dtype)]
+        count = memory.shape[1]
+        tail = self.first_memory.expand_as(memory) if self.span_tokens else memory
+        inputs = [*self._opened(memory), self._embedded(ids), tail.to(self.model.dtype)]
         options: dict[str, Any] = {}
         if real is not None:
-            begin, count = inputs[0].shape[1] + inputs[1].shape[1], memory.shape[1]
+            begin = inputs[0].shape[1] + inputs[1].shape[1]
             seen = nn.functional.pad(nn.functional.pad(real, (begin, 0), value=True), (0, count))
             seen[:, -count:] = True
             options["position_ids"] = (seen.cumsum(1) - 1).clamp(min=0)
             options["attention_mask"] = _causal_bias(seen, self.model.dtype)
+        if self.span_tokens:
+            lengths = ids.shape[1] if real is None else real.sum(1, keepdim=True)
+            options["position_ids"] = self._positions(len(ids), ids.shape[1], lengths)
         read = self.model.base_model(
             inputs_embeds=torch.cat(inputs, 1), use_cache=False, **options
         ).last_hidden_state
-        return read[:, -memory.shape[1] :].float()
+        return read[:, -count:].float()
 
     def logits_behind(self, ids: Tensor, memory: Tensor, places: Tensor) -> Tensor:
         """Logits at some places of sequences read behind a memory, with gradient.
@@ -145,7 +165,10 @@ class MemoryModel(LanguageModel):
         skipped = before[0].shape[1] + before[1].shape[1]
         places = places + skipped * (places // ids.shape[1] + 1)
         inputs = torch.cat([*before, self._embedded(ids)], 1)
-        return logits_at(self.model, None, places, inputs_embeds=inputs)
+        options: dict[str, Any] = {}
+        if self.span_tokens:
+            options["position_ids"] = self._positions(len(ids), ids.shape[1])
+        return logits_at(self.model, None, places, inputs_embeds=inputs, **options)
 
     @torch.inference_mode()
     def take_in(self, ids: Sequence[int]) -> None:
@@ -165,7 +188,7 @@ class MemoryModel(LanguageModel):
     ) -> Tensor:
         """As :meth:`LanguageModel.forward`, behind start marker and memory."""
         prefix = self.prefix()
-        positions = positions + prefix.layers[0][0].shape[2]
+        positions = positions + self._text_begin
         return super().forward(ids, positions, mask, segments=(prefix, *segments), **options)
 
     @torch.inference_mode()
@@ -175,7 +198,12 @@ class MemoryModel(LanguageModel):
             inputs = torch.cat(self._opened(self.memory[None]), 1)
             self._charge(inputs.shape[1])
             cache = DynamicCache()
-            self.model.base_model(inputs_embeds=inputs, past_key_values=cache, use_cache=True)
+            self.model.base_model(
+                inputs_embeds=inputs,
+                position_ids=self._positions(1, 0),
+                past_key_values=cache,
+                use_cache=True,
+            )
             self._prefix = Segment(tuple((layer.keys, layer.values) for layer in cache.layers))
         return self._prefix
 
@@ -193,7 +221,39 @@ class MemoryModel(LanguageModel):
     def _opened(self, memory: Tensor) -> list[Tensor]:
         """Start marker and memory, (batch, length, width) each."""
         start = torch.tensor([self.prompter.start], dtype=torch.long, device=self.device)
-        return [self._embedded(start.expand(len(memory), -1)), memory.to(self.model.dtype)]
+        return [self._embedded(start.expand(len(memory), -1)), self._as_input(memory)]
+
+    def _as_input(self, memory: Tensor) -> Tensor:
+        """Memory as it is read: with ``span_tokens`` the embedding that it makes expected."""
+        memory = memory.to(self.model.dtype)
+        if not self.span_tokens:
+            return memory
+        said = output_head(self.model)(memory).softmax(-1)
+        return said @ self.model.get_input_embeddings().weight
+
+    @property
+    def _text_begin(self) -> int:
+        """The position of the first token behind start marker and memory."""
+        return len(self.prompter.start) + len(self.first_memory) * max(1, self.span_tokens)
+
+    def _positions(self, rows: int, text: int, lengths: Tensor | int | None = None) -> Tensor:
+        """Positions of start marker, memory and text, and of the memory behind it, (rows, all).
+
+        Args:
+            rows: Of the batch.
+            text: Tokens of the text.
+            lengths: How many of these are no padding, (rows, 1), if a memory stands behind it:
+                each of its tokens right after the stretch of text that it stands for.
+        """
+        span, begin, start = max(1, self.span_tokens), self._text_begin, len(self.prompter.start)
+        stretches = torch.arange(len(self.first_memory), device=self.device) * span
+        before = torch.arange(start, device=self.device)
+        places = torch.cat([before, start + stretches, begin + torch.arange(text).to(before)])
+        places = places.expand(rows, -1)
+        if lengths is None:
+            return places
+        whole = (torch.as_tensor(lengths, device=self.device) + span - 1) // span * span
+        return torch.cat([places, (start + span + whole + stretches).expand(rows, -1)], 1)
 
 
 def _causal_bias(real: Tensor, dtype: torch.dtype) -> Tensor:

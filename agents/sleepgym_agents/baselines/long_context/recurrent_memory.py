@@ -78,6 +78,7 @@ class RecurrentMemory(ModelAgent):
             card["rank"],
             card["alpha"],
             derive_seed(seed, "recurrent memory"),
+            card.get("span_tokens", 0),
         )
         if part is not None:
             try:
