@@ -313,8 +313,8 @@ class ExpertMemory:
     def _ask(self, index: int, x: Tensor) -> Gates:
         if index == 0:
             self._read = x
-        if not self.unlocked:
-            return {}
+        if self._forced is None and self.mask.issuperset(self.unlocked):
+            return {}  # none is on, wherever the router might want it
         if index == 0:
             self._gates, self._router_state = self.router.route(self._ids, x, self._router_state, 0)
         elif self.router.each_layer:
