@@ -13,7 +13,7 @@ Departures:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
 import torch
@@ -117,26 +117,11 @@ class ExpertChain(nn.Module):
         if z.is_cuda:  # waiting to learn where it is active costs more than it saves
             on = ((slot, gate[..., None].to(z)) for slot, gate in active.at(level))
             return sum(experts[slot](z) * gate for slot, gate in on)
-        found, padded = active.tokens(level)
         states = z.flatten(0, 1)
         added = torch.zeros_like(states)
-        if padded:
-            tokens, gates = padded
-            rows = together([experts[slot] for slot in found.slots], states[tokens])
-            added.index_add_(0, tokens.flatten(), (rows * gates.to(z)).flatten(0, 1))
-        else:
-            for slot, tokens, gate in found.each():
-                added.index_add_(0, tokens, experts[slot](states[tokens]) * gate.to(z.dtype))
+        for slot, tokens, gate in active.tokens(level):
+            added.index_add_(0, tokens, experts[slot](states[tokens]) * gate.to(z.dtype))
         return added.view_as(z)
-
-
-def together(experts: Sequence[Expert], x: Tensor) -> Tensor:
-    """The additions of several experts, each to states of its own: (experts, tokens, width)."""
-    gate, up, down = (
-        torch.stack([getattr(expert, name) for expert in experts]).to(x.dtype).transpose(1, 2)
-        for name in ("gate", "up", "down")
-    )
-    return (nn.functional.silu(x @ gate) * (x @ up)) @ down
 
 
 def feed_forward_blocks(model: nn.Module) -> Iterator[tuple[nn.Module, nn.Module]]:

@@ -166,7 +166,7 @@ def test_a_chain_by_hand():
         torch.testing.assert_close(chain(x)[0], torch.cat(wanted))
 
 
-def test_many_experts_are_asked_in_one_product_each_at_its_own_tokens():
+def test_many_experts_each_at_its_own_tokens():
     generator = torch.Generator().manual_seed(0)
     experts = [Expert(4, 2, generator) for _ in range(5)]
     for expert in experts:
@@ -177,14 +177,9 @@ def test_many_experts_are_asked_in_one_product_each_at_its_own_tokens():
     chain = ExpertChain(torch.nn.Identity(), 1, lambda x: Activation(gates))
     chain.levels[0].extend(experts)
     x = torch.randn(2, 4, 4, generator=generator)
-    assert Activation(gates).tokens(0)[1] is None  # a gradient may be wanted: a loop
-    looped = chain(x).detach()
-    with torch.no_grad():
-        assert Activation(gates).tokens(0)[1] is not None
-        torch.testing.assert_close(chain(x), looped)
-    assert torch.equal(looped[1, 2], x[1, 2])
-    wanted = x[0, 2] + experts[2](x[0, 2]) + 0.5 * experts[3](x[0, 2])
-    torch.testing.assert_close(looped[0, 2], wanted.detach())
+    dense = x + sum(experts[i](x) * gates[0, i][..., None] for i in range(5))
+    torch.testing.assert_close(chain(x), dense)
+    assert torch.equal(chain(x)[1, 2], x[1, 2])
 
 
 def test_slots_grow_and_are_used_again():
