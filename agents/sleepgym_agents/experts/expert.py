@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from sleepgym.core.errors import BadSetting
-from sleepgym_agents.experts.routing import Gates
+from sleepgym_agents.experts.activation import Activation
 
 PARTS = ("gate_proj", "up_proj", "down_proj")
 ExpertDtype = Literal["bfloat16", "float8"]
@@ -90,35 +90,38 @@ class ExpertChain(nn.Module):
     Attributes:
         block: The pretrained block, frozen.
         levels: Experts of each level, fastest level first.
-        gates: From this layer's input to the gate of each expert at each token: a pair of level and
-            slot -> (batch, length); missing pairs are off.
+        activation: From this layer's input to which experts are on, and where.
     """
 
-    def __init__(self, block: nn.Module, levels: int, gates: Callable[[Tensor], Gates]) -> None:
+    def __init__(
+        self, block: nn.Module, levels: int, activation: Callable[[Tensor], Activation]
+    ) -> None:
         super().__init__()
         self.block = block
         self.levels = nn.ModuleList(nn.ModuleList() for _ in range(levels))
-        self.gates = gates
+        self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:
         """States (batch, length, width) after the block and the active experts."""
-        gates = {at: gate.to(x.device) for at, gate in self.gates(x).items()}
-        if not gates:
+        active = self.activation(x)
+        if not active.gates:
             return self.block(x)
         z = x
         for level in range(len(self.levels)):
-            active = [(slot, gate) for (at, slot), gate in gates.items() if at == level]
-            if active:
-                z = z + sum(self._added(level, slot, gate, z) for slot, gate in active)
+            if active.at(level):
+                z = z + self._added(level, active, z)
         return self.block(x) + (z - x)
 
-    def _added(self, level: int, slot: int, gate: Tensor, z: Tensor) -> Tensor:
+    def _added(self, level: int, active: Activation, z: Tensor) -> Tensor:
         experts: Any = self.levels[level]
         if z.is_cuda:  # waiting to learn where it is active costs more than it saves
-            return experts[slot](z) * gate[..., None].to(z.dtype)
-        where = gate != 0
-        rows = experts[slot](z[where]) * gate[where][:, None].to(z.dtype)
-        return torch.zeros_like(z).index_put((where,), rows)
+            on = ((slot, gate[..., None].to(z)) for slot, gate in active.at(level))
+            return sum(experts[slot](z) * gate for slot, gate in on)
+        states = z.flatten(0, 1)
+        added = torch.zeros_like(states)
+        for slot, tokens, gate in active.tokens(level):
+            added.index_add_(0, tokens, experts[slot](states[tokens]) * gate.to(z.dtype))
+        return added.view_as(z)
 
 
 def feed_forward_blocks(model: nn.Module) -> Iterator[tuple[nn.Module, nn.Module]]:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from sleepgym import Settings
 from sleepgym.core.rng import derive_seed
+from sleepgym_agents.experts.activation import Activation
 from sleepgym_agents.experts.content_router import ContentRouter
 from sleepgym_agents.experts.entity_names import EntityName
 from sleepgym_agents.experts.entity_router import EntityRouter
@@ -94,7 +95,7 @@ class ExpertMemory:
         self.mask: set[ExpertId] = set()
         self._ids = torch.empty(0)
         self._router_state: RouterState | None = None
-        self._gates: Gates = {}
+        self._activation = Activation({})
         self._read = torch.empty(0)
         self._forced: ExpertId | None = None
         lm.model.requires_grad_(False)
@@ -310,19 +311,24 @@ class ExpertMemory:
         if cache is not None:
             cache.router_state = self._router_state
 
-    def _ask(self, index: int, x: Tensor) -> Gates:
+    def _ask(self, index: int, x: Tensor) -> Activation:
         if index == 0:
             self._read = x
-        if not self.unlocked:
-            return {}
+        if self._forced is None and self.mask.issuperset(self.unlocked):
+            return Activation({})  # none is on, wherever the router might want it
         if index == 0:
-            self._gates, self._router_state = self.router.route(self._ids, x, self._router_state, 0)
+            gates, self._router_state = self.router.route(self._ids, x, self._router_state, 0)
+            self._activation = self._switched(gates)
         elif self.router.each_layer:
-            self._gates, _ = self.router.route(self._ids, x, None, index)
-        gates = {i: gate for i, gate in self._gates.items() if i not in self.mask}
-        if self._forced is not None and self._gates:
-            gates[self._forced] = torch.stack(list(self._gates.values())).amax(0)
-        return gates
+            gates, _ = self.router.route(self._ids, x, None, index)
+            self._activation = self._switched(gates)
+        return self._activation
+
+    def _switched(self, gates: Gates) -> Activation:
+        on = {i: gate for i, gate in gates.items() if i not in self.mask}
+        if self._forced is not None and gates:
+            on[self._forced] = torch.stack(list(gates.values())).amax(0)
+        return Activation(on)
 
 
 def _without_padding(ids: Tensor, mask: Any) -> Tensor:
