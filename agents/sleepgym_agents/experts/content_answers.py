@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 
 from sleepgym import Question
+from sleepgym_agents.experts.class_gaussians import MIDDLE
 from sleepgym_agents.experts.content_router import ContentRouter
 from sleepgym_agents.experts.expert_memory import ExpertMemory
 from sleepgym_agents.experts.routing import ExpertId
 
+TEXT_PART = 4  # what a text is about shows earlier than what is asked of it
 ROWS = 64  # of a batch of questions of equal length
 
 
@@ -32,14 +34,15 @@ class RoutedQuestion:
 
 
 @torch.inference_mode()
-def question_states(memory: ExpertMemory, texts: Sequence[str]) -> Tensor:
-    """What a question is about: the means over its tokens of the embeddings and a middle layer.
+def question_states(memory: ExpertMemory, texts: Sequence[str], part: int = MIDDLE) -> Tensor:
+    """What a question is about: the means over its tokens of the embeddings and of a layer.
 
     The two are what the model makes of the words alone and of the words together; experts are off.
 
     Args:
         memory: The experts, inside their language model.
         texts: Of the questions.
+        part: The layer is that one ``part``-th up; :data:`TEXT_PART` for questions about texts.
 
     Returns:
         States in single precision, (questions, 2 * width).
@@ -54,8 +57,6 @@ def question_states(memory: ExpertMemory, texts: Sequence[str]) -> Tensor:
         if not batches or len(batches[-1]) == ROWS or len(rows[batches[-1][0]]) != len(rows[i]):
             batches.append([])
         batches[-1].append(i)
-    # what a text is about shows earlier than what is asked of it
-    depth = 4 if memory.router.documents else 2
     with memory.bare():
         for batch in batches:
             states = lm.model.model(
@@ -63,7 +64,7 @@ def question_states(memory: ExpertMemory, texts: Sequence[str]) -> Tensor:
                 output_hidden_states=True,
                 use_cache=False,
             ).hidden_states
-            pooled = [s.float().mean(1).cpu() for s in (states[0], states[len(states) // depth])]
+            pooled = [s.float().mean(1).cpu() for s in (states[0], states[len(states) // part])]
             found[batch] = torch.cat(pooled, 1)
             tokens = sum(len(rows[i]) for i in batch)
             lm.meter.read_tokens += tokens
@@ -100,7 +101,8 @@ def route_by_content(
         for choices in {question.choices for question in questions}
     }
     free = [at for at, answer in enumerate(router.answers) if not answer]
-    states = question_states(memory, [question.text for question in questions])
+    texts = [question.text for question in questions]
+    states = question_states(memory, texts, router.gaussians.part)
     among: list[list[int]] = []
     groups: dict[tuple[tuple[int, ...], bool], list[int]] = {}
     for at, question in enumerate(questions):
