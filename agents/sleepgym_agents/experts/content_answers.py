@@ -34,7 +34,7 @@ class RoutedQuestion:
 
 
 @torch.inference_mode()
-def question_states(memory: ExpertMemory, texts: Sequence[str], part: int = MIDDLE) -> Tensor:
+def question_states(memory: ExpertMemory, texts: Sequence[str], part: int | None = None) -> Tensor:
     """What a question is about: the means over its tokens of the embeddings and of a layer.
 
     The two are what the model makes of the words alone and of the words together; experts are off.
@@ -42,12 +42,14 @@ def question_states(memory: ExpertMemory, texts: Sequence[str], part: int = MIDD
     Args:
         memory: The experts, inside their language model.
         texts: Of the questions.
-        part: The layer is that one ``part``-th up; :data:`TEXT_PART` for questions about texts.
+        part: The layer is that one ``part``-th up; where None, that of the router's classes.
 
     Returns:
         States in single precision, (questions, 2 * width).
     """
-    lm = memory.lm
+    lm, router = memory.lm, memory.router
+    if part is None:
+        part = router.gaussians.part if isinstance(router, ContentRouter) else MIDDLE
     start, most = lm.prompter.start, lm.max_tokens
     rows = [[*start, *lm.prompter.question(text)][:most] for text in texts]
     found = torch.zeros(len(rows), 2 * memory.width)
@@ -101,8 +103,7 @@ def route_by_content(
         for choices in {question.choices for question in questions}
     }
     free = [at for at, answer in enumerate(router.answers) if not answer]
-    texts = [question.text for question in questions]
-    states = question_states(memory, texts, router.gaussians.part)
+    states = question_states(memory, [question.text for question in questions])
     among: list[list[int]] = []
     groups: dict[tuple[tuple[int, ...], bool], list[int]] = {}
     for at, question in enumerate(questions):

@@ -138,7 +138,7 @@ def test_states_that_cannot_be_told_apart_teach_nothing(monkeypatch, tmp_path):
     evening = state(agent, tmp_path / "a")
     monkeypatch.setattr(
         "sleepgym_agents.sleep.consolidation.practised.question_states",
-        lambda memory, texts, _: torch.ones(len(texts), 2 * memory.width),
+        lambda memory, texts: torch.ones(len(texts), 2 * memory.width),
     )
     log = a_night(agent, CLASSES)
     assert log["nothing_learned"] == 1

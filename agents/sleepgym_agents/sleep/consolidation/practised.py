@@ -97,7 +97,7 @@ def learn_region(context: SleepContext, expert_id: ExpertId, questions: Sequence
     """Make questions with answers of their own one class of an expert."""
     memory, router = context.memory, context.memory.router
     assert isinstance(router, ContentRouter)
-    states = question_states(memory, questions, router.gaussians.part)
+    states = question_states(memory, questions)
     held = torch.arange(len(states)) % HELD_BACK == 0
     trial = copy.deepcopy(router)
     label = trial.learn(expert_id, (), states[~held] if len(states) > 1 else states, 0.0)
@@ -113,8 +113,7 @@ def learn_classes(context: SleepContext, pairs: Sequence[Pair]) -> dict[str, flo
     lm, memory, router = context.lm, context.memory, context.memory.router
     assert isinstance(router, ContentRouter)
     prompter = lm.prompter
-    part = router.gaussians.part
-    states = question_states(memory, [question for question, _ in pairs], part)
+    states = question_states(memory, [question for question, _ in pairs])
     answers = [tuple(prompter.encode(answer)) for _, answer in pairs]
     held = held_back(context, pairs)
     rest = [i for i in range(len(pairs)) if i not in held]
