@@ -33,7 +33,9 @@ class DecodingCache(Cache):
             room: Tokens to come.
         """
         index = torch.tensor(rows, device=read.layers[0].keys.device)
-        super().__init__(layers=[_Layer(layer, index, room) for layer in read.layers])
+        every = list(rows) == list(range(len(read.layers[0].keys)))
+        taken = slice(None) if every else index
+        super().__init__(layers=[_Layer(layer, taken, len(rows), room) for layer in read.layers])
         self.router_state = rows_of(getattr(read, "router_state", None), index)
 
     def keep(self, rows: Sequence[int]) -> None:
@@ -48,11 +50,11 @@ class DecodingCache(Cache):
 
 
 class _Layer(DynamicLayer):
-    def __init__(self, read: DynamicLayer, rows: Tensor, room: int) -> None:
+    def __init__(self, read: DynamicLayer, rows: Tensor | slice, count: int, room: int) -> None:
         super().__init__()
         self.dtype, self.device, self.is_initialized = read.keys.dtype, read.keys.device, True
-        self._room = tuple(_with_room(x, rows, room) for x in (read.keys, read.values))
-        self._view(len(rows), read.keys.shape[2])
+        self._room = tuple(_with_room(x[rows], room) for x in (read.keys, read.values))
+        self._view(count, read.keys.shape[2])
 
     def update(
         self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
@@ -73,8 +75,8 @@ class _Layer(DynamicLayer):
         self.keys, self.values = (x[:rows, :, :length] for x in self._room)
 
 
-def _with_room(states: Tensor, rows: Tensor, room: int) -> Tensor:
-    _, heads, length, size = states.shape
-    out = states.new_empty(len(rows), heads, length + room, size)
-    out[:, :, :length] = states[rows]
+def _with_room(states: Tensor, room: int) -> Tensor:
+    rows, heads, length, size = states.shape
+    out = states.new_empty(rows, heads, length + room, size)
+    out[:, :, :length] = states
     return out

@@ -130,8 +130,14 @@ class LanguageModel:
 
     @property
     def batch_tokens(self) -> int:
-        """Tokens of one forward pass without gradient: enough to fill the device."""
-        return 8192 if self.device.type == "cpu" else 131_072
+        """Tokens of one forward pass without gradient: enough to fill the device.
+
+        On a CPU as many as have 64 MB of keys and values, where 8192 have less: a pass of a tiny
+        model is mostly Python, however many rows it has.
+        """
+        if self.device.type != "cpu":
+            return 131_072
+        return max(8192, 2**26 // self._cached_bytes)
 
     @property
     def memory_bytes(self) -> int:
@@ -165,11 +171,15 @@ class LanguageModel:
 
     def decoding_rows(self, length: int) -> int:
         """Rows of so many tokens that are decoded together: those whose keys and values fit."""
+        return max(1, self.memory_bytes // (self._cached_bytes * length))
+
+    @property
+    def _cached_bytes(self) -> int:
+        """Of the keys and values of a token."""
         config = self.model.config.get_text_config()
         heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
         size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        row_bytes = 2 * config.num_hidden_layers * heads * size * self.model.dtype.itemsize * length
-        return max(1, self.memory_bytes // row_bytes)
+        return 2 * config.num_hidden_layers * heads * size * self.model.dtype.itemsize
 
     def release(self) -> None:
         """Free the captured steps that take much memory: training needs it."""
