@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -58,6 +59,7 @@ def main() -> int:
     parser.add_argument("--levels", default="", help="only these, comma-separated")
     parser.add_argument("--days", type=int, default=2)
     parser.add_argument("--together", action="store_true", help="all agents in one process a level")
+    parser.add_argument("--at-once", action="store_true", help="levels side by side, a core each")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--level", help=argparse.SUPPRESS)  # run them at this level, in OUT
     parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
@@ -79,7 +81,9 @@ def main() -> int:
     )
     ratios, differ = [], 0
     for agents in groups:
-        found = {level: measure(agents, level, options) for level in levels}
+        with ThreadPoolExecutor(len(levels) if options.at_once else 1) as pool:
+            measured = pool.map(lambda level, of=agents: measure(of, level, options), levels)
+            found = dict(zip(levels, measured, strict=True))
         base, *others = found.values()
         apart = [a for a in agents if any(m.answers[a] != base.answers[a] for m in others)]
         differ += len(apart)

@@ -5,19 +5,25 @@
 
 `sleepgym suite` runs a stream at a time, so that what is there can be compared at any moment. Here
 agents named by --first begin, with all their streams, so that the long ones end together with the
-short ones. After --limit-s everything is stopped; the same command goes on with the last finished
-phases. The archive holds the records, and of runs that are not finished their states too: unpacked
-elsewhere, they can go on there. Then `submit_reference.py` packs them. Exit code 1 if a run is not
-finished.
+short ones. After --limit-s, counted from the start of the command, the archive is written: --pack-s
+before that everything is stopped. The same command goes on with the last finished phases. The
+archive holds the records, and of runs that are not finished their states too, the smallest first:
+unpacked elsewhere, they can go on there. Then `submit_reference.py` packs them. Exit code 1 if a
+run is not finished.
 """
 
 from __future__ import annotations
 
+import time
+
+STARTED_S = time.monotonic()  # before the imports below, which take seconds
+
+# ruff: noqa: E402
 import argparse
 import os
 import sys
 import tarfile
-import time
+import threading
 from collections.abc import Sequence
 from multiprocessing import get_context
 from pathlib import Path
@@ -29,6 +35,7 @@ from sleepgym.suite.launchers import LocalLauncher, run_suite
 from sleepgym.suite.suite import load_suite
 
 Runs = Sequence[tuple[RunSpec, Path]]
+RECORDS = ("run.json", *FILES)
 _STOPPING_S = 2.0  # workers end by themselves when their parent does
 
 
@@ -46,16 +53,22 @@ def order(runs: Runs, first: Sequence[str]) -> Runs:
     return sorted(runs, key=lambda run: places.get(run[0].label, len(places)))
 
 
-def run_for(runs: Runs, workers: int, limit_s: float | None) -> None:
-    """Run what is not finished; stop after a time."""
-    arguments = (runs, LocalLauncher(workers), _show)
-    started = get_context("spawn").Process(target=run_suite, args=arguments)
+def run_until(runs: Runs, workers: int, until_s: float | None) -> None:
+    """Run what is not finished; stop at an instant of the monotonic clock."""
+    started = get_context("spawn").Process(target=_run, args=(runs, workers))
     started.start()
-    started.join(limit_s)
+    started.join(None if until_s is None else max(0.0, until_s - time.monotonic()))
     if started.is_alive():
         started.kill()
         started.join()
         time.sleep(_STOPPING_S)
+
+
+def _run(runs: Runs, workers: int) -> None:
+    run_suite(runs, LocalLauncher(workers), _show)
+    for thread in threading.enumerate():  # that of the pool tells its workers to end: the end of
+        if thread is not threading.main_thread() and not thread.daemon:  # this process must wait
+            thread.join()
 
 
 def _show(done: int, total: int, last: str) -> None:
@@ -64,13 +77,19 @@ def _show(done: int, total: int, last: str) -> None:
 
 def collect(out: Path, file: Path) -> None:
     """Write the records under a folder into one archive; finished runs without their states."""
-    with tarfile.open(file, "w:gz") as archive:
-        for meta in sorted(out.rglob("seed-*/run.json")):
-            folder = meta.parent
-            names = ["run.json", *FILES, *([] if is_finished(folder) else ["state"])]
-            for path in (folder / name for name in names):
-                if path.exists():
-                    archive.add(path, path.relative_to(out))
+    folders = [meta.parent for meta in sorted(out.rglob("seed-*/run.json"))]
+    states = [folder / "state" for folder in folders if not is_finished(folder)]
+    states = sorted((state for state in states if state.exists()), key=_size_bytes)
+    part = file.with_name(file.name + ".part")
+    with tarfile.open(part, "w:gz", compresslevel=1) as archive:
+        for path in [*(folder / name for folder in folders for name in RECORDS), *states]:
+            if path.exists():
+                archive.add(path, path.relative_to(out))
+    part.replace(file)
+
+
+def _size_bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def is_finished(folder: Path) -> bool:
@@ -90,7 +109,10 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--first", default="", help="labels of agents to begin with")
     parser.add_argument("--isolation", default="process", help="in-process, process or sandbox")
     parser.add_argument("--workers", type=int, default=1, help="processes side by side")
-    parser.add_argument("--limit-s", type=float, help="stop after so many seconds")
+    parser.add_argument("--limit-s", type=float, help="seconds of the whole command")
+    parser.add_argument(
+        "--pack-s", type=float, default=10.0, help="seconds of these that the archive may take"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder of the runs; resumable")
     parser.add_argument("--records", type=Path, help="archive to write: NAME.tar.gz")
     parser.add_argument(
@@ -112,7 +134,10 @@ def main(words: list[str] | None = None) -> int:
     except SleepGymError as error:
         print(f"run_reference: {error}", file=sys.stderr)
         return 2
-    run_for(runs, given.workers, given.limit_s)
+    until_s = None
+    if given.limit_s is not None:
+        until_s = STARTED_S + given.limit_s - _STOPPING_S - (given.pack_s if given.records else 0)
+    run_until(runs, given.workers, until_s)
     finished = sum(is_finished(path) for _, path in runs)
     print(f"{finished} of {len(runs)} runs are finished")
     if given.records:

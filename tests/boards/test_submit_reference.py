@@ -140,7 +140,8 @@ def test_reference_runs_stop_in_time_and_go_on_elsewhere(tmp_path):
     assert (code, error.count("\n")) == (2, 1)
     assert "unknown agent 'nobody'" in error
     run(RunSpec("toy:Toy", "toy:Notes", seed=7, label="notes"), here / "toy/notes/seed-7", nights=1)
-    assert reference("--limit-s", "0", "--out", here)[:2] == (1, "0 of 2 runs are finished\n")
+    for limit in (["--limit-s", "0"], ["--limit-s", "60", "--pack-s", "60"]):
+        assert reference(*limit, "--out", here)[:2] == (1, "0 of 2 runs are finished\n")
     with tarfile.open(archive) as records:
         records.extractall(there, filter="data")
     assert (there / "toy/notes/seed-7/state/night-00001").is_dir()

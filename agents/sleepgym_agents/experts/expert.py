@@ -13,8 +13,8 @@ Departures:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,9 @@ from sleepgym.core.errors import BadSetting
 from sleepgym_agents.experts.routing import Gates
 
 PARTS = ("gate_proj", "up_proj", "down_proj")
+ExpertDtype = Literal["bfloat16", "float8"]
+_LARGEST = 448.0  # of the numbers of float8 (E4M3)
+_LEAST = 2.0**-100  # largest weight of a unit that is taken for 0
 
 
 class Expert(nn.Module):
@@ -45,6 +48,40 @@ class Expert(nn.Module):
         gate, up, down = (weight.to(x.dtype) for weight in (self.gate, self.up, self.down))
         inner = nn.functional.silu(nn.functional.linear(x, gate)) * nn.functional.linear(x, up)
         return nn.functional.linear(inner, down)
+
+    @torch.no_grad()
+    def packed(self, dtype: ExpertDtype) -> dict[str, Tensor]:
+        """The weights as they are kept.
+
+        In float8 those of an inner unit are divided, part by part, by the smallest power of two
+        that brings the largest into range; what was rounded once is rounded to the same again.
+
+        Returns:
+            Each part under its name; of float8 as (rank, width), and ``scales``, (3, rank).
+        """
+        if dtype == "bfloat16":
+            return {name: p.detach().bfloat16() for name, p in self.named_parameters()}
+        parts = self._by_unit()
+        largest = torch.stack([weight.abs().amax(1) for weight in parts.values()])
+        scales = torch.exp2((largest.clamp(min=_LEAST) / _LARGEST).log2().ceil())
+        scaled = zip(parts.items(), scales[..., None], strict=True)
+        eight = {name: (weight / scale).to(torch.float8_e4m3fn) for (name, weight), scale in scaled}
+        return {**eight, "scales": scales.bfloat16()}
+
+    @torch.no_grad()
+    def unpack(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take over what :meth:`packed` returned."""
+        if "scales" not in tensors:
+            for name, p in self.named_parameters():
+                p.copy_(tensors[name])
+            return
+        scales = tensors["scales"].to(self.gate)[..., None]
+        for (name, weight), scale in zip(self._by_unit().items(), scales, strict=True):
+            weight.copy_(tensors[name].to(weight) * scale)
+
+    def _by_unit(self) -> dict[str, Tensor]:
+        """Each part as (rank, width)."""
+        return {"gate": self.gate, "up": self.up, "down": self.down.T}
 
 
 class ExpertChain(nn.Module):

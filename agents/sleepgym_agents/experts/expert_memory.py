@@ -21,7 +21,12 @@ from sleepgym.core.rng import derive_seed
 from sleepgym_agents.experts.content_router import ContentRouter
 from sleepgym_agents.experts.entity_names import EntityName
 from sleepgym_agents.experts.entity_router import EntityRouter
-from sleepgym_agents.experts.expert import Expert, ExpertChain, feed_forward_blocks
+from sleepgym_agents.experts.expert import (
+    Expert,
+    ExpertChain,
+    ExpertDtype,
+    feed_forward_blocks,
+)
 from sleepgym_agents.experts.routing import (
     PAD,
     Always,
@@ -51,6 +56,9 @@ class MemorySettings(Settings):
         first_layer: The first layer with experts, as a share of the depth. The layers below compute
             the hidden states that routers see.
         slots: Experts allocated up front in each level; more are allocated when all are unlocked.
+        expert_dtype: How an expert's weights are kept and, from the end of its training on, used:
+            two bytes each in ``bfloat16``, or one in ``float8`` (E4M3, with a scale for each part
+            and inner unit).
     """
 
     rank: Annotated[int, Ge(1)] = 64
@@ -59,6 +67,7 @@ class MemorySettings(Settings):
     key_cosine: Annotated[float, Interval(gt=0, lt=1)] = 0.9
     first_layer: Annotated[float, Interval(ge=0, lt=1)] = 0.34
     slots: Annotated[int, Ge(1)] = 8
+    expert_dtype: ExpertDtype = "bfloat16"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -184,16 +193,21 @@ class ExpertMemory:
     @contextmanager
     def training(self, expert_id: ExpertId) -> Iterator[list[Tensor]]:
         """Within this context one expert, and what routes to it, is trainable."""
-        parameters: list[Any] = [p for e in self.experts(expert_id) for p in e.parameters()]
+        experts = self.experts(expert_id)
+        parameters: list[Any] = [p for expert in experts for p in expert.parameters()]
         for parameter in parameters:
             parameter.requires_grad_(True)
-        parameters += self.router.trained(expert_id)
+        routed = self.router.trained(expert_id)
+        parameters += routed
         try:
             yield parameters
-        finally:
+        finally:  # as it is saved
             for parameter in parameters:
                 parameter.requires_grad_(False)
-                parameter.data = parameter.data.bfloat16().float()  # as it is saved
+            for parameter in routed:
+                parameter.data = parameter.data.bfloat16().float()
+            for expert in experts:
+                expert.unpack(expert.packed(self.settings.expert_dtype))
 
     @contextmanager
     def masked(self, *expert_ids: ExpertId) -> Iterator[None]:
