@@ -149,7 +149,7 @@ def attend(
         earlier = segment.layers[module.layer_idx]
         keys.append(earlier[0])
         values.append(earlier[1])
-        masks.append(segment.mask)
+        masks.append(None if segment.mask is None else segment.mask.to(query.device))
     scores = torch.cat(
         [_scores(grouped, k, mask, softcap) for k, mask in zip(keys, masks, strict=True)], -1
     )

@@ -32,21 +32,37 @@ class DecodingCache(Cache):
             rows: Which of its rows; one may be taken more than once.
             room: Tokens to come.
         """
-        index = torch.tensor(rows, device=read.layers[0].keys.device)
         every = list(rows) == list(range(len(read.layers[0].keys)))
-        taken = slice(None) if every else index
-        super().__init__(layers=[_Layer(layer, taken, len(rows), room) for layer in read.layers])
-        self.router_state = rows_of(getattr(read, "router_state", None), index)
+        index = _Index(torch.tensor(rows), read.layers[0].keys.device)
+        super().__init__(
+            layers=[
+                _Layer(x, slice(None) if every else index.on(x.keys.device), len(rows), room)
+                for x in read.layers
+            ]
+        )
+        self.router_state = rows_of(getattr(read, "router_state", None), index.first)
 
     def keep(self, rows: Sequence[int]) -> None:
         """Go on with some of the rows, in this order; those in their place are not copied."""
+        first = self.layers[0].keys.device
         moved = [(row, place) for place, row in enumerate(rows) if row != place]
-        index = torch.tensor(moved, dtype=torch.long, device=self.layers[0].keys.device).reshape(
-            -1, 2
-        )
+        index = _Index(torch.tensor(moved, dtype=torch.long).reshape(-1, 2), first)
         for layer in self.layers:
-            layer.move(index[:, 0], index[:, 1], len(rows))
-        self.router_state = rows_of(self.router_state, torch.tensor(rows, device=index.device))
+            layer.move(*index.on(layer.keys.device).unbind(1), len(rows))
+        self.router_state = rows_of(self.router_state, torch.tensor(rows, device=first))
+
+
+class _Index:
+    """An index that layers on several devices use; each device is sent it once."""
+
+    def __init__(self, index: Tensor, device: torch.device) -> None:
+        self.first = index.to(device)
+        self._found = {device: self.first}
+
+    def on(self, device: torch.device) -> Tensor:
+        if device not in self._found:
+            self._found[device] = self.first.to(device)
+        return self._found[device]
 
 
 class _Layer(DynamicLayer):
