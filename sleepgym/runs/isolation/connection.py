@@ -18,7 +18,7 @@ from sleepgym.runs.day import Raised
 from sleepgym.runs.isolation.call import AgentCall
 from sleepgym.runs.isolation.messages import MAX_LINE_BYTES, Line, Silence
 from sleepgym.runs.isolation.process_tree import seconds
-from sleepgym.runs.isolation.sandbox import MODEL, SAVED, STATE
+from sleepgym.runs.isolation.sandbox import SAVED, STATE
 
 START_LIMIT_S = 600.0
 STDERR_LINES = 20
@@ -31,8 +31,7 @@ class AgentProcess:
         self.call = call
         self.exchange = exchange
         self.line = Line(connection)
-        folder = call.model_folder()
-        self.model = call.model if folder is None else MODEL if call.sandbox else str(folder)
+        self.model = call.told_model()
         self.tail: deque[str] = deque(maxlen=STDERR_LINES)
         self.kill: Callable[[], None] | None = None
         self.ticks: Callable[[], int | None] = lambda: None

@@ -33,14 +33,23 @@ from sleepgym.runs.isolation.connection import (
 )
 from sleepgym.runs.isolation.messages import Line, Silence
 from sleepgym.runs.isolation.process_tree import kill_below, ticks_below, ticks_with
-from sleepgym.runs.isolation.sandbox import HUB, MODEL, SCRATCH, VIEW, require_sandbox, sandboxed
+from sleepgym.runs.isolation.sandbox import (
+    FETCHED,
+    HUB,
+    SCRATCH,
+    VIEW,
+    require_sandbox,
+    sandboxed,
+)
 from sleepgym.runs.isolation.view import copy_view, import_view
 from sleepgym.runs.isolation.worker import start_words
 from sleepgym.runs.models.base_model import KEYS, is_served
+from sleepgym.runs.models.cache import cache_folder, cached_model
 
 _KEPT = ("PATH", "LANG", "LC_ALL", "TZ", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "LD_LIBRARY_PATH")
 _KEPT += ("SLEEPGYM_DEVICE", "SLEEPGYM_DTYPE", "SLEEPGYM_ATTN")
 _KEPT += ("CUDA_VISIBLE_DEVICES", "HF_HOME", "HF_HUB_OFFLINE", "HF_ENDPOINT", "HF_TOKEN")
+_ONLINE = ("HF_ENDPOINT", "HF_TOKEN")  # of no use without a network
 _SERVER = (*KEYS, "SLEEPGYM_CONNECTIONS", "SLEEPGYM_TIMEOUT_S", "SSL_CERT_FILE", "SSL_CERT_DIR")
 _SERVER += ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
 
@@ -189,9 +198,9 @@ class _Sandboxes(_Starter):
     def _launch(self, call: AgentCall) -> AgentProcess:
         started, theirs = open_exchange(call)
         theirs.close()
-        env = {**_environment(), "HOME": SCRATCH, "HF_HOME": HUB, "HF_HUB_OFFLINE": "1"}
-        folders = {MODEL: call.model_folder(), HUB: Path(_environment()["HF_HOME"])}
-        prefix = sandboxed(self.view, started.exchange, folders)
+        env = {n: v for n, v in _environment().items() if n not in _ONLINE}
+        env |= {"HOME": SCRATCH, "SLEEPGYM_CACHE": FETCHED, "HF_HOME": HUB, "HF_HUB_OFFLINE": "1"}
+        prefix = sandboxed(self.view, started.exchange, _models(call))
         process, ours, started.tail = self.launch(prefix, "worker", VIEW, env)
         started.line.connection.close()
         started.line = Line(ours)
@@ -220,6 +229,17 @@ def starter_of(call: AgentCall) -> _Starter:
     return _starters[key]
 
 
+def _models(call: AgentCall) -> dict[str, Path]:
+    """Where a sandbox has the model that was given as a path or fetched, and those of the hub."""
+    cached = (Path(_environment()["HF_HOME"]) / "hub").glob("models--*")
+    found = {f"{HUB}/hub/{folder.name}": folder for folder in cached if folder.is_dir()}
+    if path := call.model_path():
+        found[call.mounted_model()] = path
+    elif fetched := cached_model(call.model):
+        found[f"{FETCHED}/models/{call.model}"] = fetched.resolve()
+    return found
+
+
 def _environment(model: str = "") -> dict[str, str]:
     """The variables an agent's process starts with: nothing that names the run or its data.
 
@@ -228,7 +248,9 @@ def _environment(model: str = "") -> dict[str, str]:
     names = (*_KEPT, *_SERVER) if is_served(model) else _KEPT
     kept = {name: os.environ[name] for name in names if name in os.environ}
     cache = str(Path("~/.cache/huggingface").expanduser())
-    return {"PYTORCH_NVML_BASED_CUDA_CHECK": "1", "HF_HOME": cache, **kept}
+    fetched = str(cache_folder().absolute())
+    places = {"HF_HOME": cache, "SLEEPGYM_CACHE": fetched}
+    return {"PYTORCH_NVML_BASED_CUDA_CHECK": "1", **places, **kept}
 
 
 def _drain(stream: Any, tail: deque[str]) -> None:
