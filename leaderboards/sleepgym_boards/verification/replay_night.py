@@ -13,7 +13,7 @@ from typing import Any
 from sleepgym.core import registry
 from sleepgym.core.budget import Budget
 from sleepgym.core.env import ContinualEnv
-from sleepgym.core.errors import AgentError, SleepGymError
+from sleepgym.core.errors import AgentError, SleepGymError, one_line
 from sleepgym.core.settings import build_config
 from sleepgym.core.types import Phase
 from sleepgym.runs.archive import pack_state
@@ -77,7 +77,7 @@ def replay_night(run: Run, night: int, board: Board, data: Path | None = None) -
             raise
         except (Raised, SleepGymError) as error:  # an agent may raise anything: the finding
             kind = getattr(error, "kind", type(error).__name__)
-            raise AgentError(f"the agent raised {kind}: {error!s:.200}") from error
+            raise AgentError(one_line(f"the agent raised {kind}: {error!s:.200}")) from error
 
 
 class _Again:

@@ -23,7 +23,7 @@ from threading import Thread
 from typing import Any
 
 from sleepgym.core import registry
-from sleepgym.core.errors import AgentError
+from sleepgym.core.errors import AgentError, one_line
 from sleepgym.runs.isolation.call import AgentCall
 from sleepgym.runs.isolation.connection import (
     START_LIMIT_S,
@@ -32,7 +32,14 @@ from sleepgym.runs.isolation.connection import (
     open_exchange,
 )
 from sleepgym.runs.isolation.messages import Line, Silence
-from sleepgym.runs.isolation.process_tree import kill_below, ticks_below, ticks_with
+from sleepgym.runs.isolation.process_tree import (
+    adopt_orphans,
+    children,
+    end_strangers,
+    kill_below,
+    ticks_below,
+    ticks_with,
+)
 from sleepgym.runs.isolation.sandbox import (
     FETCHED,
     HUB,
@@ -114,6 +121,8 @@ class _Nursery(_Starter):
 
     def __init__(self, call: AgentCall) -> None:
         super().__init__(call)
+        adopt_orphans()  # where an agent ends the nursery, which takes them in else
+        self.others: list[int] = []
         copy_view(self.view, self.folder, self.own)
         self.process, self.control, self.tail = self.launch(
             [sys.executable], "nursery", str(self.folder), _environment(call.model), []
@@ -130,6 +139,7 @@ class _Nursery(_Starter):
     def start(self, call: AgentCall) -> AgentProcess:
         """Fork a child."""
         process, theirs = open_exchange(call)
+        self.others = children(os.getpid())
         scratch = process.exchange / "scratch"
         try:
             socket.send_fds(self.control, [str(scratch).encode()], [theirs.fileno()])
@@ -138,8 +148,10 @@ class _Nursery(_Starter):
             raise AgentError(f"its process did not start: {error}") from error
         finally:
             theirs.close()
+        self.tail.clear()  # the last words of the one before it
         process.tail = self.tail
         process.kill = lambda: self._end(child)
+        process.watch(child)
         process.ticks = lambda: ticks_below(self.process.pid)
         return process.begin(call)
 
@@ -160,15 +172,22 @@ class _Nursery(_Starter):
         try:
             return int(Line(self.control).receive(START_LIMIT_S, 100))
         except Silence as error:
-            last = f": {self.tail[-1]:.200}" if self.tail else ""
+            last = f": {one_line(self.tail[-1], 200)}" if self.tail else ""
             raise AgentError(f"its process did not start ({error}{last})") from error
 
     def _end(self, child: int) -> None:
-        """Kill a child's group, and what left it: orphans become children of the nursery."""
+        """Kill a child's group, and what left it: orphans become children of the nursery.
+
+        Where that was ended, they are children of this process, which had others when it began.
+        """
         if child:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(child, signal.SIGKILL)
         kill_below(self.process.pid)
+        if self.works:
+            self.process.send_signal(signal.SIGCONT)  # an agent can stop its parent
+        else:
+            end_strangers(self.others)
 
 
 class _Sandboxes(_Starter):
@@ -210,6 +229,7 @@ class _Sandboxes(_Starter):
             process.wait()
 
         started.kill = kill
+        started.watch(process.pid)
         started.ticks = lambda: ticks_with(process.pid)
         return started
 
