@@ -18,9 +18,10 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from sleepgym.core.agent import Agent, tell
 from sleepgym.core.budget import Budget, Meter, Night
@@ -308,12 +309,14 @@ def checked_meter(counts: Any) -> Meter:
     Raises:
         AgentError: If one is no number from 0 to ``MOST_COUNTED``.
     """
-    told = counts if isinstance(counts, list) and len(counts) == len(Meter.FIELDS) else [None]
-    if not all(isinstance(n, Real) and 0 <= n <= MOST_COUNTED for n in told):
+    told: list[Any] = (
+        counts if isinstance(counts, list) and len(counts) == len(Meter.FIELDS) else [None]
+    )
+    if not all(isinstance(n, int | float | np.number) and 0 <= n <= MOST_COUNTED for n in told):
         raise AgentError(
             f"its meter says {counts!r:.80}: counters are numbers from 0 to {MOST_COUNTED:g}"
         )
-    return Meter(*(int(n) if isinstance(n, Integral) else float(n) for n in told))
+    return Meter(*(n.item() if isinstance(n, np.generic) else n for n in told))
 
 
 def checked_parameters(added: Any) -> int:
@@ -322,7 +325,7 @@ def checked_parameters(added: Any) -> int:
     Raises:
         AgentError: If it is no whole number from 0 to ``MOST_COUNTED``.
     """
-    if not isinstance(added, Integral) or not 0 <= added <= MOST_COUNTED:
+    if not isinstance(added, int | np.integer) or not 0 <= added <= MOST_COUNTED:
         raise AgentError(
             f"added_parameters={added!r:.40}: must be a whole number from 0 to {MOST_COUNTED:g}"
         )

@@ -1,10 +1,10 @@
 """Living nights again: an agent must do what its records say, where no answer key is in reach.
 
 A (seed, night) pair is lived again: told and slept through are all days up to that night, asked are
-its evening and its morning, when all nights are over. Every instance of the agent lives in a process of its own, in a sandbox
-where one can be made, that holds neither the environment nor the records, and cannot import the
-package of the task family. So an agent that reads the key through Python, or that hides in memory
-what is not in its state, comes out otherwise than its records say.
+its evening and its morning, when all nights are over. Every instance of the agent lives in a
+process of its own, in a sandbox where one can be made, that holds neither the environment nor the
+records, and cannot import the package of the task family. So an agent that reads the key through
+Python, or that hides in memory what is not in its state, comes out otherwise than its records say.
 
 Where the saved state comes out the same, so must the costs, and all but a hundredth of the answers
 (another processor may round a near tie the other way). Where it does not, because processors or

@@ -2,8 +2,9 @@
 
 Bubblewrap (https://github.com/containers/bubblewrap) is a small program that most distributions
 have as ``bubblewrap``. Inside there are the system's libraries, Python, what may be imported, the
-base model, all read-only; of the hub's cache its models, no data sets and no tokens; a scratch folder in memory, and two folders shared with the run: the
-state to load, read-only, and one to save into.
+base model, all read-only (of the hub's cache its models, no data sets and no tokens), a scratch
+folder in memory, and two folders shared with the run: the state to load, read-only, and one to save
+into.
 """
 
 from __future__ import annotations
