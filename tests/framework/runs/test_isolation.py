@@ -103,6 +103,7 @@ def sleepers():
         ("Rewinder", "in night 1: its meter counted -5 train_tokens: counters only grow", 0),
         ("Talker", "gave the answer", 0),
         ("Raiser", "raised ValueError in night 2: nightmare", 1),
+        ("Quitter", r"raised SystemExit in night 2: bye\ufffd\[2J", 1),
     ],
 )
 def test_what_breaks_down_is_one_line_and_resumable(tmp_path, level, agent, says, nights):
@@ -122,6 +123,30 @@ def test_what_breaks_down_is_one_line_and_resumable(tmp_path, level, agent, says
 def test_what_it_started_ends_with_it(tmp_path, level, agent):
     assert run(stranger(agent, level), tmp_path / "run", nights=2).nights
     assert sleepers() == []
+
+
+def test_who_ends_its_parent_leaves_nothing_either(tmp_path):
+    with pytest.raises(AgentError, match="night 2: its process ended without an answer"):
+        run(stranger("Orphaner", "process"), tmp_path / "run")
+    assert sleepers() == []
+
+
+def test_a_parent_that_was_stopped_goes_on(tmp_path):
+    assert run(stranger("Stopper", "process", env_settings={"days": 1}), tmp_path / "run").finished
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_fetched_model_keeps_its_name(tmp_path, monkeypatch, level):
+    (tmp_path / "cache" / "models" / "tiny").mkdir(parents=True)
+    (tmp_path / "cache" / "models" / "tiny" / "config.json").touch()
+    monkeypatch.setenv("SLEEPGYM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_TOKEN", "secret")
+    monkeypatch.setattr(starters, "_starters", {})  # its variables are those of its start
+    spec = stranger("Fetched", level, model="tiny")
+    log = run(spec, tmp_path / "run", nights=1).nights[0]["log"]
+    for starter in starters._starters.values():
+        starter.close()
+    assert log == {"model": 1.0, "token": float(level == "process")}
 
 
 @pytest.mark.parametrize("level", LEVELS)
