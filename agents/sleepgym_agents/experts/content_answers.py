@@ -95,11 +95,7 @@ def route_by_content(
     prompter = memory.lm.prompter
     places = {answer: at for at, answer in enumerate(router.answers) if answer}
     offered = {
-        choices: {
-            places[ids]: label
-            for label in choices
-            if (ids := tuple(prompter.encode(label))) in places
-        }
+        choices: {places[label]: label for label in choices if label in places}
         for choices in {question.choices for question in questions}
     }
     free = [at for at, answer in enumerate(router.answers) if not answer]

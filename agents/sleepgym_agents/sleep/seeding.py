@@ -111,6 +111,6 @@ class Seeding(SleepingAgent):
         "batch_size": [1, 2, 4],
         "items_per_sequence": [1, 3, 6],
         "first_layer": [0.0, 0.34, 0.5],
-        "recollections": [0, 16, 32],
+        "recollections": [0, 16, 64],
     }
     stages: tuple[Stage, ...] = (distil_day,)

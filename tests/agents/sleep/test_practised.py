@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from sleepers import make, night, nothing, replace_samples, sleep_context, state, wake
 from sleepgym import Question
+from sleepgym.core.errors import BadRun
+from sleepgym.runs.state import sizes_by_kind
 from sleepgym_agents.experts.checkpoint import load_memory
 from sleepgym_agents.experts.content_answers import question_states, route_by_content
 from sleepgym_agents.experts.practice_groups import consistent, named_groups
@@ -117,11 +120,16 @@ def test_classes_are_learned_as_gaussians_and_keep_no_text(tmp_path):
     assert right >= 10
     files = state(agent, tmp_path / "a")
     assert not any(text.encode() in content for content in files.values() for text in TUNES[:4])
+    assert sizes_by_kind(tmp_path / "a")["text"] < 250  # the answers, and names of tensors
     fresh = make("seeding")
     load_memory(fresh.memory, tmp_path / "a")
     assert fresh.answer(asked) == agent.answer(asked)
     assert state(fresh, tmp_path / "b") == files
-    agent.memory.router.active = None
+    damaged = agent.memory.router.tensors()
+    damaged["classes.answers"] = damaged["classes.answers"][:-5].clone()
+    save_file(damaged, tmp_path / "a" / "names.safetensors")
+    with pytest.raises(BadRun, match=r"classes\.answers"):
+        load_memory(make("seeding").memory, tmp_path / "a")
     other = [Question("play a song", ("red", "blue")), Question("play a song")]
     assert [one.answer for one in route_by_content(agent.memory, other)] == [None, None]
 
