@@ -31,8 +31,8 @@ def choose_way(
 ) -> tuple[bool, dict[str, float]]:
     """Whether the night's texts are to be routed by content, and what to log.
 
-    Decided by the setting, unless that is ``auto``. Names are kept where content is no better, and
-    where there is only one text, to which every way leads.
+    Decided by the setting, unless that is ``auto``. Names are kept where content is not better by a
+    standard error, and where there is only one text, to which every way leads.
 
     Args:
         context: The night; its settings are
@@ -49,13 +49,18 @@ def choose_way(
         return False, {}
     by_names = _led_by_names(context, entities, [question for own in held for question in own])
     by_content = _led_by_content(context, texts)
-    return by_content > by_names, {"led_by_names": by_names, "led_by_content": by_content}
+    margin = (0.5 / sum(map(len, held))) ** 0.5  # of the difference of two shares
+    return by_content > by_names + margin, {"led_by_names": by_names, "led_by_content": by_content}
 
 
 def _led_by_names(
     context: SleepContext, entities: Sequence[EntityName], questions: Sequence[str]
 ) -> float:
-    """The share of questions that names lead to tonight's expert; to n at once counts 1 / n."""
+    """The share of questions that names lead to tonight's expert.
+
+    To n at once counts 1 / n, unless the night learns what is known of its entities from elsewhere
+    too (``recollections``): then the newest of them knows it all.
+    """
     trial = copy.deepcopy(context.memory.router)
     assert isinstance(trial, ContentRouter)
     trial.unlock(TONIGHT)
@@ -66,7 +71,7 @@ def _led_by_names(
         _, state = trial.route(ids, torch.zeros(*ids.shape, 1), None)
         at = int(state.active[0]) if state else -1
         active = trial.expert_sets[at] if at >= 0 else ()
-        found += (TONIGHT in active) / max(len(active), 1)
+        found += (TONIGHT in active) / (1 if context.config.recollections else max(len(active), 1))
     return found / len(questions)
 
 
