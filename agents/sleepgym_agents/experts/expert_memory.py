@@ -50,10 +50,10 @@ class MemorySettings(Settings):
         windows: After how many nights each level but the slowest is consolidated into the next;
             each a multiple of the one before. Empty is one level; (4,) two; (2, 4, 8) four.
         router: Which experts are active: those that know the entity read last (``names``); the
-            same, and by content on nights that find that it leads more dreams to what they are
-            about, or practice without names to go by (``auto``); by content on all days, that of
-            the nearest text (``content``); that of the nearest stored hidden state (``keys``), by a
-            learned ``gate``, or ``always`` all.
+            same, unless the first night finds that content leads more dreams to the texts that they
+            are about, or a day of practice has no names to go by (``auto``); by content on all
+            days, that of the nearest text (``content``); that of the nearest stored hidden state
+            (``keys``), by a learned ``gate``, or ``always`` all.
         key_cosine: Smallest cosine at which the ``keys`` router matches a stored state.
         first_layer: The first layer with experts, as a share of the depth. The layers below compute
             the hidden states that routers see.

@@ -2,8 +2,10 @@
 
 Names are exact, and cost nothing where the questions hold them. On real text many questions hold
 none, and one name belongs to several days. Then the states of a question tell more: each text is a
-class, a Gaussian over the states of the questions dreamt about it. The router ``auto`` finds out at
-night: dreamt questions that it held back are routed both ways, and the better way is kept.
+class, a Gaussian over the states of the questions dreamt about it. The router ``auto`` finds out on
+the first night that has documents: dreamt questions that it held back are routed both ways, and the
+better way is kept. Later nights follow: of days learned by names no states are kept, which content
+would have to be told apart from.
 """
 
 from __future__ import annotations
@@ -31,8 +33,8 @@ def choose_way(
 ) -> tuple[bool, dict[str, float]]:
     """Whether the night's texts are to be routed by content, and what to log.
 
-    Decided by the setting, unless that is ``auto``. Names are kept where content is no better, and
-    where there is only one text, to which every way leads.
+    Decided by the setting, unless that is ``auto``; then by the first night. That takes names where
+    content is not better by a standard error.
 
     Args:
         context: The night; its settings are
@@ -43,30 +45,33 @@ def choose_way(
     router = context.memory.router
     if not isinstance(router, ContentRouter) or context.config.router != "auto":
         return router.documents, {}
+    if router.table or router.gaussians.part == TEXT_PART:
+        return not router.table, {}
     texts = questions_by_text(context, dreams)
     held = [own[::HELD_BACK] for own in texts]
-    if len(texts) + len(router.answers) < 2:
+    if not texts:
         return False, {}
     by_names = _led_by_names(context, entities, [question for own in held for question in own])
     by_content = _led_by_content(context, texts)
-    return by_content > by_names, {"led_by_names": by_names, "led_by_content": by_content}
+    margin = (0.5 / sum(map(len, held))) ** 0.5  # of the difference of two shares
+    return by_content > by_names + margin, {"led_by_names": by_names, "led_by_content": by_content}
 
 
 def _led_by_names(
     context: SleepContext, entities: Sequence[EntityName], questions: Sequence[str]
 ) -> float:
-    """The share of questions that names lead to tonight's expert; to n at once counts 1 / n."""
+    """The share of questions that names lead to tonight's expert."""
     trial = copy.deepcopy(context.memory.router)
     assert isinstance(trial, ContentRouter)
     trial.unlock(TONIGHT)
     trial.assign(TONIGHT, entities)
-    prompter, found = context.lm.prompter, 0.0
+    prompter, found = context.lm.prompter, 0
     for question in questions:
         ids = torch.tensor([[*prompter.start, *prompter.question(question)]])
         _, state = trial.route(ids, torch.zeros(*ids.shape, 1), None)
         at = int(state.active[0]) if state else -1
         active = trial.expert_sets[at] if at >= 0 else ()
-        found += (TONIGHT in active) / max(len(active), 1)
+        found += TONIGHT in active
     return found / len(questions)
 
 
