@@ -6,7 +6,8 @@
 One table a track: accuracy in the evening, the next morning and on the last morning, and what is
 left of base knowledge; of edits the kinds of the last morning too. Means over the seeds that every
 agent has finished. A table is replaced where all of its five agents have finished one, or all but
-`sleep`, whose row then says so; what else stands on a page is left as it is.
+`sleep`, whose row then says so, unless the page's table is whole; what else stands on a page is
+left as it is.
 """
 
 import re
@@ -53,6 +54,7 @@ _PROBES = ("reliability", "generalisation", "portability", "locality")
 KINDS = dict.fromkeys(("edits", "counterfact"), _PROBES)  # accuracies of the last morning by kind
 OWN = "jsonl"  # its data folder is not the suite's: five runs by hand
 _TITLE = "## Results"
+_NOT_RUN = "not run"
 
 Records = dict[str, dict[int, RunRecord]]  # of a label: agent -> seed -> its finished run
 
@@ -75,7 +77,7 @@ def table(label: str, records: Records) -> str:
     ]
     for agent in AGENTS:
         if agent not in scores:
-            lines.append(f"| `{agent}` |" + " not run |" * len(columns))
+            lines.append(f"| `{agent}` |" + f" {_NOT_RUN} |" * len(columns))
             continue
         cells = (_mean([one.get(name) for one in scores[agent]]) for name in columns)
         lines.append(f"| `{agent}` | " + " | ".join(cells) + " |")
@@ -121,7 +123,10 @@ def fill(page: Path, sections: dict[str, str]) -> None:
         old = re.compile(
             rf"^`{label}`(?: of the suite|:).*?\n\n(?:\|.*\n)+", re.DOTALL | re.MULTILINE
         )
-        if old.search(results):
+        found = old.search(results)
+        if found and _NOT_RUN in section and _NOT_RUN not in found[0]:
+            continue  # what is there says more
+        if found:
             results = old.sub(lambda _, new=section: new, results, count=1)
         else:
             results = f"{results.rstrip()}\n\n{section}"
