@@ -306,7 +306,9 @@ def test_an_audit_of_before_is_read_as_a_level(tmp_path):
 
 def test_runs_that_lie_beside_an_agent_are_not_in_its_view(tmp_path, monkeypatch):
     (tmp_path / "mine.py").write_text("class Mine: ...")
-    for name in ("helpers/__init__.py", "runs/seed-0/samples.jsonl", "data/secret.json"):
+    boards = ("boards/run.py", "boards/sleepgym_boards/board.py")  # of a checkout
+    answers = ("runs/seed-0/samples.jsonl", "data/secret.json")
+    for name in ("helpers/__init__.py", *boards, *answers):
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).touch()
     monkeypatch.syspath_prepend(tmp_path)
