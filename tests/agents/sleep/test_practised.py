@@ -141,17 +141,23 @@ def test_a_day_of_one_class(tmp_path):
     assert agent.answer([Question("anything", LABELS)]) == [LABELS[0]]
 
 
-def test_states_that_cannot_be_told_apart_teach_nothing(monkeypatch, tmp_path):
+def test_bad_days_change_nothing_and_the_next_night_learns(monkeypatch, tmp_path):
     agent = make("seeding")
-    evening = state(agent, tmp_path / "a")
-    monkeypatch.setattr(
-        "sleepgym_agents.sleep.consolidation.practised.question_states",
-        lambda memory, texts: torch.ones(len(texts), 2 * memory.width),
-    )
-    log = a_night(agent, CLASSES)
-    assert log["nothing_learned"] == 1
-    assert log["quiz_by_class"] == 0.5
-    assert state(agent, tmp_path / "b") == evening
+    a_night(agent, CLASSES[:4] + CLASSES[6:10])
+    evening = state(agent, tmp_path / "evening")
+    bad = ([], [(text, label) for text in TUNES for label in LABELS])  # nothing; contradictions
+    for number, pairs in enumerate(bad, start=2):
+        assert a_night(agent, pairs, number)["nothing_learned"] == 1
+    with monkeypatch.context() as patch:  # states that cannot be told apart
+        patch.setattr(
+            "sleepgym_agents.sleep.consolidation.practised.question_states",
+            lambda memory, texts: torch.ones(len(texts), 2 * memory.width),
+        )
+        assert a_night(agent, CLASSES, 4)["nothing_learned"] == 1
+    assert state(agent, tmp_path / "morning") == evening
+    lights = [(text, "lamp") for text in ("dim the light", "lights off", "a light please")]
+    assert a_night(agent, lights, 5)["classes"] == 1
+    assert agent.memory.router.answers == [*LABELS, "lamp"]
 
 
 def test_questions_with_answers_of_their_own_are_one_region(helped):
