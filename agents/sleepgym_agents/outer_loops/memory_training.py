@@ -60,9 +60,7 @@ class MemoryTraining(OptimiserSettings):
 
     Attributes:
         memory_tokens: Memory tokens.
-        span_tokens: Tokens of text that a memory token stands for, and spells where it is to spell;
-            0: none, it spells one and is read as it is
-            (:class:`~sleepgym_agents.baselines.long_context.memory_model.MemoryModel`).
+        span_tokens: Tokens of text that a memory token stands for, and spells.
         segment_tokens: Longest segment.
         rank: Rank of the adapter in every linear layer.
         alpha: The adapter's output is scaled by ``alpha / rank``.
@@ -77,9 +75,9 @@ class MemoryTraining(OptimiserSettings):
     """
 
     learning_rate: float = 3e-3
-    memory_tokens: Annotated[int, Ge(1)] = 48
-    span_tokens: Annotated[int, Ge(0)] = 0
-    segment_tokens: Annotated[int, Ge(16)] = 128
+    memory_tokens: Annotated[int, Ge(1)] = 256
+    span_tokens: Annotated[int, Ge(1)] = 2
+    segment_tokens: Annotated[int, Ge(16)] = 256
     rank: Annotated[int, Ge(1)] = 16
     alpha: Annotated[float, Gt(0)] = 32.0
     course: tuple[Annotated[int, Ge(1)], ...] = (1, 1, 2, 4, 8)
@@ -176,8 +174,8 @@ def train_memory(
         settings.memory_tokens,
         settings.rank,
         settings.alpha,
-        derive_seed(course.seed, AGENT),
         settings.span_tokens,
+        derive_seed(course.seed, AGENT),
     )
     lessons = read_streams(course.streams, lm.prompter, progress)
     held = course.streams.seeds[-HELD_OUT:] if len(course.streams.seeds) > HELD_OUT else ()
@@ -351,7 +349,7 @@ class _Samples:
         if self.progress:
             done, total = self.before + step + 1, sum(settings.steps)
             self.progress(done, total, f"training on streams of {self.days} days")
-        span = max(1, settings.span_tokens)
+        span = settings.span_tokens
         last = span * settings.memory_tokens
         return collate_samples(samples, settings.segment_tokens, device, last, span)
 

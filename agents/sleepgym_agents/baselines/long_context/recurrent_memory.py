@@ -22,7 +22,8 @@ from sleepgym_agents.lm.checkpoints import read_tensors
 
 AGENT = "recurrent-memory"
 FILE = "memory.safetensors"
-UNTRAINED = {"memory_tokens": 48, "rank": 16, "alpha": 32.0}  # of a model that learned nothing yet
+# Of a model that learned nothing yet.
+UNTRAINED = {"memory_tokens": 256, "span_tokens": 2, "rank": 16, "alpha": 32.0}
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class RecurrentMemorySettings(AnswerSettings):
         segment_tokens: Longest text between two updates of the memory.
     """
 
-    segment_tokens: Annotated[int, Ge(16)] = 128
+    segment_tokens: Annotated[int, Ge(16)] = 256
 
 
 class RecurrentMemory(ModelAgent):
@@ -77,8 +78,8 @@ class RecurrentMemory(ModelAgent):
             card["memory_tokens"],
             card["rank"],
             card["alpha"],
+            card["span_tokens"],
             derive_seed(seed, "recurrent memory"),
-            card.get("span_tokens", 0),
         )
         if part is not None:
             try:
