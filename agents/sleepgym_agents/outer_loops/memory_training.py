@@ -9,11 +9,12 @@ Departures:
     1. The base model is frozen; a LoRA adapter learns beside the memory, where the papers train all
        weights.
     2. The loss is that of answers and of repeating the last text; the papers predict every segment.
-    3. At first each memory token also predicts one or more of the last tokens read
-       (:func:`spelling_loss`).
-       From answers alone three trials learned no use of their memory; with spelling, shorter
-       samples and the loss of repeating the last text one learned to spell. Which of the three
-       changes did it was not tried.
+    3. Each memory token also predicts the last tokens read, one or more of them in its turn
+       (:func:`spelling_loss`), and is read as the mean embedding of what it predicts
+       (:class:`~sleepgym_agents.baselines.long_context.memory_model.MemoryModel`). From answers
+       alone three trials learned no use of their memory; another learned to spell, but its answers
+       could not use what it spelled: a model does not read the output of its last layer as it reads
+       embeddings.
 """
 
 from __future__ import annotations

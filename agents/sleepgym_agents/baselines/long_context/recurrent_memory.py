@@ -47,17 +47,18 @@ class RecurrentMemory(ModelAgent):
     state is the memory tokens. They were trained once for a base model, on streams of seeds below
     100 (``sleepgym prepare-agent recurrent-memory``).
 
-    The part that is shipped for the embedded model was trained for 159 steps, the first of five
-    stages: its memory spells the last 48 tokens that it read, and answers hardly use it. It shows
-    the method's cost and contract, not what the method can do.
-
     Departures:
         1. The base model is frozen; a LoRA adapter, always active, and the first memory were
            trained. All of these count as added parameters.
         2. The start marker, an attention sink, stands before the memory.
-        3. Trained to answer, to repeat the last text and, at first, to spell its last tokens; the
-           paper predicts every segment.
-        4. There is no associative matrix a layer, as in ARMT (Rodkin et al. 2024,
+        3. Trained to answer, to repeat the last text and to spell the last tokens read; the paper
+           predicts every segment.
+        4. A memory token is read as the mean of the embeddings, weighted by the distribution over
+           the vocabulary that it gives; the paper reads it as it is. So the base model understands
+           from the first what a memory token spells. It stands for some tokens of text and has
+           their position.
+        5. Behind a segment stands the first memory; the paper's is the one before the segment.
+        6. There is no associative matrix a layer, as in ARMT (Rodkin et al. 2024,
            arXiv:2407.04841): the memory is tokens.
     """
 
