@@ -228,7 +228,10 @@ def answer_loss(
 
 
 def spelling_loss(memory: MemoryModel, state: Tensor, last: Tensor) -> Tensor:
-    """Mean negative log-likelihood of a text's last tokens, each predicted by a memory token.
+    """Mean negative log-likelihood of a text's last tokens, some predicted by each memory token.
+
+    Of the tokens of a stretch the first counts most and the last least (n to 1): a token's share in
+    what a memory token says tells its place.
 
     Args:
         memory: The model.
@@ -238,8 +241,8 @@ def spelling_loss(memory: MemoryModel, state: Tensor, last: Tensor) -> Tensor:
     """
     said = output_head(memory.model)(state.to(memory.model.dtype)).float().log_softmax(-1)
     wanted = last.unflatten(1, (state.shape[1], -1))
-    found = said.gather(-1, wanted.clamp(min=0))[wanted != NOTHING]
-    return -found.mean()
+    share = torch.arange(wanted.shape[-1], 0, -1.0, device=said.device) * (wanted != NOTHING)
+    return -(said.gather(-1, wanted.clamp(min=0)) * share).sum() / share.sum()
 
 
 def read_segments(memory: MemoryModel, batch: MemoryBatch, bptt_segments: int) -> Tensor:

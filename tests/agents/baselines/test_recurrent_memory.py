@@ -17,6 +17,7 @@ from sleepgym_agents.outer_loops.memory_training import (
     answer_loss,
     collate_samples,
     read_segments,
+    spelling_loss,
 )
 from sleepgym_agents.outer_loops.preparing import prepare, training_settings
 
@@ -125,6 +126,12 @@ def test_spelling_is_the_last_tokens_in_order():
     wanted += [likely[1, i, t] for i, t in enumerate(TEXT[-4:])]
     more = answer_loss(memory, batch, 1, spelling=True) - answer_loss(memory, batch, 1)
     torch.testing.assert_close(more, -sum(wanted) / 6, atol=1e-4, rtol=1e-4)
+    spans = collate_samples([Sample([TEXT[:7]], PAIRS)], 64, memory.device, 8, 2)
+    state = read_segments(memory, spans, 1)
+    likely = head(state).log_softmax(-1)[0]
+    wanted = [(1 + (i + 1) % 2) * likely[i // 2, t] for i, t in enumerate(TEXT[:7])]
+    loss = spelling_loss(memory, state, spans.last)
+    torch.testing.assert_close(loss, -sum(wanted) / 11, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize(("depth", "reached"), [(1, [0, 0, 1]), (2, [0, 1, 1]), (9, [1, 1, 1])])
