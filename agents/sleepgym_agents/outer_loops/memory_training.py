@@ -9,11 +9,12 @@ Departures:
     1. The base model is frozen; a LoRA adapter learns beside the memory, where the papers train all
        weights.
     2. The loss is that of answers and of repeating the last text; the papers predict every segment.
-    3. At first each memory token also predicts one or more of the last tokens read
-       (:func:`spelling_loss`).
-       From answers alone three trials learned no use of their memory; with spelling, shorter
-       samples and the loss of repeating the last text one learned to spell. Which of the three
-       changes did it was not tried.
+    3. Each memory token also predicts the last tokens read, one or more of them in its turn
+       (:func:`spelling_loss`), and is read as the mean embedding of what it predicts
+       (:class:`~sleepgym_agents.baselines.long_context.memory_model.MemoryModel`). From answers
+       alone three trials learned no use of their memory; another learned to spell, but its answers
+       could not use what it spelled: a model does not read the output of its last layer as it reads
+       embeddings.
 """
 
 from __future__ import annotations
@@ -60,9 +61,7 @@ class MemoryTraining(OptimiserSettings):
 
     Attributes:
         memory_tokens: Memory tokens.
-        span_tokens: Tokens of text that a memory token stands for, and spells where it is to spell;
-            0: none, it spells one and is read as it is
-            (:class:`~sleepgym_agents.baselines.long_context.memory_model.MemoryModel`).
+        span_tokens: Tokens of text that a memory token stands for, and spells.
         segment_tokens: Longest segment.
         rank: Rank of the adapter in every linear layer.
         alpha: The adapter's output is scaled by ``alpha / rank``.
@@ -77,9 +76,9 @@ class MemoryTraining(OptimiserSettings):
     """
 
     learning_rate: float = 3e-3
-    memory_tokens: Annotated[int, Ge(1)] = 48
-    span_tokens: Annotated[int, Ge(0)] = 0
-    segment_tokens: Annotated[int, Ge(16)] = 128
+    memory_tokens: Annotated[int, Ge(1)] = 256
+    span_tokens: Annotated[int, Ge(1)] = 2
+    segment_tokens: Annotated[int, Ge(16)] = 256
     rank: Annotated[int, Ge(1)] = 16
     alpha: Annotated[float, Gt(0)] = 32.0
     course: tuple[Annotated[int, Ge(1)], ...] = (1, 1, 2, 4, 8)
@@ -176,8 +175,8 @@ def train_memory(
         settings.memory_tokens,
         settings.rank,
         settings.alpha,
-        derive_seed(course.seed, AGENT),
         settings.span_tokens,
+        derive_seed(course.seed, AGENT),
     )
     lessons = read_streams(course.streams, lm.prompter, progress)
     held = course.streams.seeds[-HELD_OUT:] if len(course.streams.seeds) > HELD_OUT else ()
@@ -229,7 +228,10 @@ def answer_loss(
 
 
 def spelling_loss(memory: MemoryModel, state: Tensor, last: Tensor) -> Tensor:
-    """Mean negative log-likelihood of a text's last tokens, each predicted by a memory token.
+    """Mean negative log-likelihood of a text's last tokens, some predicted by each memory token.
+
+    Of the tokens of a stretch the first counts most and the last least (n to 1): a token's share in
+    what a memory token says tells its place.
 
     Args:
         memory: The model.
@@ -239,8 +241,8 @@ def spelling_loss(memory: MemoryModel, state: Tensor, last: Tensor) -> Tensor:
     """
     said = output_head(memory.model)(state.to(memory.model.dtype)).float().log_softmax(-1)
     wanted = last.unflatten(1, (state.shape[1], -1))
-    found = said.gather(-1, wanted.clamp(min=0))[wanted != NOTHING]
-    return -found.mean()
+    share = torch.arange(wanted.shape[-1], 0, -1.0, device=said.device) * (wanted != NOTHING)
+    return -(said.gather(-1, wanted.clamp(min=0)) * share).sum() / share.sum()
 
 
 def read_segments(memory: MemoryModel, batch: MemoryBatch, bptt_segments: int) -> Tensor:
@@ -351,7 +353,7 @@ class _Samples:
         if self.progress:
             done, total = self.before + step + 1, sum(settings.steps)
             self.progress(done, total, f"training on streams of {self.days} days")
-        span = max(1, settings.span_tokens)
+        span = settings.span_tokens
         last = span * settings.memory_tokens
         return collate_samples(samples, settings.segment_tokens, device, last, span)
 
