@@ -119,10 +119,22 @@ def load_object(entry_point: str) -> Any:
         raise UnknownName(f"module {module_name!r} has no {attribute!r}") from error
 
 
+def _class_of(entry_point: str, what: str) -> type:
+    """The class that ``module:Class`` names.
+
+    Raises:
+        UnknownName: If it is no class with settings.
+    """
+    found = load_object(entry_point)
+    if not isinstance(found, type) or not hasattr(found, "Config"):
+        raise UnknownName(f"{entry_point!r:.100} is no {what}: it must be a class with a Config")
+    return found
+
+
 def family_class(env_id: str) -> type:
     """The task family behind an environment id or a ``module:Class``."""
     if ":" in env_id:
-        return load_object(env_id)
+        return _class_of(env_id, "task family")
     if env_id not in envs:
         raise unknown_name("environment", env_id, envs)
     return envs[env_id].load()
@@ -131,7 +143,7 @@ def family_class(env_id: str) -> type:
 def agent_class(name: str) -> type:
     """The agent behind a registered name or a ``module:Class``."""
     if ":" in name:
-        return load_object(name)
+        return _class_of(name, "agent")
     if name not in agents:
         raise unknown_name("agent", name, agents)
     return agents[name].load()

@@ -75,6 +75,15 @@ def unpacked(state: Path, digest: str) -> Iterator[Path]:
                 inner.chmod(0o755)
 
 
+def remove_tree(folder: Path) -> None:
+    """Remove a folder with all that is in it, also what its owner may not enter as it is."""
+    for place, names, _ in os.walk(folder):
+        for inner in (Path(place) / name for name in names):
+            if not inner.is_symlink():
+                inner.chmod(0o700)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 def state_files(folder: Path) -> list[Path]:
     """The files of a saved state, in the order of their names.
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -22,6 +21,7 @@ from sleepgym.core.types import plain_text
 _FIELD = b', "chain": "'
 _HEX_DIGITS = 16
 _SHARED_CHARACTERS = 64
+_MOST = 1e30  # of any number
 _SHOWN_PHASES = ("study", "practice", "evening", "sleep", "morning")
 
 
@@ -122,11 +122,11 @@ def _refuse_constant(name: str) -> Any:
 
 
 def _is_count(value: Any) -> bool:
-    return type(value) is int and value >= 0
+    return type(value) is int and 0 <= value <= _MOST
 
 
 def _is_amount(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value) and value >= 0
+    return type(value) in (int, float) and 0 <= value <= _MOST
 
 
 def _is_share(value: Any) -> bool:
@@ -138,8 +138,8 @@ def _is_text(value: Any) -> bool:
 
 
 Check = Callable[[Any], bool]
-_COUNT: tuple[Check, str] = (_is_count, "a whole number, 0 or more")
-_AMOUNT: tuple[Check, str] = (_is_amount, "a finite number, 0 or more")
+_COUNT: tuple[Check, str] = (_is_count, "a whole number from 0 to 1e30")
+_AMOUNT: tuple[Check, str] = (_is_amount, "a finite number from 0 to 1e30")
 _TEXT: tuple[Check, str] = (_is_text, "text")
 _OPTIONAL_AMOUNT: tuple[Check, str] = (lambda v: v is None or _is_amount(v), _AMOUNT[1])
 _RULES: dict[str, tuple[Check, str]] = {

@@ -11,7 +11,7 @@ from board_files import broken, edited, phases
 from sleepgym.core.errors import AgentError, UnknownName
 from sleepgym_boards.packing import NotReady
 from sleepgym_boards.submission.files import parse
-from sleepgym_boards.verification.replay_night import replay_night
+from sleepgym_boards.verification.replay_night import phase_limit_s, replay_night
 from sleepgym_boards.verification.rerun import (
     SCORE_TOLERANCE,
     compare,
@@ -240,6 +240,18 @@ def test_work_done_beside_the_night_is_counted_in_a_rerun(tmp_path):
         "setup_train_tokens is 500, not 0",
         "setup_flops is 1200, not 0",
     ]
+
+
+def test_an_agent_that_never_ends_a_night_stops_no_rerun(honest, monkeypatch):
+    content, board = honest
+    run = parse(content).runs[0]
+    assert 600 < phase_limit_s(run) < 2000
+    hanging = run.model_copy(
+        update={"method": run.method.model_copy(update={"agent": "strangers:Hanger"})}
+    )
+    monkeypatch.setattr("sleepgym_boards.verification.replay_night.phase_limit_s", lambda run: 2.0)
+    with pytest.raises(AgentError, match="its process did not answer within 2 s"):
+        replay_night(hanging, 2, board)
 
 
 def test_processor_time_is_measured_in_a_rerun(honest, lived):

@@ -27,6 +27,8 @@ from sleepgym_boards.board import Board
 from sleepgym_boards.submission.schema import Run
 from sleepgym_boards.verification.regrading import rebuild
 
+LIMIT_FACTOR, LIMIT_S = 100.0, 600.0  # of a phase of a rerun: times the longest one, and that much
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -149,7 +151,14 @@ def _spec(run: Run) -> RunSpec:
         model=run.method.model or "embedded",
         isolation=strictest_isolation(),
         salt=run.salt or "",
+        phase_limit_s=phase_limit_s(run),
     )
+
+
+def phase_limit_s(run: Run) -> float:
+    """How long a phase may take here: far longer than any that is recorded, and not for ever."""
+    longest = max(phase.seconds + (phase.setup_seconds or 0.0) for phase in run.phases)
+    return LIMIT_FACTOR * longest + LIMIT_S
 
 
 def _limits(run: Run) -> dict[str, float]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
 import tempfile
 from collections import deque
@@ -15,6 +14,7 @@ from typing import Any
 
 from sleepgym.core import errors
 from sleepgym.core.errors import AgentError, SleepGymError, one_line
+from sleepgym.runs.archive import remove_tree
 from sleepgym.runs.day import Raised
 from sleepgym.runs.isolation.call import AgentCall
 from sleepgym.runs.isolation.messages import MAX_LINE_BYTES, Line, Silence
@@ -95,7 +95,7 @@ class AgentProcess:
         if self._ended is not None:
             os.close(self._ended)
             self._ended = None
-        shutil.rmtree(self.exchange, ignore_errors=True)
+        remove_tree(self.exchange)
 
 
 def open_exchange(call: AgentCall) -> tuple[AgentProcess, socket.socket]:

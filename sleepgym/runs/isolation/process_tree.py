@@ -67,9 +67,9 @@ def kill_below(root: int) -> None:
             return
 
 
-def adopt_orphans() -> None:
-    """Make processes below this one its children when their parent has ended."""
-    control_process(BECOME_SUBREAPER, 1)
+def adopt_orphans(adopts: bool = True) -> None:
+    """Whether processes below this one become its children when their parent ends."""
+    control_process(BECOME_SUBREAPER, int(adopts))
 
 
 def control_process(option: int, value: int) -> None:

@@ -121,7 +121,6 @@ class _Nursery(_Starter):
 
     def __init__(self, call: AgentCall) -> None:
         super().__init__(call)
-        adopt_orphans()  # where an agent ends the nursery, which takes them in else
         self.others: list[int] = []
         copy_view(self.view, self.folder, self.own)
         self.process, self.control, self.tail = self.launch(
@@ -140,6 +139,7 @@ class _Nursery(_Starter):
         """Fork a child."""
         process, theirs = open_exchange(call)
         self.others = children(os.getpid())
+        adopt_orphans()  # where the agent ends the nursery, which takes them in else
         scratch = process.exchange / "scratch"
         try:
             socket.send_fds(self.control, [str(scratch).encode()], [theirs.fileno()])
@@ -188,6 +188,7 @@ class _Nursery(_Starter):
             self.process.send_signal(signal.SIGCONT)  # an agent can stop its parent
         else:
             end_strangers(self.others)
+        adopt_orphans(False)
 
 
 class _Sandboxes(_Starter):

@@ -1,6 +1,8 @@
 """The canonical form of a state, and agents that look for places where nobody counts."""
 
 import os
+import subprocess
+import sys
 from contextlib import suppress
 
 import pytest
@@ -124,3 +126,18 @@ def test_text_in_folder_names_reaches_no_other_instance(tmp_path, monkeypatch):
     taught = [r for r in record.answers if r["phase"] == "morning" and r["item_day"] > 0]
     assert {r["score"] for r in taught} == {0.0}
     assert record.nights[-1]["state_bytes"] == 0
+
+
+def test_what_an_agent_locked_is_removed_all_the_same(tmp_path):
+    (tmp_path / "outside").mkdir(mode=0o755)
+    code = (
+        "import os, sys; from pathlib import Path; from sleepgym.runs.archive import remove_tree; "
+        "os.getuid() or os.setuid(65534); place = Path('mine'); "
+        "(place / 'locked' / 'inner').mkdir(parents=True); (place / 'locked' / 'f').touch(); "
+        "(place / 'link').symlink_to('../outside'); (place / 'locked').chmod(0); "
+        "remove_tree(place); sys.exit(place.exists())"
+    )
+    tmp_path.chmod(0o777)
+    places = {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=os.environ | places, check=True)
+    assert (tmp_path / "outside").stat().st_mode & 0o777 == 0o755

@@ -157,6 +157,39 @@ def test_numbers_that_change_for_nothing_are_refused(tmp_path, monkeypatch, firs
     )
 
 
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"added_parameters": 2.5}, "added_parameters=2.5: must be a whole number from 0 to 1e"),
+        ({"added_parameters": 10**400}, "added_parameters=1000.*: must be a whole number"),
+        ({"log": {"loss": 10**400}}, "logged loss=.int too large.* in night 1: not a number"),
+        (
+            {"counted": float("nan")},
+            r"its meter says \[0, 0, nan, 0.0\]: counters are numbers from 0",
+        ),
+        ({"counted": 10**400}, "its meter says .*: counters are numbers from 0 to 1e"),
+        ({"raises": SystemExit("bye\x1b[2J")}, "raised SystemExit in night 1: bye\ufffd"),
+    ],
+)
+def test_what_is_no_number_or_no_text_is_one_line_and_leaves_no_line(
+    tmp_path, monkeypatch, wrong, says
+):
+    class Wrong(Notes):
+        added_parameters = wrong.get("added_parameters", 0)
+
+        def sleep(self, night):
+            self.meter.train_tokens = wrong.get("counted", 0)
+            if "raises" in wrong:
+                raise wrong["raises"]
+            return wrong.get("log", {})
+
+    monkeypatch.setattr("toy.Wrong", Wrong, raising=False)
+    with pytest.raises(AgentError, match=says) as caught:
+        run(spec("Wrong"), tmp_path / "run")
+    assert str(caught.value).isprintable()
+    assert read_run(tmp_path / "run").nights == []
+
+
 def bytes_of_numbers(record):
     return record.nights[0]["state_weights_bytes"]
 

@@ -137,11 +137,15 @@ def test_a_stream_is_built_once_for_all_its_runs(whole, monkeypatch):
     assert built == [3]
 
 
+LARGE = f'{{"step": 0, "day": 0, "phase": "sleep", "questions": 0, "flops": 1{"0" * 400}}}'
+
+
 @pytest.mark.parametrize(
     ("name", "text", "says"),
     [
         ("answers.jsonl", "7", "must be an object, not 7"),
         ("answers.jsonl", '{"id": "a", "answer": "b", "score": NaN}', "NaN is no finite number"),
+        ("phases.jsonl", LARGE, "must be a finite number from 0 to 1e30"),
         ("answers.jsonl", '{"id": "a", "answer": "b", "score": 1e999}', "score=inf: must be"),
         ("answers.jsonl", '{"id": "a", "answer": null, "score": 1}', "answer=None: must be text"),
         ("answers.jsonl", '{"id": "a", "score": 1}', "it lacks 'answer'"),
