@@ -25,8 +25,8 @@ from sleepgym_tasks.worlds.almanac.hard_questions import HardKind
 from sleepgym_tasks.worlds.almanac.writer import Writer
 
 _INSTRUCTION = "Answer each question with a name or a few words, and nothing else."
-_SHOT_SEED = 60_001  # of the exemplars' world: chosen on tuning seeds (docs/prompts.md)
-_SHOT_PASSAGES, _SHOT_QUESTIONS = 4, 36  # of an exemplar
+_SHOT_SEED = 61_172  # of the exemplars' world: chosen on tuning seeds (docs/prompts.md)
+_SHOT_PASSAGES, _SHOT_QUESTIONS = 4, 48  # of an exemplar
 Share = Annotated[float, Interval(ge=0, le=1)]
 Kind = Literal[
     "direct",
