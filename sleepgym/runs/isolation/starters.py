@@ -190,7 +190,6 @@ class _Sandboxes(_Starter):
         started, theirs = open_exchange(call)
         theirs.close()
         env = {**_environment(), "HOME": SCRATCH, "HF_HOME": HUB, "HF_HUB_OFFLINE": "1"}
-        env["USER"] = "agent"  # no user has a name in there, and torch asks for it
         folders = {MODEL: call.model_folder(), HUB: Path(_environment()["HF_HOME"])}
         prefix = sandboxed(self.view, started.exchange, folders)
         process, ours, started.tail = self.launch(prefix, "worker", VIEW, env)
