@@ -2,7 +2,7 @@
 # Verify the submissions that a pull request adds, and write the verdicts as Markdown.
 #
 # Usage: verify-submission.sh BASE HEAD OUT. Runs in a checkout of BASE, whose code alone is run: of
-# HEAD only files leaderboards/submissions/BOARD/SLUG.json.gz are taken, as data, and none is executed.
+# HEAD only files leaderboards/submissions/BOARD/SLUG.json.gz (or .xz) are taken, as data, and none is executed.
 # Exit code 1 if a rule is broken, or if the pull request does anything but add such files.
 set -euo pipefail
 export LC_ALL=C
@@ -33,7 +33,7 @@ git diff-tree -r -z --no-renames "$common" "$head" > "$scratch/changes"
 
 while IFS= read -r -d '' change && IFS= read -r -d '' path; do
   read -r _ mode _ _ kind <<< "$change"
-  if ! [[ $path =~ ^leaderboards/submissions/($word)/($word)(\.json\.gz|\.verdict\.json)$ ]] ||
+  if ! [[ $path =~ ^leaderboards/submissions/($word)/($word)(\.json\.[gx]z|\.verdict\.json)$ ]] ||
     [ "${#path}" -gt 150 ]; then
     strays=$((strays + 1))
     continue
@@ -43,7 +43,8 @@ while IFS= read -r -d '' change && IFS= read -r -d '' path; do
     refuse "\`$board/$slug$suffix\`: verdicts are written by the workflow after the merge: leave it out."
   elif [ "$kind" = D ]; then
     refuse "\`$board/$slug\` is deleted or renamed: a pull request adds; maintainers remove."
-  elif [ "$kind" != A ] || git cat-file -e "$base:$path" 2> /dev/null; then
+  elif [ "$kind" != A ] || git cat-file -e "$base:${path%.*}.gz" 2> /dev/null ||
+    git cat-file -e "$base:${path%.*}.xz" 2> /dev/null; then
     refuse "\`$board/$slug\` is there already: a new version is a new file under another name."
   elif [ "$mode" != 100644 ]; then
     refuse "\`$board/$slug\` is no plain file."
@@ -51,13 +52,13 @@ while IFS= read -r -d '' change && IFS= read -r -d '' path; do
     refuse "\`$board/$slug\` is larger than $limit bytes."
   else
     count=$((count + 1))
-    git cat-file blob "$head:$path" > "$scratch/$slug.json.gz"
+    git cat-file blob "$head:$path" > "$scratch/$slug$suffix"
     printf '### `%s/%s`\n~~~~~~~~~~text\n' "$board" "$slug" >> "$out"
-    (cd "$scratch" && "${SLEEPGYM:-sleepgym}" verify "$slug.json.gz" --board "$board" \
+    (cd "$scratch" && "${SLEEPGYM:-sleepgym}" verify "$slug$suffix" --board "$board" \
       ${against[@]+"${against[@]}"}) >> "$out" 2>&1 ||
       status=1
     printf '~~~~~~~~~~\n' >> "$out"
-    rm -f "$scratch/$slug.json.gz"
+    rm -f "$scratch/$slug$suffix"
   fi
 done < "$scratch/changes"
 

@@ -253,6 +253,7 @@ def main(arguments=None):
             batch = {"batch_size": given.batch} if given.batch else {}
             agent = cls(settings(**{**own, **quick, **batch}), model=folder)
             run(name, agent, stream, given.peak_tflops, size_bytes(folder))
+            del agent
             free()
 
 

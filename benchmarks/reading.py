@@ -1,7 +1,7 @@
 """How a model reads, answers and dreams under its prompt: SQuAD, Almanac, generated Q&A.
 
     python benchmarks/reading.py [--model smollm2] [--seeds 0-5] [--parts squad,almanac,dreams]
-    python benchmarks/reading.py --seeds 20-49 --days 1 --parts almanac --shot-seeds 50007-50037
+    python benchmarks/reading.py --seeds 20-49 --days 1 --parts almanac --shot-seeds 60001-60060
 
 The prompts are those of the agent ``in-context`` with its defaults in evening exams, the day open
 before each question, after exemplars; nothing is trained. SQuAD is ``base_val`` with one passage a

@@ -1,7 +1,8 @@
 """Nights on real text, setting by setting: what the evening knew, and what every morning keeps.
 
     python benchmarks/squad_nights.py --variants FILE.toml --data DIR --model smollm2-reader \\
-        [--seeds 0,1] [--days 2] [--part 0/4] [--limit-s 500] [--out lines.jsonl]
+        [--seeds 0,1] [--days 2] [--draws 24] [--part 0/4] [--limit-s 500] [--out lines.jsonl]
+    python benchmarks/squad_nights.py --best lines-*.jsonl
 
 For choosing settings, on tuning seeds: one instance lives through the first days of `squad-8`
 streams without the runner, and a line a night is printed. A variant is a table of the TOML file:
@@ -10,8 +11,13 @@ streams without the runner, and a line a night is printed. A variant is a table 
 - `oracle = true`: each day's expert is alone and active at every token, in training and in exams.
   So nothing is routed, and nothing interferes: what a night could teach at most.
 
+- lists in place of values: a search space. With `--draws N` it becomes N variants, drawn as
+  `agents/tuning/tune.py` draws its trials: the first is the rest of the table, every other takes
+  each listed setting with probability one half (`benchmarks/squad_rivals.toml`).
+
 `covered` is the share of a day's questions of which an accepted answer is that of a kept dream.
-`--part k/n` takes every n-th variant: so that several processes share a GPU.
+`--part k/n` takes every n-th variant: so that several processes share a GPU. What --out holds is
+not done again. --best prints the variants in the order of what the last morning knows of all days.
 """
 
 from __future__ import annotations
@@ -34,6 +40,7 @@ from sleepgym.core.agent import Agent, tell
 from sleepgym.core.env import make_env
 from sleepgym.core.grading import normalise
 from sleepgym.core.registry import agent_class
+from sleepgym.core.rng import derive_rng
 from sleepgym.core.schedule import experiences_of
 from sleepgym.core.types import Item, Stream
 from sleepgym_agents.experts.routing import Always, ExpertId
@@ -114,10 +121,58 @@ def live(agent: Any, family: Any, stream: Stream, oracle: bool) -> Iterator[dict
         documents_module.build_consolidation_data = build
 
 
+def drawn(variants: dict[str, dict], draws: int) -> dict[str, dict]:
+    """The variants; of each with lists in it ``draws``, draw by draw, named NAME-0 and so on."""
+    found = {name: table for name, table in variants.items() if not _space(table)}
+    seen: dict[str, list[dict]] = {}
+    for number in range(draws):
+        for name, table in variants.items():
+            if space := _space(table):
+                earlier = seen.setdefault(name, [])
+                rng = derive_rng(0, "squad_nights", name, number)
+                while True:
+                    picked = {k: v[int(rng.integers(len(v)))] for k, v in space.items()}
+                    taken = {k: v for k, v in picked.items() if number and rng.random() < 0.5}
+                    if taken not in earlier:
+                        break
+                earlier.append(taken)
+                found[f"{name}-{number}"] = {k: v for k, v in table.items() if k not in space}
+                found[f"{name}-{number}"] |= taken
+    return found
+
+
+def _space(table: dict) -> dict[str, list]:
+    return {k: v for k, v in table.items() if isinstance(v, list)}
+
+
+def read_lines(files: Iterable[Path]) -> list[dict]:
+    """What earlier calls wrote, whole lines only."""
+    rows = (line for file in files if file.is_file() for line in file.read_text().splitlines())
+    return [json.loads(row) for row in rows if row.startswith("{") and row.endswith("}")]
+
+
+def print_best(lines: Iterable[dict]) -> None:
+    """Variants that lived through all days on all seeds, best first."""
+    lines = [line for line in lines if "error" not in line]
+    days, seeds = max(line["day"] for line in lines), {line["seed"] for line in lines}
+    table: dict[str, dict[int, float]] = {}
+    for line in (line for line in lines if line["day"] == days):
+        known = line["open"] or line["oracle"]
+        table.setdefault(line["variant"], {})[line["seed"]] = fmean(known)
+        table[line["variant"]].setdefault(-1, line.get("settings", {}))  # type: ignore[arg-type]
+    whole = {k: v for k, v in table.items() if seeds <= v.keys()}
+    print(f"{len(whole)} of {len({line['variant'] for line in lines})} variants are whole")
+    for name, found in sorted(whole.items(), key=lambda kv: -fmean(kv[1][s] for s in seeds)):
+        values = " ".join(f"{found[seed]:.3f}" for seed in sorted(seeds))
+        print(f"{name}: {fmean(found[s] for s in seeds):.3f} ({values}) {json.dumps(found[-1])}")
+
+
 def main() -> None:
     """Live through every variant's days and print a line a night."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--variants", type=Path, required=True)
+    parser.add_argument("--variants", type=Path)
+    parser.add_argument("--best", type=Path, nargs="+", metavar="LINES", help="print, run nothing")
+    parser.add_argument("--draws", type=int, default=1)
     parser.add_argument("--model", default="smollm2-reader")
     parser.add_argument("--data")
     parser.add_argument("--seeds", default="0")
@@ -129,8 +184,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     chosen = parser.parse_args()
     begun_s = time.monotonic()
+    if chosen.best:
+        print_best(read_lines(chosen.best))
+        return
+    if not chosen.variants:
+        parser.error("give --variants FILE.toml, or --best LINES")
     part, parts = map(int, chosen.part.split("/"))
-    variants = tomllib.loads(chosen.variants.read_text(encoding="utf-8"))
+    variants = drawn(tomllib.loads(chosen.variants.read_text(encoding="utf-8")), chosen.draws)
+    earlier = read_lines([chosen.out] if chosen.out else [])
+    done = {(one["variant"], one["seed"]) for one in earlier if one.get("day") == chosen.days}
     env = make_env(
         "sleepgym/SQuAD-v0",
         data=chosen.data,
@@ -144,6 +206,8 @@ def main() -> None:
         stream, family = env.stream, env.family
         for name, given in list(variants.items())[part::parts]:
             settings = dict(given)
+            if (name, seed) in done:
+                continue
             if time.monotonic() - begun_s > chosen.limit_s:
                 return
             kind, oracle = settings.pop("agent"), settings.pop("oracle", False)
@@ -153,7 +217,8 @@ def main() -> None:
                 cls = agent_class(kind)
                 agent = cls(cls.Config(**settings), seed=seed, model=chosen.model)
                 for line in live(agent, family, stream, oracle):
-                    text = json.dumps({"variant": name, "seed": seed, **line})
+                    head = {"variant": name, "seed": seed, "settings": given}
+                    text = json.dumps({**head, **line})
                     print(text, flush=True)
                     if chosen.out:
                         with open(chosen.out, "a", encoding="utf-8") as file:

@@ -28,7 +28,7 @@ from sleepgym.core.errors import BadRun, SleepGymError
 from sleepgym.core.settings import completed_settings
 from sleepgym.runs.records import read_meta
 from sleepgym_boards.board import Board, board_file, load_board
-from sleepgym_boards.catalogue.entries import SUFFIX, verdict_file
+from sleepgym_boards.catalogue.entries import verdict_file
 from sleepgym_boards.packing import NotReady, pack, validate_card
 from sleepgym_boards.submission import files
 from sleepgym_boards.submission.schema import MethodCard, Submission
@@ -45,6 +45,7 @@ CARD = {
     "tuning_seeds": "0-99",
 }
 MOST_REASONS = 3
+LARGE_BYTES = 8 << 20  # of JSON: what holds more is compressed by xz
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def submit_all(
             reasons = error.missing[:MOST_REASONS] + ([f"and {more} more"] if more > 0 else [])
             yield Outcome(folder.name, None, "; ".join(reasons))
             continue
-        yield _write(submission, out / board.name / (folder.name + SUFFIX), board, data)
+        yield _write(submission, out / board.name / folder.name, board, data)
 
 
 def _groups(runs: Path) -> dict[Path, list[dict[str, Any]]]:
@@ -159,19 +160,25 @@ def method_card(label: str, meta: dict[str, Any]) -> MethodCard:
     return validate_card(CARD | fields, f"card of {label}")
 
 
-def _write(submission: Submission, file: Path, board: Board, data: Path | None) -> Outcome:
-    label = file.name.removesuffix(SUFFIX)
-    submission = _of_the_day_it_was_made(submission, file)
-    content = files.compress(files.dump(submission))
+def _write(submission: Submission, place: Path, board: Board, data: Path | None) -> Outcome:
+    label = place.name
+    earlier = [f for suffix in files.SUFFIXES if (f := _named(place, suffix)).is_file()]
+    for old in earlier:
+        submission = _of_the_day_it_was_made(submission, old)
+    text = files.dump(submission)
+    suffix = files.XZ if len(text) > LARGE_BYTES else files.GZIP
+    content, file = files.compress(text, suffix), _named(place, suffix)
     verdict = verify(content, board, data=data)
     if not verdict.ok or verdict.results is None:
         broken = [rule.rule for rule in verdict.rules if not rule.ok]
         return Outcome(label, None, f"refused by rule {', '.join(broken)}")
     file.parent.mkdir(parents=True, exist_ok=True)
-    replaced = files.sha256(file.read_bytes()) if file.is_file() else ""
+    replaced = files.sha256(earlier[0].read_bytes()) if earlier else ""
     files.write_whole(content, file)
-    text = verdict.to_text()
-    files.write_whole(text.encode(), verdict_file(file))
+    for old in earlier:
+        if old != file:
+            old.unlink()
+    files.write_whole(verdict.to_text().encode(), verdict_file(file))
     mean = verdict.results.mean.get(board.headline)
     commits = len({run.commit for run in submission.runs})
     return Outcome(
@@ -184,10 +191,12 @@ def _write(submission: Submission, file: Path, board: Board, data: Path | None) 
     )
 
 
+def _named(place: Path, suffix: str) -> Path:
+    return place.with_name(place.name + suffix)
+
+
 def _of_the_day_it_was_made(submission: Submission, file: Path) -> Submission:
     """The submission that is there already, if only its date is another."""
-    if not file.is_file():
-        return submission
     try:
         earlier = files.parse(files.read_bytes(file))
     except SleepGymError:

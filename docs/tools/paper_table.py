@@ -2,28 +2,40 @@
 point the same way.
 
     sleepgym suite leaderboards/suites/paper-squad.toml --data DIR --out runs/paper
-    python docs/tools/paper_table.py runs/paper
+    python docs/tools/paper_table.py runs/paper [--data DIR] [--nights squad-8=3]
 
 RUNS holds ``TRACK/LABEL/seed-N``, as ``sleepgym suite`` writes them; what is missing is left out of
-the table. Scales differ: the paper's models have 50 times as many weights, and a language model
-judges its answers. So figures are not compared, only the sign of each row's difference to `Sleep`:
-"yes" or "no" where the 95 % interval of ours (over the same streams) excludes 0, else "open".
+the table. A track that has a board is read from its submissions too. Scales differ: the paper's
+models have 50 times as many weights, and a language model judges its answers. So figures are not
+compared, only the sign of each row's difference to `Sleep`: "yes" or "no" where the 95 % interval
+of ours (over the same streams) excludes 0, else "open".
+
+With fewer than five streams, passages are resampled in place of streams: each is one value, the
+mean difference over its questions in all streams (needs --data). ``--nights TRACK=N`` scores what
+runs knew after their first N nights of the days up to then, so that runs that stopped there count.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
+import json
+import os
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
-from sleepgym.runs.records import read_run
-from sleepgym.scoring.scores import score_run
-from sleepgym.scoring.statistics import paired_difference
+from sleepgym.runs.records import read_lines
+from sleepgym.scoring.statistics import FEWEST_FOR_BOOTSTRAP, paired_difference
 
 METRIC = "average_accuracy"
 FULL = "sleep"
+SUBMISSIONS = Path(__file__).parents[2] / "leaderboards" / "submissions"
+BOARDS = {"squad-8": "squad-8", "clinc150": "class-incremental-v1"}  # track -> board
+EARLIER = {"clinc150-5": "class-incremental-5", "clinc150-5-v1": "class-incremental-5-v1"}
+Scores = Mapping[tuple[str, str], dict[int, float]]
+Answers = dict[tuple[str, str], dict[int, dict[str, float]]]  # scores by seed and question
 
 
 @dataclass(frozen=True)
@@ -48,6 +60,7 @@ def _squad(label: str, name: str, one: float, many: float) -> Row:
     return Row(label, name, {"squad-1": one, "squad-200": many, "squad-8": many})
 
 
+CLASSES = ("clinc150", "clinc150-5", "clinc150-5-v1")
 TABLES = {
     "Knowledge incorporation (SQuAD, without the passage)": (
         _squad("frozen", "Base model", 31.9, 31.9),
@@ -60,10 +73,10 @@ TABLES = {
         _squad("sleep-no-dreaming", "without dreaming", 35.7, 36.2),
     ),
     "Class-incremental classification (CLINC150)": (
-        Row("in-context", "ICL", {}, ("clinc150",)),
-        Row("ewc", "EWC", {}, ("clinc150",)),
-        Row("inca", "InCA", {}, ("clinc150",)),
-        Row("continuum", "Hope", {}, ("clinc150",)),
+        Row("in-context", "ICL", {}, CLASSES),
+        Row("ewc", "EWC", {}, CLASSES),
+        Row("inca", "InCA", {}, CLASSES),
+        Row("continuum", "Hope", {}, CLASSES),
         Row(FULL, "Sleep", {}),
     ),
 }
@@ -71,25 +84,84 @@ TRACKS = {
     "squad-1": "one passage (n=1)",
     "squad-200": "200 passages in one night (n=200)",
     "squad-8": "eight days of four passages (beside n=200)",
-    "clinc150": "150 intents, a domain a day",
+    "clinc150": "150 intents, a domain a day (board class-incremental-v1)",
+    "clinc150-5-v1": "five days of five intents (board class-incremental-5-v1)",
+    "clinc150-5": "five days of five intents, each asked among those seen (class-incremental-5)",
 }
 
 
-def read_scores(runs: Path) -> dict[tuple[str, str], dict[int, float]]:
-    """By track and label: the final accuracy of each seed whose run has finished."""
-    found: dict[tuple[str, str], dict[int, float]] = {}
+def read_answers(runs: Path, nights: Mapping[str, int]) -> Answers:
+    """By track and label: what each seed knew of every question on the last morning wanted."""
+    found: Answers = {}
     for track in TRACKS:
         for meta in sorted((runs / track).glob("*/seed-*/run.json")):
-            record = read_run(meta.parent)
-            value = score_run(record)[METRIC] if record.finished else None
-            if value is not None:
+            said = json.loads(meta.read_text(encoding="utf-8"))
+            last = nights.get(track, said["days"])
+            lines = read_lines(meta.parent / "answers.jsonl")
+            own = {
+                line["id"]: line["score"]
+                for line in lines
+                if (line["phase"], line["night"]) == ("morning", last) and line["item_day"] <= last
+            }
+            if own:
                 label = meta.parent.parent.name
-                found.setdefault((track, label), {})[record.meta["spec"]["seed"]] = value
+                found.setdefault((track, label), {})[said["spec"]["seed"]] = own
     return found
 
 
-def table(rows: tuple[Row, ...], track: str, scores: Mapping) -> list[str]:
-    """The lines of one track; none where there are no runs of it."""
+def read_submissions(folder: Path) -> dict[tuple[str, str], dict[int, float]]:
+    """By track and label: the final accuracy of each seed, as the verdicts say."""
+    found: dict[tuple[str, str], dict[int, float]] = {}
+    for track, board in (BOARDS | EARLIER).items():
+        for file in sorted((folder / board).glob("*.verdict.json")):
+            results = json.loads(file.read_text(encoding="utf-8")).get("results") or {}
+            seeds = {row["seed"]: row["metrics"][METRIC] for row in results.get("seeds", ())}
+            label = file.name.removesuffix(".verdict.json")
+            if seeds and None not in seeds.values():
+                found[track, label] = seeds
+    return found
+
+
+def passage_numbers(data: Path) -> dict[str, int]:
+    """Question -> number of its passage in the file, of SQuAD's validation questions."""
+    from sleepgym_tasks.datasets.squad_files import parse
+
+    split = "squad_val"
+    passages = parse(data / "squad_seal" / f"{split}.json")
+    return {f"{split}/{q.id}": i for i, one in enumerate(passages) for q in one.questions}
+
+
+def by_passage(
+    own: Mapping[int, Mapping[str, float]],
+    whole: Mapping[int, Mapping[str, float]],
+    passages: Mapping[str, int],
+) -> tuple[dict[int, float], dict[int, float]]:
+    """Mean score of every passage over its questions in all streams that both sides have."""
+    sides = defaultdict(list), defaultdict(list)
+    for seed in own.keys() & whole.keys():
+        for question in own[seed].keys() & whole[seed].keys() & passages.keys():
+            for side, scores in zip(sides, (own, whole), strict=True):
+                side[passages[question]].append(scores[seed][question])
+    one, other = ({number: fmean(found) for number, found in side.items()} for side in sides)
+    return one, other
+
+
+def table(
+    rows: tuple[Row, ...],
+    track: str,
+    scores: Scores,
+    answers: Answers | None = None,
+    passages: Mapping[str, int] | None = None,
+) -> list[str]:
+    """The lines of one track; none where there are no runs of it.
+
+    Args:
+        rows: Of the table.
+        track: One of :data:`TRACKS`.
+        scores: Final accuracy by track and label, and seed.
+        answers: What it is the mean of, where that is at hand.
+        passages: Number of each question's passage; resampled where there are few streams.
+    """
     if not any((track, row.label) in scores for row in rows):
         return []
     full = next(row for row in rows if row.label == FULL)
@@ -102,12 +174,17 @@ def table(rows: tuple[Row, ...], track: str, scores: Mapping) -> list[str]:
     for row in rows:
         own, whole = scores.get((track, row.label), {}), scores.get((track, FULL), {})
         said = row.figures.get(track)
+        if passages and answers and 0 < len(own.keys() & whole.keys()) < FEWEST_FOR_BOOTSTRAP:
+            sides = (answers.get((track, label), {}) for label in (row.label, FULL))
+            units = by_passage(*sides, passages)
+        else:
+            units = own, whole
         cells = [
             row.name,
             f"{said:.1f}" if said is not None else "",
             f"{100 * fmean(own.values()):.1f}" if own else "not run",
             str(len(own)) if own else "",
-            *_difference(row, full, track, own, whole),
+            *_difference(row, full, track, *units),
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return [*lines, ""]
@@ -137,22 +214,36 @@ def _difference(
     return said, ours, ("yes" if found.mean * theirs > 0 else "no") if decided else "open"
 
 
-def page(runs: Path) -> str:
-    """The tables of all tracks that have runs."""
-    scores = read_scores(runs)
+def page(
+    runs: Path | None, nights: Mapping[str, int], data: Path | None, submissions: Path = SUBMISSIONS
+) -> str:
+    """The tables of all tracks that have runs or submissions."""
+    answers = read_answers(runs, nights) if runs else {}
+    scores = read_submissions(submissions) | {
+        place: {seed: fmean(own.values()) for seed, own in seeds.items()}
+        for place, seeds in answers.items()
+    }
+    passages = passage_numbers(data) if data else {}
     lines: list[str] = []
     for title, rows in TABLES.items():
-        own = [line for track in TRACKS for line in _of_track(rows, track, scores)]
+        own = []
+        for track in TRACKS:
+            if any(track in row.figures or track in row.worse_on for row in rows):
+                own += table(rows, track, scores, answers, passages)
         lines += [f"## {title}", "", *own] if own else []
     return "\n".join(lines)
 
 
-def _of_track(rows: tuple[Row, ...], track: str, scores: Mapping) -> list[str]:
-    named = any(track in row.figures or track in row.worse_on for row in rows)
-    return table(rows, track, scores) if named else []
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("runs", type=Path, nargs="?", help="TRACK/LABEL/seed-N; else submissions")
+    parser.add_argument("--data", type=Path, default=os.environ.get("SLEEPGYM_DATA"))
+    parser.add_argument("--nights", action="append", default=[], metavar="TRACK=N")
+    given = parser.parse_args()
+    nights = {track: int(n) for track, _, n in (pair.partition("=") for pair in given.nights)}
+    print(page(given.runs, nights, Path(given.data) if given.data else None))
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit("usage: paper_table.py RUNS")
-    print(page(Path(sys.argv[1])))
+    main()

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
+from model_tables import model_lines
 
 from sleepgym.reports import drawing
 from sleepgym.reports.figures import draw_frontier, to_png
@@ -76,7 +77,8 @@ def page(tracks: dict[str, dict[str, Results]]) -> str:
         lines += [f"| {HEAD} |", "|" + "---|" * HEAD.count("|") + "---|"]
         lines += [f"| {' | '.join(_row(slug, agents))} |" for slug in agents]
         lines.append("")
-    return "\n".join(lines)
+    entries = [entry for entry in load_entries(SUBMISSIONS) if entry.verified]
+    return "\n".join([*lines, *model_lines(entries)])
 
 
 def _missing(tracks: dict[str, dict[str, Results]]) -> str:

@@ -50,7 +50,7 @@ GENERATED = (
     ),
     Generated(
         "submissions",
-        ("leaderboards/submissions/*/*.json.gz",),
+        ("leaderboards/submissions/*/*.json.?z",),
         "a suite, then `leaderboards/submit_reference.py` ([how](docs/leaderboards.md))",
     ),
     Generated(

@@ -1,28 +1,36 @@
 """Fill the tables of results in ``docs/tasks`` from the runs of the suite ``tracks``.
 
-    sleepgym suite tracks --out runs/tracks [--model NAME]
+    sleepgym suite tracks --out runs/tracks [--model NAME] [--seeds 100-102]
     python docs/tools/track_tables.py runs/tracks
 
 One table a track: accuracy in the evening, the next morning and on the last morning, and what is
-left of base knowledge; of edits the kinds of the last morning too. A table is replaced where all of
-its five agents have finished, or all but `sleep`, whose row then says so.
+left of base knowledge; of edits the kinds of the last morning too. Means over the seeds that every
+agent has finished. A table is replaced where all of its five agents have finished one, or all but
+`sleep`, whose row then says so, unless the page's table is whole; what else stands on a page is
+left as it is.
 """
 
 import re
 import sys
 from pathlib import Path
 
+import numpy as np
+
 from sleepgym.runs.records import RunRecord, read_run
 from sleepgym.scoring.scores import score_run
 
 FOLDER = Path(__file__).parents[1] / "tasks"
 PAGES = {
+    "almanac": "almanac",
     "almanac-hard": "almanac-hard",
     "edits": "knowledge-edit",
     "counterfact": "knowledge-edit",
     "chronicles": "long-docs",
     "lifelong": "lifelong",
     "retention": "retention",
+    "codebook": "codebook",
+    "classes": "class-incremental",
+    "clinc150": "class-incremental",
     "grids": "few-shot-arc",
     "arc": "few-shot-arc",
     "haystack": "haystack",
@@ -32,6 +40,8 @@ PAGES = {
     "arithmetic": "math-reasoning",
     "languages": "continual-translation",
     "sequence": "task-sequence",
+    "squad": "squad",
+    "jsonl": "jsonl",
 }
 AGENTS = ("frozen", "in-context", "retrieval", "naive", "sleep")
 COLUMNS = {
@@ -42,58 +52,107 @@ COLUMNS = {
 }
 _PROBES = ("reliability", "generalisation", "portability", "locality")
 KINDS = dict.fromkeys(("edits", "counterfact"), _PROBES)  # accuracies of the last morning by kind
+OWN = "jsonl"  # its data folder is not the suite's: five runs by hand
 _TITLE = "## Results"
+_NOT_RUN = "not run"
+
+Records = dict[str, dict[int, RunRecord]]  # of a label: agent -> seed -> its finished run
 
 
-def table(label: str, records: dict[str, RunRecord]) -> str:
+def table(label: str, records: Records) -> str:
     """The section of one track, in Markdown."""
-    spec = records["frozen"].meta["spec"]
-    model = Path(spec["model"] or "no model").name
+    seeds = sorted(set.intersection(*(set(runs) for runs in records.values())))
+    spec = records["frozen"][seeds[0]].meta["spec"]
     columns = COLUMNS | {f"accuracy_{kind}": kind for kind in KINDS.get(label, ())}
-    scores = {agent: score_run(record) for agent, record in records.items()}
-    known = {name for one in scores.values() for name, value in one.items() if value is not None}
+    scores = {agent: [score_run(runs[seed]) for seed in seeds] for agent, runs in records.items()}
+    known = {
+        name for runs in scores.values() for one in runs for name in one if one[name] is not None
+    }
     columns = {name: column for name, column in columns.items() if name in known}
     lines = [
-        f"`{label}` of the suite `tracks`, seed {spec['seed']}, model `{model}`; one small stream,"
-        " a check that the track runs and not a comparison. Printed by",
-        f"`sleepgym suite tracks{'' if model == 'embedded' else ' --model ' + model}"
-        " --out runs/tracks` and `python docs/tools/track_tables.py runs/tracks`:",
+        *_origin(label, Path(spec["model"] or "no model").name, seeds),
         "",
         "| agent | " + " | ".join(columns.values()) + " |",
         "|---|" + "---|" * len(columns),
     ]
     for agent in AGENTS:
         if agent not in scores:
-            lines.append(f"| `{agent}` |" + " not run |" * len(columns))
+            lines.append(f"| `{agent}` |" + f" {_NOT_RUN} |" * len(columns))
             continue
-        values = [scores[agent].get(name) for name in columns]
-        cells = ["-" if value is None else f"{value:.2f}" for value in values]
+        cells = (_mean([one.get(name) for one in scores[agent]]) for name in columns)
         lines.append(f"| `{agent}` | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
+def _origin(label: str, model: str, seeds: list[int]) -> list[str]:
+    """What a table is of, and the commands that print it."""
+    many = len(seeds) > 1
+    words = f"mean of seeds {', '.join(map(str, seeds))}" if many else f"seed {seeds[0]}"
+    span = ",".join(map(str, seeds))
+    if many and seeds == [*range(seeds[0], seeds[-1] + 1)]:
+        span = f"{seeds[0]}-{seeds[-1]}"
+    with_seeds = f" --seeds {span}" if many or seeds != [100] else ""
+    with_model = "" if model == "embedded" else f" --model {model}"
+    command = f"sleepgym suite tracks{with_model}{with_seeds} --out runs/tracks"
+    what = f"`{label}` of the suite `tracks`"
+    if label == OWN:
+        what = f"`{label}`: the four questions above"
+        place = f"--seeds {span} --out runs/tracks/{label}/AGENT"
+        if not many:
+            place = f"--seed {span} --out runs/tracks/{label}/AGENT/seed-{span}"
+        command = (
+            f"sleepgym run --env sleepgym/Jsonl-v0 --data docs/tasks/example{with_model}"
+            f" --agent AGENT {place}"
+        )
+    return [
+        f"{what}, {words}, model `{model}`; {'small streams' if many else 'one small stream'},"
+        " a check that the track runs and not a comparison. Printed by",
+        f"`{command}` and `python docs/tools/track_tables.py runs/tracks`:",
+    ]
+
+
+def _mean(values: list[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    return f"{np.mean(known):.2f}" if known else "-"
+
+
 def fill(page: Path, sections: dict[str, str]) -> None:
-    """Put the sections under the page's heading of results; those of other labels stay."""
+    """Put the sections under the page's heading of results; what else stands there stays."""
     before, _, results = page.read_text().partition(_TITLE)
-    old = dict.fromkeys(re.findall(r"^`([\w-]+)` of the suite", results, flags=re.MULTILINE), "")
-    for label in old:
-        found = re.search(rf"^`{label}` of the suite.*?(?=\n\n`|\Z)", results, re.DOTALL | re.M)
-        old[label] = f"{found[0].rstrip()}\n" if found else ""
-    page.write_text(f"{before}{_TITLE}\n\n" + "\n".join((old | sections).values()))
+    for label, section in sections.items():
+        old = re.compile(
+            rf"^`{label}`(?: of the suite|:).*?\n\n(?:\|.*\n)+", re.DOTALL | re.MULTILINE
+        )
+        found = old.search(results)
+        if found and _NOT_RUN in section and _NOT_RUN not in found[0]:
+            continue  # what is there says more
+        if found:
+            results = old.sub(lambda _, new=section: new, results, count=1)
+        else:
+            results = f"{results.rstrip()}\n\n{section}"
+    page.write_text(f"{before}{_TITLE}\n\n{results.lstrip()}")
+
+
+def read(folder: Path) -> Records:
+    """The finished runs of a label; agents without one are left out."""
+    records: Records = {}
+    for agent in AGENTS:
+        for place in sorted((folder / agent).glob("seed-*")):
+            record = read_run(place)
+            if record.finished:
+                records.setdefault(agent, {})[record.meta["spec"]["seed"]] = record
+    return records
 
 
 def main(runs: Path) -> None:
     """Replace the tables whose runs have finished."""
-    by_page: dict[str, dict[str, str]] = {}
     for label, page in PAGES.items():
-        folders = {agent: sorted((runs / label / agent).glob("seed-*")) for agent in AGENTS}
-        records = {agent: read_run(found[0]) for agent, found in folders.items() if found}
-        records = {agent: record for agent, record in records.items() if record.finished}
-        if set(records) >= set(AGENTS) - {"sleep"}:
-            by_page.setdefault(page, {})[label] = table(label, records)
-    for page, sections in by_page.items():
-        fill(FOLDER / f"{page}.md", sections)
-        print(f"{page}: {', '.join(sections)}")
+        records = read(runs / label)
+        if set(records) >= set(AGENTS) - {"sleep"} and set.intersection(
+            *map(set, records.values())
+        ):
+            fill(FOLDER / f"{page}.md", {label: table(label, records)})
+            print(f"{page}: {label}")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import sleepgym
 from sleepgym.cli import inspect, look, reading, running, serving, skills
 from sleepgym.cli.console import accept_any_text, choose_width
 from sleepgym.core import registry
-from sleepgym.core.errors import SleepGymError
+from sleepgym.core.errors import SleepGymError, one_line
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -102,5 +102,5 @@ def _report_models() -> None:
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"sleepgym: {message}", file=sys.stderr)
+    print(f"sleepgym: {one_line(message, 10_000)}", file=sys.stderr)
     return code

@@ -32,8 +32,10 @@ def streams_repeat(family: TaskFamily) -> str | None:
 
 def seeds_matter(family: TaskFamily) -> str | None:
     """Different seeds give different streams."""
-    hashes = {family.stream(seed).content_hash for seed in (1, 2, 3)}
-    return None if len(hashes) == 3 else "two seeds gave the same stream"
+    streams = [family.stream(seed) for seed in (1, 2, 3)]
+    few = all(len(day.exam) < 4 for day in streams[0].days)  # so that two orders may be one
+    hashes = {stream.content_hash for stream in streams}
+    return None if len(hashes) >= 3 - few else "two seeds gave the same stream"
 
 
 def gold_scores_one(family: TaskFamily) -> str | None:

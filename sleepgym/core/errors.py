@@ -37,6 +37,17 @@ class AgentError(SleepGymError):
     """An agent that broke its contract or raised; the run stays resumable."""
 
 
+def one_line(text: str, most: int = 1000) -> str:
+    """A text of anybody's as one line that a terminal only shows: no breaks, no control characters.
+
+    Args:
+        text: Any text.
+        most: Characters that are kept.
+    """
+    words = " ".join(text.split())[:most]
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in words)
+
+
 def unknown_name(what: str, name: str, choices: Iterable[str]) -> UnknownName:
     """The error for a name that no registry holds, with the nearest ones that exist.
 

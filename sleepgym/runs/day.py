@@ -21,6 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from sleepgym.core.agent import Agent, tell
 from sleepgym.core.budget import Budget, Meter, Night
 from sleepgym.core.errors import AgentError
@@ -30,6 +32,7 @@ from sleepgym.runs.costs.clocks import gpu_s, processor_s
 from sleepgym.runs.models.base_model import is_served
 
 MAX_ANSWER_CHARACTERS = 100_000
+MOST_COUNTED = 1e30  # tokens, operations, parameters: more than there will be
 NOTHING = Introduction()
 
 
@@ -95,7 +98,7 @@ class LocalInstance(Instance):
     @property
     def counts(self) -> Meter:
         """What the agent's meter says, whatever class it is of."""
-        return Meter(*(getattr(self.agent.meter, name) for name in Meter.FIELDS))
+        return checked_meter([getattr(self.agent.meter, name, None) for name in Meter.FIELDS])
 
     @property
     def processor_s(self) -> float:
@@ -133,7 +136,7 @@ class LocalInstance(Instance):
     def save(self, folder: Path) -> int:
         """See :meth:`sleepgym.Agent.save`."""
         self.agent.save(folder)
-        return self.agent.added_parameters
+        return checked_parameters(self.agent.added_parameters)
 
     def close(self) -> None:
         """Free what it held: the memory of a model at once, as it may stand in a circle."""
@@ -142,6 +145,7 @@ class LocalInstance(Instance):
         del self.agent
         if holds_model:
             gc.collect()
+            gc.freeze()  # what is left is not gone through again until the run has ended
 
 
 @dataclass(frozen=True)
@@ -298,6 +302,35 @@ class DayDriver:
             self._instance.introduce(self._introduction)
         self._instance.tell(self.told)
         return self._instance
+
+
+def checked_meter(counts: Any) -> Meter:
+    """Counters as an agent tells them.
+
+    Raises:
+        AgentError: If one is no number from 0 to ``MOST_COUNTED``.
+    """
+    told: list[Any] = (
+        counts if isinstance(counts, list) and len(counts) == len(Meter.FIELDS) else [None]
+    )
+    if not all(isinstance(n, int | float | np.number) and 0 <= n <= MOST_COUNTED for n in told):
+        raise AgentError(
+            f"its meter says {counts!r:.80}: counters are numbers from 0 to {MOST_COUNTED:g}"
+        )
+    return Meter(*(n.item() if isinstance(n, np.generic) else n for n in told))
+
+
+def checked_parameters(added: Any) -> int:
+    """``added_parameters`` as an agent tells it.
+
+    Raises:
+        AgentError: If it is no whole number from 0 to ``MOST_COUNTED``.
+    """
+    if not isinstance(added, int | np.integer) or not 0 <= added <= MOST_COUNTED:
+        raise AgentError(
+            f"added_parameters={added!r:.40}: must be a whole number from 0 to {MOST_COUNTED:g}"
+        )
+    return int(added)
 
 
 def checked_answers(answers: Sequence[Any], step: Step) -> tuple[str, ...]:

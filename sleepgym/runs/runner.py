@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import math
 import secrets
 import traceback
@@ -22,6 +23,7 @@ from sleepgym.core.errors import (
     MissingData,
     SleepGymError,
     UnknownName,
+    one_line,
 )
 from sleepgym.core.types import Phase
 from sleepgym.runs.archive import pack_state, unpacked
@@ -125,6 +127,7 @@ class _Loop:
                     return
         finally:
             self.day.close()
+            gc.unfreeze()  # see LocalInstance.close
 
     def _make(self, state: Path | None) -> Instance:
         if self.spec.isolation != "in-process":
@@ -210,9 +213,10 @@ def _checked_log(spec: RunSpec, night: int, log: Mapping[str, Any]) -> dict[str,
     for name, value in log.items():
         try:
             number = float(value)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
+            shown = f"({error})" if isinstance(value, int) else f"{value!r:.40}"
             raise AgentError(
-                f"agent {spec.agent!r} logged {name}={value!r:.40} in night {night}: not a number"
+                f"agent {spec.agent!r} logged {name!s:.40}={shown} in night {night}: not a number"
             ) from error
         checked[str(name)] = number if math.isfinite(number) else None
     return checked
@@ -225,17 +229,17 @@ def _blame(spec: RunSpec, journal: Journal | None, where: str):
         yield
     except AgentError as error:
         place = "" if where in str(error) else f" {where}"
-        raise AgentError(f"agent {spec.agent!r}{place}: {error}") from error
+        raise AgentError(one_line(f"agent {spec.agent!r}{place}: {error}")) from error
     except (SleepGymError, KeyboardInterrupt):
         raise
-    except Exception as error:
+    except BaseException as error:  # SystemExit too
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             raise
         kind, trace = type(error).__name__, traceback.format_exc()
         if isinstance(error, Raised):
             kind, trace = error.kind, error.trace
         message = (str(error).strip().splitlines() or [""])[0]
-        found = f"agent {spec.agent!r} raised {kind} {where}: {message:.200}"
+        found = one_line(f"agent {spec.agent!r} raised {kind} {where}: {message:.200}")
         if journal is None:
             raise AgentError(found) from error
         log = journal.path / "error.log"

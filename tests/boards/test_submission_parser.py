@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import lzma
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -42,6 +43,25 @@ def test_any_bytes(content):
 def test_any_bytes_in_gzip(text):
     assert parses(gzip.compress(text)) is None
     assert parses(gzip.compress(START + text)) is None
+    assert parses(lzma.compress(START + text)) is None
+    assert parses(lzma.compress(START)[:6] + text) is None
+
+
+def test_xz_holds_what_gzip_holds_and_is_read_as_closely(honest):
+    text = decompress(honest[0])
+    content = compress(text, ".json.xz")
+    assert decompress(content) == text
+    assert parse(content) == parse(honest[0])
+    for bad, says in (
+        (content[:-9], "it was cut off"),
+        (content + b"x", "something follows the end of the xz stream"),
+        (content + content, "something follows the end of the xz stream"),
+        (content[:40] + bytes(9) + content[49:], "not a xz file"),
+        (lzma.compress(bytes(97 << 20), preset=0), "it holds more than"),
+        (lzma.compress(text, preset=9), "not a xz file: Memory usage limit exceeded"),
+    ):
+        with pytest.raises(BadSubmission, match=says):
+            decompress(bad)
 
 
 JSON = st.recursive(

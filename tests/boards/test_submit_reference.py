@@ -171,6 +171,22 @@ def test_a_role_follows_the_file_that_plays_it(suite, tmp_path, capsys):
         assert roles == {"sleep": sha256(old.read_bytes()), "seeding": "0" * 64}
 
 
+def test_a_large_submission_is_compressed_by_xz(suite, tmp_path, monkeypatch, capsys):
+    board = tmp_path / "toy.toml"
+    board.write_text(board_files.BOARD)
+    command = [str(suite / "runs"), "--board", str(board), "--out", str(tmp_path)]
+    for most, suffix in ((8 << 20, "gz"), (100, "xz")):
+        monkeypatch.setitem(SCRIPT["main"].__globals__, "LARGE_BYTES", most)
+        assert SCRIPT["main"](command) == 0
+        entry = load_entries(tmp_path)[0]
+        assert entry.file.name == f"notes.json.{suffix}"
+        assert entry.verified
+        assert len(list(entry.file.parent.glob("notes.*"))) == 2  # with its verdict
+    entry.file.with_name("notes.json.gz").write_bytes(b"")
+    twice = "notes is there twice: as .json.gz and as .json.xz"
+    assert [found.problem for found in load_entries(tmp_path)[:2]] == [twice, twice]
+
+
 @pytest.mark.parametrize(
     ("suite_name", "label", "board"),
     [

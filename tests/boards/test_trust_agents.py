@@ -1,9 +1,11 @@
 """Agents that cheat: caught by the runner, by the budget, or by living a night again."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 
+import board_agents
 import board_files
 from board_files import broken, edited, phases
 from sleepgym.core.errors import AgentError, UnknownName
@@ -18,6 +20,7 @@ from sleepgym_boards.verification.rerun import (
     score_tolerance,
 )
 from sleepgym_boards.verification.verifier import verify
+from tampering import use
 
 
 def packed(agent, folder):
@@ -203,6 +206,55 @@ def test_two_drawn_nights_hold_a_last_one(honest):
         assert len(drawn) == min(count, 6)
         assert 3 in [night for _, night in drawn]
     assert len(draw(runs, 1)) == 1
+
+
+def test_what_is_heard_in_an_exam_reaches_no_night_of_a_rerun(tmp_path, monkeypatch):
+    drop = board_agents.Listener.drop
+    level = "sleepgym_boards.verification.replay_night.strictest_isolation"
+    monkeypatch.setattr(level, lambda: "process")  # where it has a way to itself
+    drop.unlink(missing_ok=True)
+    content, board = board_files.packed("Listener", tmp_path, "100", isolation="process")
+    drop.unlink()
+    assert verify(content, board).results.mean["average_accuracy"] == 1.0
+    problems, _ = again(content, board)
+    drop.unlink()
+    assert any(problem.startswith("the morning scores 0.00, not") for problem in problems)
+
+
+def test_work_done_beside_the_night_is_counted_in_a_rerun(tmp_path):
+    content, board = packed("Reader", tmp_path)
+    run = parse(content).runs[0]
+    lived = replay_night(run, 2, board)
+    assert again(content, board, lived) == ([], True)
+
+    def work_asleep_alone(plain):
+        for phase in phases(plain, "sleep"):
+            names = ("setup_train_tokens", "setup_flops")
+            phase["ledger"] |= dict.fromkeys(names, 0) | {"setup_flops": 0.0}
+
+    forged = edited(content, work_asleep_alone)
+    assert verify(forged, board).ok
+    problems, same = again(forged, board, lived)
+    assert same
+    assert problems == [
+        "setup_train_tokens is 500, not 0",
+        "setup_flops is 1200, not 0",
+    ]
+
+
+def test_processor_time_is_measured_in_a_rerun(honest, lived):
+    content, board = honest
+    slow = replace(lived, cost={**lived.cost, "processor_seconds": 100.0})
+    assert "processor_seconds is 100.0, not 0" in " ".join(again(content, board, slow)[0])
+
+
+def test_a_model_of_the_same_name_with_other_files_is_another(tmp_path):
+    content, board = packed("Modelled", tmp_path)
+    assert broken(verify(content, board, reruns=1)) == []
+    forged = edited(content, use("embedded", "0" * 64))
+    verdict = verify(forged, board, reruns=1)
+    assert broken(verdict) == ["rerun"]
+    assert "the files of model 'embedded' are others here" in verdict.rules[-1].problems[0]
 
 
 def test_an_agent_that_is_not_installed_is_named(honest):

@@ -95,6 +95,19 @@ def test_text_in_names_of_empty_files_counts(tmp_path):
         board_files.pack([tmp_path / "runs"], tight, board_files.write_card(tmp_path))
 
 
+def test_names_count_in_a_rerun_whatever_the_first_schema_said(tmp_path):
+    def count_no_names(plain):
+        for phase in phases(plain, "sleep"):
+            phase["ledger"] |= {"state_bytes": 0, "state_text_bytes": 0}
+
+    content, board = board_files.packed("Namer", tmp_path, "100")
+    forged = edited(content, count_no_names)
+    assert verify(forged, board).ok
+    run = parse(forged).runs[0]
+    problems = compare(run, 1, replay_night(run, 1, board), board).problems
+    assert [problem.split(" is ")[0] for problem in problems] == ["state_bytes", "state_text_bytes"]
+
+
 def test_an_answer_that_is_equal_to_everything_is_a_text(tmp_path):
     content, board = board_files.packed("Agreeable", tmp_path, "100")
     answers = [answer for phase in parse(content).runs[0].phases for answer in phase.answers]

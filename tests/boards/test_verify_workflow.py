@@ -163,6 +163,9 @@ def test_a_changed_submission_is_refused_and_not_run(checkout):
     assert code == 1
     assert text.startswith("`open/held` is there already: a new version is a new file under anothe")
     assert not list(checkout.parent.rglob("ran"))
+    code, text = verdict(checkout, {f"{PLACE}/open/held.json.xz": b"mine"}, "touch ran")
+    assert code == 1
+    assert text.startswith("`open/held` is there already")
 
 
 def test_a_name_that_was_taken_since_the_pull_request_began_is_refused(checkout):

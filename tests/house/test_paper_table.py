@@ -49,3 +49,28 @@ def test_rankings_without_figures_have_a_sign_too():
     (line,) = (line for line in module.table(rows, "clinc150", scores) if "InCA" in line)
     assert "| below | +31.0 [" in line
     assert line.endswith("| no |")
+
+
+def test_few_streams_are_resampled_by_passage_and_boards_are_read(tmp_path):
+    module = load()
+    passages = {f"q{i}": i // 3 for i in range(60)}
+    answers = {
+        ("squad-200", label): {seed: dict.fromkeys(passages, value) for seed in (100, 101)}
+        for label, value in (("sleep", 0.5), ("naive", 0.25))
+    }
+    answers["squad-200", "naive"][101]["q0"] = 1.0
+    scores = {
+        place: {seed: sum(own.values()) / len(own) for seed, own in seeds.items()}
+        for place, seeds in answers.items()
+    }
+    rows = module.TABLES["Knowledge incorporation (SQuAD, without the passage)"]
+    lines = module.table(rows, "squad-200", scores, answers, passages)
+    (naive,) = (line for line in lines if "Fine-tuned" in line)
+    assert "| -24.4 [-25.0, -23.1] | yes |" in naive  # 20 passages, one of which is better
+
+    board = tmp_path / module.BOARDS["clinc150"]
+    board.mkdir()
+    row = {"seed": 100, "metrics": {module.METRIC: 0.7}}
+    (board / "inca.verdict.json").write_text(module.json.dumps({"results": {"seeds": [row]}}))
+    (board / "ewc.verdict.json").write_text('{"results": null}')
+    assert module.read_submissions(tmp_path) == {("clinc150", "inca"): {100: 0.7}}

@@ -177,6 +177,35 @@ class Rebuilder(Sly):
         return "unknown"
 
 
+class Listener(Honest):
+    """Keeps what it will be asked about: it leaves every exam's questions where it sleeps."""
+
+    drop = Path("/tmp/sleepgym-test-heard")
+
+    def answer(self, questions):
+        with self.drop.open("a") as file:
+            file.writelines(f"{question.text}\n" for question in questions)
+        return super().answer(questions)
+
+    def sleep(self, night):
+        heard = self.drop.read_text() if self.drop.exists() else ""
+        self.notes = {name: town for name, town in self.notes.items() if name in heard}
+        return super().sleep(night)
+
+
+class Reader(Honest):
+    """Trains while it reads, and while it saves."""
+
+    def study(self, documents):
+        super().study(documents)
+        self.meter.train_tokens += 500
+        self.meter.flops += 500.0
+
+    def save(self, path: Path):
+        super().save(path)
+        self.meter.flops += 700.0
+
+
 class Crammer(Honest):
     """Learns while it answers."""
 

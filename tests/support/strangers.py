@@ -15,6 +15,7 @@ from pathlib import Path
 from board_agents import Honest
 from sleepgym import derive_seed
 from sleepgym.core.budget import Meter
+from sleepgym.runs.models.cache import cached_model
 
 RUN_FOLDER = "run-of-a-stranger"  # the tests run in a folder of this name
 SLEEPER = "import time; time.sleep(987)"
@@ -107,10 +108,12 @@ class Passer(Honest):
 
 
 class Crasher(Honest):
-    """Ends its process in the second night."""
+    """Ends its process in the second night; a child still holds what that had open."""
 
     def sleep(self, night):
         if night.number == 2:
+            if os.fork() == 0:
+                time.sleep(600)
             print("out of memory", file=sys.stderr, flush=True)
             os._exit(9)
         return super().sleep(night)
@@ -198,6 +201,47 @@ class Forker(Honest):
                 os.fork()
                 os.execv(sys.executable, [sys.executable, "-S", "-c", SLEEPER])
         return super().sleep(night)
+
+
+class Orphaner(Honest):
+    """Starts a process that outlives its parents, then ends its parent, in its second night."""
+
+    def sleep(self, night):
+        if night.number == 2:
+            if os.fork() == 0:
+                os.setsid()
+                if os.fork():
+                    os._exit(0)
+                os.execv(sys.executable, [sys.executable, "-S", "-c", SLEEPER])
+            os.wait()
+            os.kill(os.getppid(), signal.SIGKILL)
+            time.sleep(0.2)
+        return super().sleep(night)
+
+
+class Stopper(Honest):
+    """Stops its parent in every night."""
+
+    def sleep(self, night):
+        os.kill(os.getppid(), signal.SIGSTOP)
+        return super().sleep(night)
+
+
+class Quitter(Honest):
+    """Leaves in its second night, with a text that a terminal would obey."""
+
+    def sleep(self, night):
+        if night.number == 2:
+            raise SystemExit("bye\x1b[2J\nsecond line")
+        return super().sleep(night)
+
+
+class Fetched(Honest):
+    """Looks for its model, which was fetched, and for a token of whoever runs it."""
+
+    def sleep(self, night):
+        found = cached_model(self.model) is not None
+        return {"model": found, "token": "HF_TOKEN" in os.environ}
 
 
 class Rewinder(Honest):

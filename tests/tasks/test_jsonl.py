@@ -9,6 +9,9 @@ import typer
 
 import data_files
 import family_checks
+import sleepgym
+from checkout import ROOT
+from sleepgym.contract.tasks import seeds_matter
 from sleepgym.core.errors import BadData, BadSetting, MissingData
 from sleepgym_tasks.cli import add_commands
 from sleepgym_tasks.datasets.own_files import problems
@@ -41,6 +44,12 @@ def test_files_become_days(data_dir):
     assert env.stream.key[stream.days[0].practice[0][0].id]
     family_checks.gold_scores_one(env)
     family_checks.no_leaks(env)
+
+
+def test_seeds_may_meet_where_there_are_few_questions():
+    env = sleepgym.make_env(ID, data=ROOT / "docs" / "tasks" / "example")
+    assert len({env.family.stream(seed).content_hash for seed in (1, 2, 3)}) == 2
+    assert seeds_matter(env.family) is None
 
 
 def test_a_folder_of_text_files_is_read_by_number_or_by_name(tmp_path):

@@ -1,5 +1,7 @@
 """Exemplars from outside the stream, the same for every agent; and metrics where text is free."""
 
+from itertools import pairwise
+
 import pytest
 
 from sleepgym.core.env import make_env
@@ -58,6 +60,18 @@ def test_streams_of_an_environment_begin_with_the_same_exemplars(data_dir):
 
 def shown_documents(env_id, **settings):
     return stream(env_id, **settings).introduction.exemplars[0].documents
+
+
+def test_neighbours_of_an_exemplar_of_almanac_ask_about_different_passages():
+    for shown in stream("sleepgym/Almanac-v1", days=1, shots=2).introduction.exemplars:
+        about = []
+        for answer in shown.answers:
+            holds = [answer.casefold() in d.text.casefold() for d in shown.documents]
+            about.append(holds.index(True) if any(holds) else 0)
+        assert len(shown.documents) == 4
+        assert len(about) > 24
+        same = sum(a == b for a, b in pairwise(about))
+        assert same <= max(about.count(i) for i in range(4)) - min(about.count(i) for i in range(4))
 
 
 def test_an_instruction_goes_with_exemplars_or_alone():

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import torch
 from safetensors.torch import save_file
+from torch import Tensor
 
 from sleepgym.core.errors import BadRun
 from sleepgym_agents.experts.expert_memory import ExpertMemory
@@ -14,7 +14,7 @@ from sleepgym_agents.lm.checkpoints import read_tensors
 
 
 def save_memory(memory: ExpertMemory, path: Path) -> None:
-    """Write unlocked experts in bfloat16 and the router's state; nothing where there is none.
+    """Write unlocked experts and the router's state; nothing where there is none.
 
     Args:
         memory: What to write.
@@ -26,10 +26,10 @@ def save_memory(memory: ExpertMemory, path: Path) -> None:
         return
     (path / "memory.json").write_text(json.dumps({"unlocked": memory.unlocked}) + "\n")
     tensors = {
-        f"{level}.{slot}.{layer}.{name}": p.detach().bfloat16().cpu().contiguous()
+        f"{level}.{slot}.{layer}.{name}": weight.cpu().contiguous()
         for level, slot in memory.unlocked
         for layer, expert in enumerate(memory.experts((level, slot)))
-        for name, p in expert.named_parameters()
+        for name, weight in expert.packed(memory.settings.expert_dtype).items()
     }
     if tensors:
         save_file(tensors, path / "experts.safetensors")
@@ -49,11 +49,13 @@ def load_memory(memory: ExpertMemory, path: Path) -> None:
         unlocked = json.loads((path / "memory.json").read_text())["unlocked"]
         memory.restore([(int(level), int(slot)) for level, slot in unlocked])
         tensors = read_tensors(path / "experts.safetensors") if memory.unlocked else {}
-        with torch.no_grad():
-            for level, slot in memory.unlocked:
-                for layer, expert in enumerate(memory.experts((level, slot))):
-                    for name, p in expert.named_parameters():
-                        p.copy_(tensors[f"{level}.{slot}.{layer}.{name}"])
+        packed: dict[str, dict[str, Tensor]] = {}
+        for full_name, tensor in tensors.items():
+            place, _, name = full_name.rpartition(".")
+            packed.setdefault(place, {})[name] = tensor
+        for level, slot in memory.unlocked:
+            for layer, expert in enumerate(memory.experts((level, slot))):
+                expert.unpack(packed[f"{level}.{slot}.{layer}"])
         if memory.router.stores:
             memory.router.restore(read_tensors(path / f"{memory.router.stores}.safetensors"))
     except (ValueError, KeyError, TypeError, IndexError, RuntimeError) as error:

@@ -13,6 +13,7 @@ from sleepgym.core.errors import BadRun
 from sleepgym_agents.lm.checkpoints import read_tensors
 
 SHRINKAGE = 0.1  # share of the mean variance added to every variance
+MIDDLE = 2
 PARTS = ("means", "counts", "scatter")
 
 
@@ -30,12 +31,13 @@ class ClassGaussians:
         counts: Examples of each class, (classes,), float64.
         scatter: Sum over examples of the outer product of their deviation from the mean of their
             class, (dimensions, dimensions), float64.
+        part: Where in a model the examples were read: the layer one ``part``-th up.
     """
 
     def __init__(
         self, dimensions: int, shrinkage: float = SHRINKAGE, diagonal: bool = False
     ) -> None:
-        self.shrinkage, self.diagonal = shrinkage, diagonal
+        self.shrinkage, self.diagonal, self.part = shrinkage, diagonal, MIDDLE
         self.means = torch.zeros(0, dimensions, dtype=torch.float64)
         self.counts = torch.zeros(0, dtype=torch.float64)
         self.scatter = torch.zeros(dimensions, dimensions, dtype=torch.float64)
@@ -80,7 +82,9 @@ class ClassGaussians:
         """What :meth:`tensors` holds in single precision, of the scatter its lower triangle."""
         rows, columns = torch.tril_indices(*self.scatter.shape)
         scatter = self.scatter[rows, columns].float()
-        return {"means": self.means.float(), "counts": self.counts.float(), "scatter": scatter}
+        packed = {"means": self.means.float(), "counts": self.counts.float(), "scatter": scatter}
+        part = {} if self.part == MIDDLE else {"part": torch.tensor([self.part])}
+        return packed | part
 
     def unpack(self, tensors: Mapping[str, Tensor]) -> None:
         """Load what :meth:`packed` returned.
@@ -91,6 +95,7 @@ class ClassGaussians:
         rows, columns = torch.tril_indices(*self.scatter.shape)
         if tensors["scatter"].shape != rows.shape:
             raise ValueError(f"Gaussians of another model, not of {len(self.scatter)} dimensions")
+        self.part = int(tensors["part"]) if "part" in tensors else MIDDLE
         self.means, self.counts = tensors["means"].double(), tensors["counts"].double()
         self.scatter = torch.zeros_like(self.scatter)
         self.scatter[rows, columns] = self.scatter[columns, rows] = tensors["scatter"].double()

@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 
 from sleepgym import Question
+from sleepgym_agents.experts.class_gaussians import MIDDLE
 from sleepgym_agents.experts.content_router import ContentRouter
 from sleepgym_agents.experts.expert_memory import ExpertMemory
 from sleepgym_agents.experts.routing import ExpertId
 
+TEXT_PART = 4  # what a text is about shows earlier than what is asked of it
 ROWS = 64  # of a batch of questions of equal length
 
 
@@ -32,19 +34,22 @@ class RoutedQuestion:
 
 
 @torch.inference_mode()
-def question_states(memory: ExpertMemory, texts: Sequence[str]) -> Tensor:
-    """What a question is about: the means over its tokens of the embeddings and a middle layer.
+def question_states(memory: ExpertMemory, texts: Sequence[str], part: int | None = None) -> Tensor:
+    """What a question is about: the means over its tokens of the embeddings and of a layer.
 
     The two are what the model makes of the words alone and of the words together; experts are off.
 
     Args:
         memory: The experts, inside their language model.
         texts: Of the questions.
+        part: The layer is that one ``part``-th up; where None, that of the router's classes.
 
     Returns:
         States in single precision, (questions, 2 * width).
     """
-    lm = memory.lm
+    lm, router = memory.lm, memory.router
+    if part is None:
+        part = router.gaussians.part if isinstance(router, ContentRouter) else MIDDLE
     start, most = lm.prompter.start, lm.max_tokens
     rows = [[*start, *lm.prompter.question(text)][:most] for text in texts]
     found = torch.zeros(len(rows), 2 * memory.width)
@@ -54,8 +59,6 @@ def question_states(memory: ExpertMemory, texts: Sequence[str]) -> Tensor:
         if not batches or len(batches[-1]) == ROWS or len(rows[batches[-1][0]]) != len(rows[i]):
             batches.append([])
         batches[-1].append(i)
-    # what a text is about shows earlier than what is asked of it
-    depth = 4 if memory.router.documents else 2
     with memory.bare():
         for batch in batches:
             states = lm.model.model(
@@ -63,7 +66,7 @@ def question_states(memory: ExpertMemory, texts: Sequence[str]) -> Tensor:
                 output_hidden_states=True,
                 use_cache=False,
             ).hidden_states
-            pooled = [s.float().mean(1).cpu() for s in (states[0], states[len(states) // depth])]
+            pooled = [s.float().mean(1).cpu() for s in (states[0], states[len(states) // part])]
             found[batch] = torch.cat(pooled, 1)
             tokens = sum(len(rows[i]) for i in batch)
             lm.meter.read_tokens += tokens
@@ -92,11 +95,7 @@ def route_by_content(
     prompter = memory.lm.prompter
     places = {answer: at for at, answer in enumerate(router.answers) if answer}
     offered = {
-        choices: {
-            places[ids]: label
-            for label in choices
-            if (ids := tuple(prompter.encode(label))) in places
-        }
+        choices: {places[label]: label for label in choices if label in places}
         for choices in {question.choices for question in questions}
     }
     free = [at for at, answer in enumerate(router.answers) if not answer]

@@ -8,13 +8,14 @@ that is the answer; otherwise the expert that learned the class gives it.
 
 from __future__ import annotations
 
+import json
+import zlib
 from collections.abc import Hashable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from sleepgym_agents.experts.class_gaussians import ClassGaussians
-from sleepgym_agents.experts.entity_names import EntityName
 from sleepgym_agents.experts.entity_router import EntityRouter
 from sleepgym_agents.experts.routing import ExpertId, ExpertSet, Markers
 
@@ -31,7 +32,7 @@ class ContentRouter(EntityRouter):
     Attributes:
         documents: Whether days of documents are routed by content too, and nothing by entities.
         gaussians: Of the classes, over states (``width``,).
-        answers: Token ids of each class's answer; empty for questions with answers of their own.
+        answers: The answer of each class; empty for questions with answers of their own.
         owners: The expert of each class; None where the class's answer is all there is to know.
         radii: The largest distance at which a question belongs to a class, (classes,).
         active: The expert that is on within every item for now; None is as entities have it.
@@ -43,19 +44,17 @@ class ContentRouter(EntityRouter):
         super().__init__(markers)
         self.documents, self.by_entity = documents, not documents
         self.gaussians = ClassGaussians(width, SHRINKAGE, diagonal=True)
-        self.answers: list[EntityName] = []
+        self.answers: list[str] = []
         self.owners: list[ExpertId | None] = []
         self.radii = torch.zeros(0, dtype=torch.float64)
         self.active: ExpertId | None = None
 
-    def learn(
-        self, owner: ExpertId | None, answer: EntityName, states: Tensor, radius: float
-    ) -> int:
+    def learn(self, owner: ExpertId | None, answer: str, states: Tensor, radius: float) -> int:
         """Add questions of a class.
 
         Args:
             owner: The expert that answers them from now on, if any.
-            answer: Token ids of their answer; empty where each has its own.
+            answer: Their answer; empty where each has its own.
             states: Of each question, (questions, width).
             radius: Largest distance of a question of this class.
 
@@ -119,29 +118,39 @@ class ContentRouter(EntityRouter):
             self.owners = [self.owners[i] for i in kept]
 
     def tensors(self) -> dict[str, Tensor]:
-        """The names; and where there are classes, their Gaussians, answers and experts."""
-        names = super().tensors()
+        """The names, if any; and where there are classes, Gaussians, radii, answers and experts.
+
+        Answers are text, and deflated with the experts' numbers.
+        """
+        names = super().tensors() if self.table or not self.answers else {}
         if not self.answers:
             return names
         owners = [-1 if x is None else self.expert_ids.index(x) for x in self.owners]
+        text = zlib.compress(json.dumps([self.answers, owners]).encode(), 9)
         classes = {
             **self.gaussians.packed(),
             "radii": self.radii,
-            "answers": torch.tensor([i for ids in self.answers for i in ids], dtype=torch.int32),
-            "lengths": torch.tensor([len(ids) for ids in self.answers], dtype=torch.int16),
-            "owners": torch.tensor(owners, dtype=torch.int16),
+            "answers": torch.frombuffer(bytearray(text), dtype=torch.uint8),
         }
         return {**names, **{f"{PREFIX}{name}": t for name, t in classes.items()}}
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Load names and classes."""
-        super().restore(tensors)
-        if f"{PREFIX}owners" not in tensors:
-            return
+        """Load names and classes.
+
+        Raises:
+            ValueError: If the answers are damaged.
+        """
         own = (name for name in tensors if name.startswith(PREFIX))
         classes = {name.removeprefix(PREFIX): tensors[name] for name in own}
+        if not classes or len(tensors) > len(classes):
+            super().restore(tensors)
+        if not classes:
+            return
         self.gaussians.unpack(classes)
         self.radii = classes["radii"]
-        ids = iter(classes["answers"].tolist())
-        self.answers = [tuple(next(ids) for _ in range(n)) for n in classes["lengths"].tolist()]
-        self.owners = [None if i < 0 else self.expert_ids[i] for i in classes["owners"].tolist()]
+        try:
+            text = zlib.decompress(classes["answers"].numpy().tobytes())
+        except zlib.error as error:
+            raise ValueError(f"{PREFIX}answers: {error}") from error
+        self.answers, owners = json.loads(text)
+        self.owners = [None if i < 0 else self.expert_ids[i] for i in owners]

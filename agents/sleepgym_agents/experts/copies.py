@@ -24,10 +24,11 @@ class Copies(Router):
         parameters: Parameters of each copy.
     """
 
-    def __init__(self, router: Router, expert_id: ExpertId, first: int) -> None:
+    def __init__(self, router: Router, expert_id: ExpertId, first: int, count: int) -> None:
         super().__init__(router.markers)
         self.router, self.expert_id, self.first = router, expert_id, first
-        self.expert_ids, self.each_layer = router.expert_ids, router.each_layer
+        self.each_layer = router.each_layer
+        self.expert_ids = [*router.expert_ids, *((expert_id[0], first + i) for i in range(count))]
         self.owners = torch.zeros(0, dtype=torch.long)
         self.parameters: list[list[nn.Parameter]] = []
 
@@ -51,7 +52,7 @@ def isolated_copies(memory: ExpertMemory, expert_id: ExpertId, count: int) -> It
     """Within this context copies of one expert replace it, each in rows of its own."""
     levels: list[Any] = [chain.levels[expert_id[0]] for chain in memory.chains]
     first = len(levels[0])
-    router = Copies(memory.router, expert_id, first)
+    router = Copies(memory.router, expert_id, first, count)
     layers = []
     for level in levels:
         layers.append([copy.deepcopy(level[expert_id[1]]) for _ in range(count)])

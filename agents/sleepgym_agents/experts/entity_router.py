@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +24,8 @@ class EntityRouter(StickyRouter):
     """Activates the experts that know the entity just read; exact match, the longest name wins.
 
     Attributes:
-        table: Token ids of an entity's name -> the experts that know it, oldest first.
+        table: Token ids of an entity's name -> the experts that know it, oldest first; replaced by
+            another one where it changes, so that what passes need of it is worked out once.
     """
 
     stores = "names"
@@ -33,13 +33,13 @@ class EntityRouter(StickyRouter):
 
     def __init__(self, markers: Markers) -> None:
         super().__init__(markers)
-        self.table: dict[EntityName, ExpertSet] = {}
-        self._matcher: tuple[Any, EntityMatcher] = None, EntityMatcher({}, torch.device("cpu"))
+        self.table: Mapping[EntityName, ExpertSet] = {}
+        self._index = _TableIndex(self.table)
 
     @property
     def reach(self) -> int:
         """One less than the longest name."""
-        return max(map(len, self.table), default=1) - 1
+        return self._of_table().reach
 
     def assign(
         self,
@@ -49,14 +49,16 @@ class EntityRouter(StickyRouter):
         read_states: ReadStates | None = None,
     ) -> None:
         """Add an expert to the table's rows of entities; the texts are not needed."""
+        table = dict(self.table)
         for name in entities:
-            before = self.table.get(name, ())
-            self.table[name] = before if expert_id in before else (*before, expert_id)
+            before = table.get(name, ())
+            table[name] = before if expert_id in before else (*before, expert_id)
+        self.table = table
 
     def release(self, expert_id: ExpertId, entities: Sequence[EntityName]) -> None:
         """Take an expert out of the table's rows of entities that others know as well."""
-        for name in entities:
-            self.table[name] = tuple(other for other in self.table[name] if other != expert_id)
+        left = {name: tuple(x for x in self.table[name] if x != expert_id) for name in entities}
+        self.table = {**self.table, **left}
 
     def entities_of(self, expert_ids: Iterable[ExpertId]) -> list[EntityName]:
         """The entities that any of some experts knows, sorted."""
@@ -76,17 +78,17 @@ class EntityRouter(StickyRouter):
 
     def match(self, ids: Tensor, states: Tensor) -> Tensor:
         """Names that end at a token; where two do, the longer one."""
-        sets = {expert_set: i for i, expert_set in enumerate(self.expert_sets)}
-        numbers = {name: sets[expert_set] for name, expert_set in self.table.items()}
-        key = (ids.device, frozenset(numbers.items()))
-        if self._matcher[0] != key:
-            self._matcher = key, EntityMatcher(numbers, ids.device)
-        return self._matcher[1].match(ids, SAME)[:, self.reach :]
+        return self._of_table().matcher(ids.device).match(ids, SAME)[:, self.reach :]
 
     @property
-    def expert_sets(self) -> list[ExpertSet]:
+    def expert_sets(self) -> Sequence[ExpertSet]:
         """Sets of experts that know an entity together."""
-        return sorted(set(self.table.values()))
+        return self._of_table().expert_sets
+
+    def _of_table(self) -> _TableIndex:
+        if self._index.table is not self.table:
+            self._index = _TableIndex(self.table)
+        return self._index
 
     def forget(self, expert_id: ExpertId) -> None:
         """Drop an expert, and the entities that only it knew."""
@@ -119,3 +121,22 @@ class EntityRouter(StickyRouter):
             )
             for n, row in zip(tensors["lengths"].tolist(), knows, strict=True)
         }
+
+
+class _TableIndex:
+    """What every pass needs of a table that does not change."""
+
+    def __init__(self, table: Mapping[EntityName, ExpertSet]) -> None:
+        self.table = table
+        self.reach = max(map(len, table), default=1) - 1
+        self.expert_sets = sorted(set(table.values()))
+        self._matchers: dict[torch.device, EntityMatcher] = {}
+
+    def matcher(self, device: torch.device) -> EntityMatcher:
+        """Finds the names; a match yields the number of the set of experts that know it."""
+        if device not in self._matchers:
+            numbers = {expert_set: i for i, expert_set in enumerate(self.expert_sets)}
+            names = {name: numbers[expert_set] for name, expert_set in self.table.items()}
+            with torch.inference_mode(False):
+                self._matchers[device] = EntityMatcher(names, device)
+        return self._matchers[device]

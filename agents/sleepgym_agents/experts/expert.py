@@ -13,16 +13,19 @@ Departures:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from sleepgym.core.errors import BadSetting
-from sleepgym_agents.experts.routing import Gates
+from sleepgym_agents.experts.activation import Activation
 
 PARTS = ("gate_proj", "up_proj", "down_proj")
+ExpertDtype = Literal["bfloat16", "float8"]
+_LARGEST = 448.0  # of the numbers of float8 (E4M3)
+_LEAST = 2.0**-100  # largest weight of a unit that is taken for 0
 
 
 class Expert(nn.Module):
@@ -46,6 +49,40 @@ class Expert(nn.Module):
         inner = nn.functional.silu(nn.functional.linear(x, gate)) * nn.functional.linear(x, up)
         return nn.functional.linear(inner, down)
 
+    @torch.no_grad()
+    def packed(self, dtype: ExpertDtype) -> dict[str, Tensor]:
+        """The weights as they are kept.
+
+        In float8 those of an inner unit are divided, part by part, by the smallest power of two
+        that brings the largest into range; what was rounded once is rounded to the same again.
+
+        Returns:
+            Each part under its name; of float8 as (rank, width), and ``scales``, (3, rank).
+        """
+        if dtype == "bfloat16":
+            return {name: p.detach().bfloat16() for name, p in self.named_parameters()}
+        parts = self._by_unit()
+        largest = torch.stack([weight.abs().amax(1) for weight in parts.values()])
+        scales = torch.exp2((largest.clamp(min=_LEAST) / _LARGEST).log2().ceil())
+        scaled = zip(parts.items(), scales[..., None], strict=True)
+        eight = {name: (weight / scale).to(torch.float8_e4m3fn) for (name, weight), scale in scaled}
+        return {**eight, "scales": scales.bfloat16()}
+
+    @torch.no_grad()
+    def unpack(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take over what :meth:`packed` returned."""
+        if "scales" not in tensors:
+            for name, p in self.named_parameters():
+                p.copy_(tensors[name])
+            return
+        scales = tensors["scales"].to(self.gate)[..., None]
+        for (name, weight), scale in zip(self._by_unit().items(), scales, strict=True):
+            weight.copy_(tensors[name].to(weight) * scale)
+
+    def _by_unit(self) -> dict[str, Tensor]:
+        """Each part as (rank, width)."""
+        return {"gate": self.gate, "up": self.up, "down": self.down.T}
+
 
 class ExpertChain(nn.Module):
     """A pretrained feed-forward block with levels of experts beside it.
@@ -53,35 +90,38 @@ class ExpertChain(nn.Module):
     Attributes:
         block: The pretrained block, frozen.
         levels: Experts of each level, fastest level first.
-        gates: From this layer's input to the gate of each expert at each token: a pair of level and
-            slot -> (batch, length); missing pairs are off.
+        activation: From this layer's input to which experts are on, and where.
     """
 
-    def __init__(self, block: nn.Module, levels: int, gates: Callable[[Tensor], Gates]) -> None:
+    def __init__(
+        self, block: nn.Module, levels: int, activation: Callable[[Tensor], Activation]
+    ) -> None:
         super().__init__()
         self.block = block
         self.levels = nn.ModuleList(nn.ModuleList() for _ in range(levels))
-        self.gates = gates
+        self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:
         """States (batch, length, width) after the block and the active experts."""
-        gates = {at: gate.to(x.device) for at, gate in self.gates(x).items()}
-        if not gates:
+        active = self.activation(x)
+        if not active.gates:
             return self.block(x)
         z = x
         for level in range(len(self.levels)):
-            active = [(slot, gate) for (at, slot), gate in gates.items() if at == level]
-            if active:
-                z = z + sum(self._added(level, slot, gate, z) for slot, gate in active)
+            if active.at(level):
+                z = z + self._added(level, active, z)
         return self.block(x) + (z - x)
 
-    def _added(self, level: int, slot: int, gate: Tensor, z: Tensor) -> Tensor:
+    def _added(self, level: int, active: Activation, z: Tensor) -> Tensor:
         experts: Any = self.levels[level]
         if z.is_cuda:  # waiting to learn where it is active costs more than it saves
-            return experts[slot](z) * gate[..., None].to(z.dtype)
-        where = gate != 0
-        rows = experts[slot](z[where]) * gate[where][:, None].to(z.dtype)
-        return torch.zeros_like(z).index_put((where,), rows)
+            on = ((slot, gate[..., None].to(z)) for slot, gate in active.at(level))
+            return sum(experts[slot](z) * gate for slot, gate in on)
+        states = z.flatten(0, 1)
+        added = torch.zeros_like(states)
+        for slot, tokens, gate in active.tokens(level):
+            added.index_add_(0, tokens, experts[slot](states[tokens]) * gate.to(z.dtype))
+        return added.view_as(z)
 
 
 def feed_forward_blocks(model: nn.Module) -> Iterator[tuple[nn.Module, nn.Module]]:

@@ -18,10 +18,16 @@ from torch import Tensor, nn
 
 from sleepgym import Settings
 from sleepgym.core.rng import derive_seed
+from sleepgym_agents.experts.activation import Activation
 from sleepgym_agents.experts.content_router import ContentRouter
 from sleepgym_agents.experts.entity_names import EntityName
 from sleepgym_agents.experts.entity_router import EntityRouter
-from sleepgym_agents.experts.expert import Expert, ExpertChain, feed_forward_blocks
+from sleepgym_agents.experts.expert import (
+    Expert,
+    ExpertChain,
+    ExpertDtype,
+    feed_forward_blocks,
+)
 from sleepgym_agents.experts.routing import (
     PAD,
     Always,
@@ -44,13 +50,17 @@ class MemorySettings(Settings):
         windows: After how many nights each level but the slowest is consolidated into the next;
             each a multiple of the one before. Empty is one level; (4,) two; (2, 4, 8) four.
         router: Which experts are active: those that know the entity read last (``names``); the
-            same, and by content where a day of practice without documents has no names to go by
-            (``auto``); by content on all days, that of the nearest text (``content``); that of the
-            nearest stored hidden state (``keys``), by a learned ``gate``, or ``always`` all.
+            same, unless the first night finds that content leads more dreams to the texts that they
+            are about, or a day of practice has no names to go by (``auto``); by content on all
+            days, that of the nearest text (``content``); that of the nearest stored hidden state
+            (``keys``), by a learned ``gate``, or ``always`` all.
         key_cosine: Smallest cosine at which the ``keys`` router matches a stored state.
         first_layer: The first layer with experts, as a share of the depth. The layers below compute
             the hidden states that routers see.
         slots: Experts allocated up front in each level; more are allocated when all are unlocked.
+        expert_dtype: How an expert's weights are kept and, from the end of its training on, used:
+            two bytes each in ``bfloat16``, or one in ``float8`` (E4M3, with a scale for each part
+            and inner unit).
     """
 
     rank: Annotated[int, Ge(1)] = 64
@@ -59,6 +69,7 @@ class MemorySettings(Settings):
     key_cosine: Annotated[float, Interval(gt=0, lt=1)] = 0.9
     first_layer: Annotated[float, Interval(ge=0, lt=1)] = 0.34
     slots: Annotated[int, Ge(1)] = 8
+    expert_dtype: ExpertDtype = "bfloat16"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -85,7 +96,7 @@ class ExpertMemory:
         self.mask: set[ExpertId] = set()
         self._ids = torch.empty(0)
         self._router_state: RouterState | None = None
-        self._gates: Gates = {}
+        self._activation = Activation({})
         self._read = torch.empty(0)
         self._forced: ExpertId | None = None
         lm.model.requires_grad_(False)
@@ -184,16 +195,21 @@ class ExpertMemory:
     @contextmanager
     def training(self, expert_id: ExpertId) -> Iterator[list[Tensor]]:
         """Within this context one expert, and what routes to it, is trainable."""
-        parameters: list[Any] = [p for e in self.experts(expert_id) for p in e.parameters()]
+        experts = self.experts(expert_id)
+        parameters: list[Any] = [p for expert in experts for p in expert.parameters()]
         for parameter in parameters:
             parameter.requires_grad_(True)
-        parameters += self.router.trained(expert_id)
+        routed = self.router.trained(expert_id)
+        parameters += routed
         try:
             yield parameters
-        finally:
+        finally:  # as it is saved
             for parameter in parameters:
                 parameter.requires_grad_(False)
-                parameter.data = parameter.data.bfloat16().float()  # as it is saved
+            for parameter in routed:
+                parameter.data = parameter.data.bfloat16().float()
+            for expert in experts:
+                expert.unpack(expert.packed(self.settings.expert_dtype))
 
     @contextmanager
     def masked(self, *expert_ids: ExpertId) -> Iterator[None]:
@@ -296,19 +312,24 @@ class ExpertMemory:
         if cache is not None:
             cache.router_state = self._router_state
 
-    def _ask(self, index: int, x: Tensor) -> Gates:
+    def _ask(self, index: int, x: Tensor) -> Activation:
         if index == 0:
             self._read = x
-        if not self.unlocked:
-            return {}
+        if self._forced is None and self.mask.issuperset(self.unlocked):
+            return Activation({})  # none is on, wherever the router might want it
         if index == 0:
-            self._gates, self._router_state = self.router.route(self._ids, x, self._router_state, 0)
+            gates, self._router_state = self.router.route(self._ids, x, self._router_state, 0)
+            self._activation = self._switched(gates)
         elif self.router.each_layer:
-            self._gates, _ = self.router.route(self._ids, x, None, index)
-        gates = {i: gate for i, gate in self._gates.items() if i not in self.mask}
-        if self._forced is not None and self._gates:
-            gates[self._forced] = torch.stack(list(self._gates.values())).amax(0)
-        return gates
+            gates, _ = self.router.route(self._ids, x, None, index)
+            self._activation = self._switched(gates)
+        return self._activation
+
+    def _switched(self, gates: Gates) -> Activation:
+        on = {i: gate for i, gate in gates.items() if i not in self.mask}
+        if self._forced is not None and gates:
+            on[self._forced] = torch.stack(list(gates.values())).amax(0)
+        return Activation(on)
 
 
 def _without_padding(ids: Tensor, mask: Any) -> Tensor:

@@ -244,20 +244,33 @@ class StickyRouter(Router):
         begins = torch.full_like(opening, everywhere) | opening
         position = torch.where(answering, 2, begins.long())
         in_item = _latest(router_state.in_item, position, opening | closing | answering)
-        match = self.match(known, states)
-        match = torch.where((in_item == 1) & (ids != PAD), match, SAME)
+        asked = (in_item == 1) & (ids != PAD)
+        if ids.is_cuda or bool(asked.any()):
+            match = torch.where(asked, self.match(known, states), SAME)
+        else:  # only answers are written
+            match = torch.full_like(ids, SAME)
         match = torch.where(opening | closing, torch.full_like(match, OFF), match)
         active = _latest(router_state.active, match, match != SAME)
         gates: Gates = {}
         expert_sets = self.expert_sets
-        # a GPU need not be waited for to learn which are active, and a captured step cannot be
-        present = range(len(expert_sets)) if active.is_cuda else active.unique().tolist()
-        for i in (i for i in present if i >= 0):
+        for i, gate in _each_value(active, len(expert_sets)):
             for expert_id in expert_sets[i]:
-                gates[expert_id] = gates.get(expert_id, 0) + (active == i).float()
+                gates[expert_id] = gates.get(expert_id, 0) + gate
         known = known.gather(1, (known != PAD).long().argsort(dim=1, stable=True))
         suffix = known[:, known.shape[1] - self.reach :]
         return gates, RouterState(active[:, -1], in_item[:, -1], suffix)
+
+
+def _each_value(active: Tensor, count: int) -> Iterable[tuple[int, Tensor]]:
+    """Numbers below ``count`` and where they stand, as 0 and 1; on a CPU only those that occur.
+
+    A GPU need not be waited for to learn which do, and a captured step cannot be.
+    """
+    if active.is_cuda:
+        return ((i, (active == i).float()) for i in range(count))
+    present = active.unique()
+    present = present[present >= 0]
+    return zip(present.tolist(), (active == present[:, None, None]).float(), strict=True)
 
 
 def _is_any(ids: Tensor, wanted: frozenset[int]) -> Tensor:

@@ -139,13 +139,17 @@ def attend(
             query, key, value, attention_mask, scale=scale, enable_gqa=query.shape[1] > key.shape[1]
         )
         return out.transpose(1, 2), None
+    grouped = (query * scale).reshape(len(query), key.shape[1], -1, query.shape[-1])
+    if not segments:
+        scores = _scores(grouped, key, attention_mask, softcap)
+        out = scores.softmax(-1, dtype=torch.float32).to(value.dtype) @ value
+        return out.reshape(query.shape).transpose(1, 2), None
     keys, values, masks = [key], [value], [attention_mask]
     for segment in segments:
         earlier = segment.layers[module.layer_idx]
         keys.append(earlier[0])
         values.append(earlier[1])
-        masks.append(segment.mask)
-    grouped = (query * scale).reshape(len(query), key.shape[1], -1, query.shape[-1])
+        masks.append(None if segment.mask is None else segment.mask.to(query.device))
     scores = torch.cat(
         [_scores(grouped, k, mask, softcap) for k, mask in zip(keys, masks, strict=True)], -1
     )

@@ -19,10 +19,9 @@ from transformers import Cache
 from transformers.cache_utils import DynamicLayer
 
 from sleepgym_agents.lm.attention import Segment
-from sleepgym_agents.lm.model import LanguageModel
+from sleepgym_agents.lm.model import LENGTH_TOKENS, LanguageModel
 
 GRAPHS = 4  # captured steps kept of a model
-LENGTH_TOKENS = 64  # caches are rounded up to so many, so that shapes repeat
 
 Choose = partial[Tensor]  # of logits and draws
 

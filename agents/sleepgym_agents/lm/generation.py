@@ -16,6 +16,7 @@ from sleepgym_agents.lm.model import LanguageModel, common_prefix, left_padded
 
 SHARED_TOKENS = 16  # a shorter common prefix is not worth a pass of its own
 LOOK_STEPS = 8  # captured steps between two looks at what was written
+CHOSEN_LOGITS = 2**22  # that are sampled from at once: their sums are in double precision
 ATTENDED_TOKENS = 512  # looking back at so many costs about as much as a token itself
 
 
@@ -120,7 +121,7 @@ def _decode_captured(
     place: dict[tuple[int, ...], list[int]] = {}
     for row, prompt in enumerate(prompts):  # equal ones are read once
         place.setdefault(tuple(prompt), []).append(row)
-    step, order, logits = None, [], []
+    step, order, begun = None, [], []
     for parts in _portions(lm, list(place), start):
         _, cache, last = lm.read(parts, segments, start)
         if step is None:
@@ -130,10 +131,10 @@ def _decode_captured(
         rows, places = [i for i, _ in found], [row for _, row in found]
         step.take(cache, rows, places, width)
         order += places
-        logits.append(last[rows, -1])
+        begun.append(choose(last[rows, -1], None if draws is None else draws[places, 0]))
     assert step is not None
     back = torch.tensor(order, device=lm.device).argsort()
-    first = choose(torch.cat(logits)[back], None if draws is None else draws[:, 0])
+    first = torch.cat(begun)[back]
     step.begin([len(prompt) for prompt in prompts], segments, first, start, draws)
     written: list[list[int]] = [[] for _ in prompts]
     live, done = set(range(len(prompts))), 0
@@ -248,6 +249,11 @@ def _choose(logits: Tensor, draws: Tensor | None, *, temperature: float, top_p: 
     """The most likely tokens, or those that uniform ``draws`` pick from the distribution."""
     if draws is None:
         return logits.argmax(-1)
+    rows = max(1, CHOSEN_LOGITS // logits.shape[-1])
+    if len(logits) > rows:
+        parts = zip(logits.split(rows), draws.split(rows), strict=True)
+        chosen = [_choose(*part, temperature=temperature, top_p=top_p) for part in parts]
+        return torch.cat(chosen)
     if top_p >= 1:  # in the vocabulary's order: sorting costs as much as the model
         sums = (logits / temperature).softmax(-1).cumsum(-1, dtype=torch.float64)
         places = torch.searchsorted(sums, draws[:, None] * sums[:, -1:], right=True)

@@ -32,27 +32,45 @@ class DecodingCache(Cache):
             rows: Which of its rows; one may be taken more than once.
             room: Tokens to come.
         """
-        index = torch.tensor(rows, device=read.layers[0].keys.device)
-        super().__init__(layers=[_Layer(layer, index, room) for layer in read.layers])
-        self.router_state = rows_of(getattr(read, "router_state", None), index)
+        every = list(rows) == list(range(len(read.layers[0].keys)))
+        index = _Index(torch.tensor(rows), read.layers[0].keys.device)
+        super().__init__(
+            layers=[
+                _Layer(x, slice(None) if every else index.on(x.keys.device), len(rows), room)
+                for x in read.layers
+            ]
+        )
+        self.router_state = rows_of(getattr(read, "router_state", None), index.first)
 
     def keep(self, rows: Sequence[int]) -> None:
         """Go on with some of the rows, in this order; those in their place are not copied."""
+        first = self.layers[0].keys.device
         moved = [(row, place) for place, row in enumerate(rows) if row != place]
-        index = torch.tensor(moved, dtype=torch.long, device=self.layers[0].keys.device).reshape(
-            -1, 2
-        )
+        index = _Index(torch.tensor(moved, dtype=torch.long).reshape(-1, 2), first)
         for layer in self.layers:
-            layer.move(index[:, 0], index[:, 1], len(rows))
-        self.router_state = rows_of(self.router_state, torch.tensor(rows, device=index.device))
+            layer.move(*index.on(layer.keys.device).unbind(1), len(rows))
+        self.router_state = rows_of(self.router_state, torch.tensor(rows, device=first))
+
+
+class _Index:
+    """An index that layers on several devices use; each device is sent it once."""
+
+    def __init__(self, index: Tensor, device: torch.device) -> None:
+        self.first = index.to(device)
+        self._found = {device: self.first}
+
+    def on(self, device: torch.device) -> Tensor:
+        if device not in self._found:
+            self._found[device] = self.first.to(device)
+        return self._found[device]
 
 
 class _Layer(DynamicLayer):
-    def __init__(self, read: DynamicLayer, rows: Tensor, room: int) -> None:
+    def __init__(self, read: DynamicLayer, rows: Tensor | slice, count: int, room: int) -> None:
         super().__init__()
         self.dtype, self.device, self.is_initialized = read.keys.dtype, read.keys.device, True
-        self._room = tuple(_with_room(x, rows, room) for x in (read.keys, read.values))
-        self._view(len(rows), read.keys.shape[2])
+        self._room = tuple(_with_room(x[rows], room) for x in (read.keys, read.values))
+        self._view(count, read.keys.shape[2])
 
     def update(
         self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
@@ -73,8 +91,8 @@ class _Layer(DynamicLayer):
         self.keys, self.values = (x[:rows, :, :length] for x in self._room)
 
 
-def _with_room(states: Tensor, rows: Tensor, room: int) -> Tensor:
-    _, heads, length, size = states.shape
-    out = states.new_empty(len(rows), heads, length + room, size)
-    out[:, :, :length] = states[rows]
+def _with_room(states: Tensor, room: int) -> Tensor:
+    rows, heads, length, size = states.shape
+    out = states.new_empty(rows, heads, length + room, size)
+    out[:, :, :length] = states
     return out

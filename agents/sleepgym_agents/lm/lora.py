@@ -37,7 +37,29 @@ def add_lora(lm: LanguageModel, rank: int, alpha: float, seed: int) -> None:
     lora = [p for name, p in lm.model.named_parameters() if "lora_" in name]
     for parameter in lora:
         parameter.data = parameter.data.float()
+    if lm.model.dtype != torch.float32:
+        _read_as_they_are(lm.model)
     lm.extra_parameters["lora"] = sum(p.numel() for p in lora)
+
+
+def _read_as_they_are(model: torch.nn.Module) -> None:
+    """Let adapters read states in the model's own type: PEFT keeps a wide copy of each otherwise.
+
+    Those copies are half of what a step of LoRA takes. The product with the first matrix is then in
+    the model's type; weights, gradients and what follows stay in single precision.
+    """
+    from peft.tuners.lora import Linear
+
+    for module in model.modules():
+        if isinstance(module, Linear):
+            module.cast_input_dtype_enabled = False
+            for adapter in module.lora_A.values():
+                adapter.__class__ = _NarrowLinear
+
+
+class _NarrowLinear(torch.nn.Linear):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.linear(x, self.weight.to(x.dtype)).float()
 
 
 @contextmanager

@@ -19,7 +19,8 @@ from sleepgym_agents.lm.prompts import Prompter
 from sleepgym_agents.lm.reading_check import check_reading
 
 CACHED_PARAMETERS = 300_000_000
-LEAST_BYTES = 1_420_000_000  # of a GPU for decoding; reading takes 2/5 of as much beside it
+LEAST_BYTES = 1_420_000_000  # of a GPU for decoding; reading takes 1/3 of as much beside it
+LENGTH_TOKENS = 64  # static caches are rounded up to so many, so that shapes repeat
 CAPTURED_STEPS = 4  # fewer tokens are decoded without capturing a step
 _trusted = {"embedded", "scratch"}  # read as they should be: by our tests, or when first loaded
 _pristine: dict[tuple[str, int, str], tuple[PreTrainedModel, Prompter, torch.device]] = {}
@@ -78,8 +79,7 @@ class LanguageModel:
                 check_reading(cls(*loaded), name)
                 _trusted.add(name)
             model, prompter = loaded
-            spread = bool(getattr(model, "hf_device_map", None))
-            if spread or model.num_parameters() > CACHED_PARAMETERS:
+            if getattr(model, "hf_device_map", None) or model.num_parameters() > CACHED_PARAMETERS:
                 return cls(*loaded, meter)
             device = model.device
             _pristine.clear()  # one base model at a time, in main memory
@@ -99,8 +99,12 @@ class LanguageModel:
 
     def captures(self, steps: int) -> bool:
         """Whether decoding so many steps goes by captured ones: on a GPU, where it pays."""
-        spread = len(set((getattr(self.model, "hf_device_map", None) or {}).values())) > 1
-        return self.device.type == "cuda" and steps >= CAPTURED_STEPS and not spread
+        return self.device.type == "cuda" and steps >= CAPTURED_STEPS and not self.spread
+
+    @property
+    def spread(self) -> bool:
+        """Whether its layers are on several devices."""
+        return len(set((getattr(self.model, "hf_device_map", None) or {}).values())) > 1
 
     def affords(self, night: Night, *, read: int = 0, generated: int = 0) -> bool:
         """Whether the night's budget allows to read and to sample so many more tokens."""
@@ -161,15 +165,20 @@ class LanguageModel:
         token_numbers = 16 * width + 4 * inner + 4 * attended
         numbers = length * token_numbers + 4 * attended * width  # keys and values for every head
         row_bytes = self.model.dtype.itemsize * numbers + 12 * logits * config.vocab_size
-        return max(1, 2 * self.memory_bytes // 5 // row_bytes)
+        return max(1, self.memory_bytes // 3 // row_bytes)
 
     def decoding_rows(self, length: int) -> int:
         """Rows of so many tokens that are decoded together: those whose keys and values fit."""
+        rounded = -(-length // LENGTH_TOKENS) * LENGTH_TOKENS
+        return max(1, self.memory_bytes // (self._cached_bytes * rounded))
+
+    @property
+    def _cached_bytes(self) -> int:
+        """Of the keys and values of a token."""
         config = self.model.config.get_text_config()
         heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
         size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        row_bytes = 2 * config.num_hidden_layers * heads * size * self.model.dtype.itemsize * length
-        return max(1, self.memory_bytes // row_bytes)
+        return 2 * config.num_hidden_layers * heads * size * self.model.dtype.itemsize
 
     def release(self) -> None:
         """Free the captured steps that take much memory: training needs it."""

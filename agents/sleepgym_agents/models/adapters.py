@@ -17,7 +17,8 @@ def merge_adapter(base: Path, adapter: str, folder: Path) -> None:
     """Write a base model with a LoRA adapter added to its weights as a folder of its own.
 
     The folder appears whole or not at all. It has the base's tokenizer, and the adapter's
-    ``prompt.json``.
+    ``prompt.json``. Sums are taken in double precision and rounded once, so that the files are the
+    same, byte by byte, on every machine: boards tell a model by their digest.
 
     Args:
         base: Folder of the base model, its weights in one file.
@@ -40,7 +41,8 @@ def merge_adapter(base: Path, adapter: str, folder: Path) -> None:
         up, weight = lora[f"{layer}.lora_B.{rest}"], weights.get(f"{layer}.weight")
         if weight is None or weight.shape != (up.shape[0], down.shape[1]):
             raise MissingData(f"adapter {adapter} does not fit {base}: it lacks {layer}")
-        weight += (scale * up.float() @ down.float()).to(weight.dtype)
+        delta = scale * up.double() @ down.double()  # bfloat16 factors: exact in any order
+        weights[f"{layer}.weight"] = (weight.double() + delta).to(weight.dtype)
     with whole_folder(folder) as scratch:
         shutil.copytree(base, scratch, dirs_exist_ok=True)
         save_file(weights, scratch / WEIGHTS, metadata={"format": "pt"})

@@ -9,10 +9,12 @@ Departures:
     1. The base model is frozen; a LoRA adapter learns beside the memory, where the papers train all
        weights.
     2. The loss is that of answers and of repeating the last text; the papers predict every segment.
-    3. At first each memory token also predicts one of the last tokens read (:func:`spelling_loss`).
-       From answers alone three trials learned no use of their memory; with spelling, shorter
-       samples and the loss of repeating the last text one learned to spell. Which of the three
-       changes did it was not tried.
+    3. Each memory token also predicts the last tokens read, one or more of them in its turn
+       (:func:`spelling_loss`), and is read as the mean embedding of what it predicts
+       (:class:`~sleepgym_agents.baselines.long_context.memory_model.MemoryModel`). From answers
+       alone three trials learned no use of their memory; another learned to spell, but its answers
+       could not use what it spelled: a model does not read the output of its last layer as it reads
+       embeddings.
 """
 
 from __future__ import annotations
@@ -47,6 +49,7 @@ from sleepgym_agents.training.selected_logits import output_head
 
 AGENT = "recurrent-memory"
 BASE_SHARE = 8  # of so many questions one is about what the base model knows
+MEASURED = 16  # samples of each of them, of one question: another's answer gives nothing away
 HELD_OUT = 10  # last seeds of the streams that are not trained on, but measured
 SHIPPED_AS = torch.bfloat16
 NOTHING = -100  # a token that is not predicted
@@ -58,6 +61,7 @@ class MemoryTraining(OptimiserSettings):
 
     Attributes:
         memory_tokens: Memory tokens.
+        span_tokens: Tokens of text that a memory token stands for, and spells.
         segment_tokens: Longest segment.
         rank: Rank of the adapter in every linear layer.
         alpha: The adapter's output is scaled by ``alpha / rank``.
@@ -72,8 +76,9 @@ class MemoryTraining(OptimiserSettings):
     """
 
     learning_rate: float = 3e-3
-    memory_tokens: Annotated[int, Ge(1)] = 48
-    segment_tokens: Annotated[int, Ge(16)] = 128
+    memory_tokens: Annotated[int, Ge(1)] = 256
+    span_tokens: Annotated[int, Ge(1)] = 2
+    segment_tokens: Annotated[int, Ge(16)] = 256
     rank: Annotated[int, Ge(1)] = 16
     alpha: Annotated[float, Gt(0)] = 32.0
     course: tuple[Annotated[int, Ge(1)], ...] = (1, 1, 2, 4, 8)
@@ -120,8 +125,8 @@ class MemoryBatch:
         places: Indices into the flattened ``asked`` after which an answer's token comes.
         wanted: Those tokens.
         answers: Which answer of the batch each of them belongs to.
-        last: The last tokens of each text, as many as there are memory tokens, (samples, tokens);
-            :data:`NOTHING` where a text is shorter.
+        last: The last tokens of each text, as many as the memory is to spell, (samples, tokens);
+            :data:`NOTHING` where a text is shorter, and where a memory token's stretch is.
         tokens: Real tokens of all.
     """
 
@@ -166,7 +171,12 @@ def train_memory(
     lm = LanguageModel.load(course.model)
     digest, settings = base_digest(lm.model), course.training
     memory = MemoryModel(
-        lm, settings.memory_tokens, settings.rank, settings.alpha, derive_seed(course.seed, AGENT)
+        lm,
+        settings.memory_tokens,
+        settings.rank,
+        settings.alpha,
+        settings.span_tokens,
+        derive_seed(course.seed, AGENT),
     )
     lessons = read_streams(course.streams, lm.prompter, progress)
     held = course.streams.seeds[-HELD_OUT:] if len(course.streams.seeds) > HELD_OUT else ()
@@ -218,15 +228,21 @@ def answer_loss(
 
 
 def spelling_loss(memory: MemoryModel, state: Tensor, last: Tensor) -> Tensor:
-    """Mean negative log-likelihood of a text's last tokens, each predicted by a memory token.
+    """Mean negative log-likelihood of a text's last tokens, some predicted by each memory token.
+
+    Of the tokens of a stretch the first counts most and the last least (n to 1): a token's share in
+    what a memory token says tells its place.
 
     Args:
         memory: The model.
-        state: The memory behind the text, (samples, tokens, width).
-        last: Those tokens, (samples, tokens); :data:`NOTHING` where there is none.
+        state: The memory behind the text, (samples, memory tokens, width).
+        last: Those tokens, (samples, tokens), the same number for each memory token;
+            :data:`NOTHING` where there is none.
     """
-    said = output_head(memory.model)(state.to(memory.model.dtype)).float()
-    return torch.nn.functional.cross_entropy(said.transpose(1, 2), last, ignore_index=NOTHING)
+    said = output_head(memory.model)(state.to(memory.model.dtype)).float().log_softmax(-1)
+    wanted = last.unflatten(1, (state.shape[1], -1))
+    share = torch.arange(wanted.shape[-1], 0, -1.0, device=said.device) * (wanted != NOTHING)
+    return -(said.gather(-1, wanted.clamp(min=0)) * share).sum() / share.sum()
 
 
 def read_segments(memory: MemoryModel, batch: MemoryBatch, bptt_segments: int) -> Tensor:
@@ -241,7 +257,7 @@ def read_segments(memory: MemoryModel, batch: MemoryBatch, bptt_segments: int) -
 
 
 def collate_samples(
-    samples: Sequence[Sample], tokens: int, device: torch.device, last: int = 1
+    samples: Sequence[Sample], tokens: int, device: torch.device, last: int = 1, span: int = 1
 ) -> MemoryBatch:
     """A batch of samples; those with fewer segments than others begin later.
 
@@ -250,6 +266,7 @@ def collate_samples(
         tokens: Longest segment.
         device: Where to.
         last: How many last tokens of the texts the memory is to spell.
+        span: A segment's tokens are spelled in stretches of so many; its last one may be shorter.
     """
     cut = [list(segments_of(sample.parts, tokens)) for sample in samples]
     most = max(map(len, cut))
@@ -276,7 +293,7 @@ def collate_samples(
         flat.to(device),
         wanted.to(device),
         torch.tensor(answers, device=device),
-        torch.stack([_last_tokens(sample.parts, last) for sample in samples]).to(device),
+        torch.stack([_last_tokens(own, last, span) for own in cut]).to(device),
         real,
     )
 
@@ -289,7 +306,7 @@ def measure_exact(
     rng = derive_rng(0, AGENT, "measure", days)
     hits: list[Tensor] = []
     for lesson in lessons:
-        samples = [_draw(lesson, rng, days, settings.questions, 0, 0) for _ in range(4)]
+        samples = [_draw(lesson, rng, days, 1, 0, 0) for _ in range(MEASURED)]
         samples = [sample for sample in samples if sample.pairs]
         if not samples:
             continue
@@ -336,9 +353,9 @@ class _Samples:
         if self.progress:
             done, total = self.before + step + 1, sum(settings.steps)
             self.progress(done, total, f"training on streams of {self.days} days")
-        return collate_samples(
-            samples, settings.segment_tokens, device, len(self.memory.first_memory)
-        )
+        span = settings.span_tokens
+        last = span * settings.memory_tokens
+        return collate_samples(samples, settings.segment_tokens, device, last, span)
 
 
 def _draw(
@@ -358,8 +375,9 @@ def _draw(
     return Sample(parts, asked, parts[len(parts) - repeated :] if repeated else ())
 
 
-def _last_tokens(parts: Sequence[Ids], count: int) -> Tensor:
-    ids = [i for part in parts for i in part][-count:]
+def _last_tokens(segments: Sequence[Sequence[int]], count: int, span: int) -> Tensor:
+    padded = [[*ids, *[NOTHING] * (-len(ids) % span)] for ids in segments]
+    ids = [i for own in padded for i in own][-count:]
     return torch.tensor([*[NOTHING] * (count - len(ids)), *ids])
 
 

@@ -75,7 +75,8 @@ class Seeding(SleepingAgent):
     ``practised`` and how many were ``contradictory``, ``groups`` that questions name or ``classes``
     of answers, shares of a quiz of held-back dreams that were right (``quiz_before`` and
     ``quiz_after``; ``quiz_by_class`` and ``quiz_in_context`` for classes), and whether the night
-    was ``rolled_back``.
+    was ``rolled_back``. Of documents under ``router=auto``: shares of held-back dreams that are
+    ``led_by_names`` to the night's expert alone, and ``led_by_content`` to their own text.
 
     Departures:
         1. Those of :mod:`sleepgym_agents.experts.expert`.
@@ -110,6 +111,6 @@ class Seeding(SleepingAgent):
         "batch_size": [1, 2, 4],
         "items_per_sequence": [1, 3, 6],
         "first_layer": [0.0, 0.34, 0.5],
-        "recollections": [0, 16, 32],
+        "recollections": [0, 16, 64],
     }
     stages: tuple[Stage, ...] = (distil_day,)

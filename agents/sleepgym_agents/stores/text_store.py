@@ -6,7 +6,7 @@ import json
 import re
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -15,6 +15,8 @@ import numpy as np
 
 from sleepgym.core.errors import BadRun, BadSetting
 from sleepgym.core.types import Document
+
+FIRST_HITS = 16  # sorted before the others, as few readers want more
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,8 @@ class Note:
     @property
     def line(self) -> bytes:
         """The note as it stands in the saved file, line end included."""
-        return json.dumps(asdict(self), ensure_ascii=False).encode() + b"\n"
+        fields = {"text": self.text, "title": self.title, "answer": self.answer}
+        return json.dumps(fields, ensure_ascii=False).encode() + b"\n"
 
 
 class TextStore:
@@ -87,11 +90,12 @@ class TextStore:
             return
         assert self._index is not None
         scores = self._index.get_scores(words)
-        newest_first = np.arange(len(scores))[::-1]
-        for i in newest_first[np.argsort(-scores[::-1], kind="stable")]:
-            if scores[i] <= 0:
-                return
-            yield int(i)
+        hits = np.flatnonzero(scores > 0)[::-1]
+        if len(hits) > FIRST_HITS:
+            least = np.partition(scores, -FIRST_HITS)[-FIRST_HITS]
+            yield from _sorted(hits[scores[hits] >= least], scores)
+            hits = hits[scores[hits] < least]
+        yield from _sorted(hits, scores)
 
     def save(self, path: Path) -> None:
         """Write one JSON object a note and line."""
@@ -118,6 +122,11 @@ class TextStore:
         self._index = bm25s.BM25()
         if not self._empty:
             self._index.index(texts, show_progress=False)
+
+
+def _sorted(hits: np.ndarray, scores: np.ndarray) -> list[int]:
+    """Best score first; equals stay as they stand."""
+    return hits[np.argsort(-scores[hits], kind="stable")].tolist()
 
 
 def sentences(text: str) -> list[str]:

@@ -26,6 +26,9 @@ from sleepgym_agents.training.teacher_head import (
     divergence_from,
     teacher_head,
 )
+from sleepgym_agents.training.training_step import keeps_busy
+
+WASTED = 0.25  # of a batch on a GPU may be padding, so that its shape is one seen before
 
 
 @dataclass(frozen=True)
@@ -222,6 +225,7 @@ def make_collator(
         lm: Knows what opens a sequence.
         question_weight: How much predicting a question's tokens counts; an answer's count 1.
     """
+    longest: dict[int, int] = {}  # of so many sequences
 
     def collate_examples(
         packed: Sequence[Sequence[DistillationExample]], device: torch.device
@@ -239,6 +243,10 @@ def make_collator(
                 ids.extend(example.ids)
             rows.append(ids)
         length = padded_length(max(map(len, rows)), device)
+        if torch.device(device).type == "cuda" and not keeps_busy(lm, len(rows) * length):
+            known = longest.get(len(rows), 0)
+            length = known if length <= known <= (1 + WASTED) * length else length
+            longest[len(rows)] = max(known, length)
         padded = torch.tensor([ids + [0] * (length - len(ids)) for ids in rows])
         spare = padded_places(len(positions), device)
         flat = [row * length + at for row, at in positions] + [0] * spare

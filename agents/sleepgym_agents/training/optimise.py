@@ -270,7 +270,7 @@ def optimise(
     if parameters is None:
         parameters = [p for p in lm.model.parameters() if p.requires_grad]
     evening = [p.detach().to("cpu", copy=True) for p in parameters]  # a GPU needs its memory
-    capture = capture and on_one_gpu(parameters)
+    capture = capture and on_one_gpu(parameters) and not lm.spread
     on_gpu = lm.device.type == "cuda"
     rate: Any = settings.learning_rate
     optimiser = torch.optim.AdamW(

@@ -26,7 +26,7 @@ def logits_at(model: torch.nn.Module, ids: Tensor, places: Tensor, **options: An
     """
 
     def choose(_: Any, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return (args[0].flatten(0, 1)[places][None], *args[1:])
+        return (args[0].flatten(0, 1)[places.to(args[0].device)][None], *args[1:])
 
     handle = output_head(model).register_forward_pre_hook(choose)
     try:
@@ -44,7 +44,7 @@ def states_before_head(model: torch.nn.Module) -> Iterator[list[Tensor]]:
     seen: list[Tensor] = []
 
     def note(_: Any, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        seen.append(args[0])
+        seen.append(args[0].to(model.device))  # layers may be on several devices
         return (args[0][:, -1:], *args[1:])
 
     handle = output_head(model).register_forward_pre_hook(note)

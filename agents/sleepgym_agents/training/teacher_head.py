@@ -43,7 +43,8 @@ class TeacherHead:
 
     def logits(self, states: Tensor) -> Tensor:
         """Logits in single precision, (..., vocabulary), of states (..., width)."""
-        logits = torch.nn.functional.linear(states, self.weight, self.bias)
+        here = states.to(self.weight.device)
+        logits = torch.nn.functional.linear(here, self.weight, self.bias).to(states.device)
         if self.cap:
             logits = torch.tanh(logits / self.cap) * self.cap
         return logits.float() * self.scale
@@ -78,7 +79,7 @@ def _find(lm: LanguageModel, head: Any) -> TeacherHead | None:
     states: list[Tensor] = []
 
     def note(_: Any, args: tuple[Tensor, ...], output: Tensor) -> None:
-        states.append(args[0])
+        states.append(args[0].to(lm.device))
         made.append(output)
 
     handle = head.register_forward_hook(note)

@@ -2,8 +2,9 @@
 
 A step of a small model costs a GPU milliseconds and Python a hundred: some thousand kernels, each
 launched by hand. A CUDA graph launches loss, gradients, clipping and AdamW at once. The first batch
-of each shape is stepped as usual, so that whatever is made once has been made; the second one is
-captured. What a step does is the same in both.
+is stepped as usual, so that whatever is made once has been made; then each shape is captured when
+it is first seen, which takes no longer than to launch its kernels. Steps that keep the GPU busy for
+as long as that are not captured. What a step does is the same in both.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from sleepgym_agents.lm.attention import causal_attention
 from sleepgym_agents.lm.model import LanguageModel
 
 GRAPHS = 8  # shapes of batches that are captured; others are stepped as usual
+BUSY_FLOPS = 2e13  # an H100 takes as long for so many as its launches take
 Loss = Callable[[torch.nn.Module, Any], Tensor]
 Term = Callable[[Tensor], Tensor]  # from the loss of a batch to what is minimised instead
 log = logging.getLogger(__name__)
@@ -50,7 +52,8 @@ class TrainingStep:
         self.lm, self.loss, self.optimiser = lm, loss, optimiser
         self.parameters, self.max_norm = parameters, max_norm
         self.capture = capture
-        self._seen: set[tuple[torch.Size, ...]] = set()
+        self._begun = False
+        self._refused: set[tuple[torch.Size, ...]] = set()
         self._graphs: dict[tuple[torch.Size, ...], _Captured] = {}
         self._pool: Any = None
 
@@ -64,23 +67,26 @@ class TrainingStep:
         Returns:
             The loss and the norm of its gradients, before clipping, (2,).
         """
-        if not self.capture or term is not None:
+        if not self.capture or term is not None or keeps_busy(self.lm, batch.tokens):
             return self._step(batch, term)
         shapes = tuple(tensor.shape for tensor in tensors_of(batch))
         if shapes not in self._graphs:
-            if shapes not in self._seen or len(self._graphs) == GRAPHS:
-                self._seen.add(shapes)
+            if not self._begun or len(self._graphs) == GRAPHS:
                 return self._step(batch, None)
             try:
                 self._graphs[shapes] = self._captured(batch)
-            except RuntimeError as error:
-                log.warning("training steps are not captured: %s", str(error).partition("\n")[0])
-                self.capture = False
+            except RuntimeError as error:  # a shape's first step may make what its second one has
+                if shapes in self._refused:
+                    reason = str(error).partition("\n")[0]
+                    log.warning("training steps are not captured: %s", reason)
+                    self.capture = False
+                self._refused.add(shapes)
                 self.optimiser.zero_grad(set_to_none=True)
                 return self._step(batch, None)
         return self._graphs[shapes].replay(batch)
 
     def _step(self, batch: Any, term: Term | None) -> Tensor:
+        self._begun = True
         with causal_attention(self.lm.model):
             value = self.loss(self.lm.model, batch)
         if term is not None:
@@ -90,7 +96,7 @@ class TrainingStep:
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.max_norm)
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
-        return torch.stack([value.detach().float(), norm.detach().float()])
+        return torch.stack([value.detach().float(), norm.detach().float().to(value.device)])
 
     def _captured(self, batch: Any) -> _Captured:
         own = with_tensors(batch, iter([tensor.clone() for tensor in tensors_of(batch)]))
@@ -99,6 +105,11 @@ class TrainingStep:
             result = self._step(own, None)
         self._pool = graph.pool()
         return _Captured(graph, list(tensors_of(own)), result)
+
+
+def keeps_busy(lm: LanguageModel, tokens: int) -> bool:
+    """Whether a GPU computes a step of so many tokens for as long as its kernels are launched."""
+    return 6 * lm.parameters * tokens > BUSY_FLOPS
 
 
 class _Captured:

@@ -1,4 +1,4 @@
-"""Submissions on disk: ``leaderboards/submissions/<board>/<slug>.json.gz`` and their verdicts."""
+"""Submissions on disk: ``submissions/<board>/<slug>.json.gz`` (or ``.xz``) and their verdicts."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from sleepgym.core.errors import SleepGymError
-from sleepgym_boards.submission.files import read_bytes, sha256
+from sleepgym_boards.submission.files import SUFFIXES, read_bytes, sha256, suffix_of
 from sleepgym_boards.verification.verdict import Verdict
 
-SUFFIX = ".json.gz"
 VERDICT_SUFFIX = ".verdict.json"
 _SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -63,19 +62,22 @@ class Entry:
 def load_entries(folder: Path) -> list[Entry]:
     """Every submission under ``folder/<board>/``, by board and slug.
 
-    A link, a folder or a name that makes no address has a ``problem`` and stops nothing.
+    A link, a folder, a name that makes no address or one that is there with both suffixes has a
+    ``problem`` and stops nothing.
 
     Raises:
         SleepGymError: If there is no such folder.
     """
     if not folder.is_dir():
         raise SleepGymError(f"{folder} is not a folder of submissions")
-    return [_entry(file) for file in sorted(folder.glob(f"*/*{SUFFIX}"))]
+    found = [file for suffix in SUFFIXES for file in folder.glob(f"*/*{suffix}")]
+    return [_entry(file) for file in sorted(found)]
 
 
 def _entry(file: Path) -> Entry:
-    board, slug = file.parent.name, file.name.removesuffix(SUFFIX)
-    problem = ""
+    board, suffix = file.parent.name, suffix_of(file)
+    slug, problem = file.name.removesuffix(suffix), ""
+    others = [file.with_name(slug + other) for other in SUFFIXES if other != suffix]
     if file.is_symlink() or file.parent.is_symlink() or not file.is_file():
         problem = f"{file.name} is no plain file"
     elif not _SLUG.fullmatch(slug):
@@ -83,6 +85,8 @@ def _entry(file: Path) -> Entry:
             f"the name {file.name!a} must begin with a letter or digit and hold letters, digits, "
             "'.', '_' and '-' only"
         )
+    elif any(map(Path.exists, others)):
+        problem = f"{slug} is there twice: as {' and as '.join(SUFFIXES)}"
     return Entry(board, slug, file, None if problem else _read_verdict(verdict_file(file)), problem)
 
 
@@ -90,11 +94,9 @@ def verdict_file(file: Path) -> Path:
     """Where the verdict on a submission file lies.
 
     Raises:
-        SleepGymError: If the file has another suffix than ``.json.gz``.
+        SleepGymError: If the file has another suffix than ``.json.gz`` or ``.json.xz``.
     """
-    if not file.name.endswith(SUFFIX):
-        raise SleepGymError(f"{file.name}: a submission's name ends in {SUFFIX}")
-    return file.with_name(file.name.removesuffix(SUFFIX) + VERDICT_SUFFIX)
+    return file.with_name(file.name.removesuffix(suffix_of(file)) + VERDICT_SUFFIX)
 
 
 def _read_verdict(file: Path) -> Verdict | None:

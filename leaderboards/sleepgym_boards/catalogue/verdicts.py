@@ -10,14 +10,13 @@ from typing import Any
 from sleepgym.core.errors import SleepGymError
 from sleepgym_boards.board import load_board
 from sleepgym_boards.catalogue.entries import (
-    SUFFIX,
     VERDICT_SUFFIX,
     Entry,
     load_entries,
     verdict_file,
 )
 from sleepgym_boards.catalogue.replays import find_replays, with_replay
-from sleepgym_boards.submission.files import write_whole
+from sleepgym_boards.submission.files import SUFFIXES, write_whole
 from sleepgym_boards.verification.rules import RERUN
 from sleepgym_boards.verification.verdict import Verdict
 from sleepgym_boards.verification.verifier import derive_mark, verify_file
@@ -100,7 +99,7 @@ def write_verdicts(folder: Path, data: Path | None = None) -> Iterator[Finding]:
         yield Finding(place, says + (", written" if written else ""), verdict.ok)
     for file in sorted(folder.glob(f"*/*{VERDICT_SUFFIX}")):
         slug = file.name.removesuffix(VERDICT_SUFFIX)
-        if not file.with_name(slug + SUFFIX).exists():
+        if not any(file.with_name(slug + suffix).exists() for suffix in SUFFIXES):
             file.unlink()
             yield Finding(f"{file.parent.name}/{slug}", "a verdict on nothing, removed", True)
 

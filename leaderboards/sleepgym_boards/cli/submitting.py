@@ -23,7 +23,7 @@ def submit(
     board: Annotated[
         str, typer.Option(help="Board ([bold]sleepgym list boards[/bold]) or a TOML file.")
     ],
-    out: Annotated[Path, typer.Option(help="File to write: NAME.json.gz.")],
+    out: Annotated[Path, typer.Option(help="File to write: NAME.json.gz, or NAME.json.xz.")],
     card: Annotated[
         Path | None,
         typer.Option(help="Method card, a TOML file; [bold]sleepgym board card[/bold] begins one."),

@@ -51,7 +51,7 @@ def verify(
     same. --rerun runs code: the submitted agent must be installed here, and you must trust it, or
     run this in a container without network.
     """
-    from sleepgym.core.errors import SleepGymError
+    from sleepgym.core.errors import SleepGymError, one_line
     from sleepgym_boards.board import load_board
     from sleepgym_boards.catalogue.entries import load_entries, verdict_file
     from sleepgym_boards.catalogue.replays import find_replay, with_replay
@@ -74,7 +74,7 @@ def verify(
                 write_whole(verdict.to_text().encode(), verdict_file(path))
         except SleepGymError as error:
             line = str(error) if str(path) in str(error) else f"{path}: {error}"
-            print(f"sleepgym: {line}", file=sys.stderr)
+            print(f"sleepgym: {one_line(line)}", file=sys.stderr)
             verdicts.append(line)
             continue
         verdicts.append(verdict)
@@ -108,6 +108,7 @@ def _show(path: Path, verdict: Verdict) -> None:
     from rich.table import Table
 
     from sleepgym.cli.console import console
+    from sleepgym.core.errors import one_line
     from sleepgym_boards.verification.rules import RULES
 
     marks = {True: "[green]ok[/green]", False: "[red]FAIL[/red]", None: "-"}
@@ -117,7 +118,7 @@ def _show(path: Path, verdict: Verdict) -> None:
     table.add_column("what it says")
     for rule in verdict.rules:
         lines = [RULES[rule.rule], *([rule.note] if rule.note else []), *rule.problems]
-        words = "\n".join(escape(_printable(line)) for line in lines)
+        words = "\n".join(escape(one_line(line)) for line in lines)
         table.add_row(rule.rule, marks[rule.ok], words)
     console.print(table, highlight=False)
     if verdict.ok and verdict.results and verdict.header:
@@ -132,8 +133,3 @@ def _show(path: Path, verdict: Verdict) -> None:
             highlight=False,
             markup=False,
         )
-
-
-def _printable(text: str) -> str:
-    """Without control characters: a file may hold what a terminal would obey."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

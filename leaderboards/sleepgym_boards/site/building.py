@@ -13,7 +13,7 @@ from sleepgym.core.errors import SleepGymError
 from sleepgym.scoring.failures import FATES
 from sleepgym.scoring.glossary import GLOSSARY
 from sleepgym_boards.board import Board, load_boards
-from sleepgym_boards.catalogue.entries import SUFFIX, Entry
+from sleepgym_boards.catalogue.entries import Entry
 from sleepgym_boards.floors import floors
 from sleepgym_boards.site import ablation, exports
 from sleepgym_boards.site.columns import column_groups, labels, main_metrics
@@ -178,7 +178,7 @@ def _write_board(out: Path, standing: Standing, streams: Streams) -> None:
 def _write_method(
     folder: Path, board: Board, method: Method, comparable: bool, trajectory: Trajectory | None
 ) -> None:
-    shutil.copyfile(method.file, folder / _DOWNLOADS / (method.slug + SUFFIX))
+    shutil.copyfile(method.file, folder / _DOWNLOADS / method.file.name)
     file = folder / "methods" / method.slug
     values = {"board": board, "method": method, "main": main_metrics(board)}
     values |= {"comparable": comparable, "nights": None, "retention": []}

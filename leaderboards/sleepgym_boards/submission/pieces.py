@@ -7,9 +7,11 @@ a string of JSON, where a quotation mark is escaped.
 
 from __future__ import annotations
 
+import lzma
 import re
 import zlib
 from collections.abc import Iterator
+from typing import Any
 
 from sleepgym.core.errors import SleepGymError
 
@@ -18,6 +20,8 @@ MAX_PIECE_BYTES = 4 << 20
 MAX_HEAD_BYTES = 256 << 10  # of what is no phase: a card, a run's settings
 MAX_VALUES = 400_000  # in a piece; a parser needs room for each, however few bytes it has
 _CHUNK_BYTES = 1 << 20
+_XZ = b"\xfd7zXZ\0"
+_XZ_MEMORY_BYTES = 24 << 20  # what `files.compress` writes takes 17
 _FIRST = re.compile(rb'\{"(?:seed":[^,{}\[\]]{0,40},"stream_hash|phase":[^,{}\[\]]{0,40},"day)":')
 _FIRST_BYTES = 80  # no shorter than what _FIRST finds
 
@@ -35,27 +39,30 @@ class BadSubmission(SleepGymError):
 
 
 def unpack(content: bytes) -> Iterator[bytes]:
-    """What one complete gzip stream holds, a part at a time, up to ``MAX_CONTENT_BYTES``.
+    """What one complete gzip or xz stream holds, a part at a time, up to ``MAX_CONTENT_BYTES``.
 
     Raises:
         BadSubmission: Rules ``size`` or ``container``.
     """
-    inflate = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+    inflate: Any = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+    kind = "gzip"
+    if content.startswith(_XZ):
+        inflate, kind = lzma.LZMADecompressor(lzma.FORMAT_XZ, _XZ_MEMORY_BYTES), "xz"
     size, rest = 0, content
     try:
         while not inflate.eof:
             part = inflate.decompress(rest, _CHUNK_BYTES)
-            rest = inflate.unconsumed_tail
+            rest = inflate.unconsumed_tail if kind == "gzip" else b""  # the other keeps its own
             size += len(part)
             if size > MAX_CONTENT_BYTES:
                 raise BadSubmission("size", f"it holds more than {MAX_CONTENT_BYTES:,} bytes")
             if not part and not inflate.eof:
                 raise BadSubmission("container", "the file ends early: it was cut off")
             yield part
-    except zlib.error as error:
-        raise BadSubmission("container", f"not a gzip file: {error}") from error
+    except (zlib.error, lzma.LZMAError) as error:
+        raise BadSubmission("container", f"not a {kind} file: {error}") from error
     if inflate.unused_data or rest:
-        raise BadSubmission("container", "something follows the end of the gzip stream")
+        raise BadSubmission("container", f"something follows the end of the {kind} stream")
 
 
 def split(content: bytes) -> Iterator[bytes]:

@@ -2,7 +2,7 @@
 
 Nothing that the submitter computed is in it but the score of each answer, which is graded again:
 metrics, intervals and ranks come from :mod:`sleepgym_boards.verification.verifier`. A file is this
-schema as JSON in UTF-8, compressed by gzip; :mod:`sleepgym_boards.submission.files` reads and
+schema as JSON in UTF-8, compressed by gzip or xz; :mod:`sleepgym_boards.submission.files` reads and
 writes it.
 """
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from sleepgym.core import registry
 from sleepgym.core.budget import Budget
-from sleepgym.core.errors import AgentError, SleepGymError
+from sleepgym.core.env import ContinualEnv
+from sleepgym.core.errors import AgentError, SleepGymError, one_line
 from sleepgym.core.settings import build_config
 from sleepgym.core.types import Phase
 from sleepgym.runs.archive import pack_state
-from sleepgym.runs.costs.ledger import kept_after
+from sleepgym.runs.costs.ledger import kept_after, whole_night
 from sleepgym.runs.day import DayDriver, Raised
 from sleepgym.runs.isolation.process import ProcessInstance
 from sleepgym.runs.isolation.sandbox import strictest_isolation
@@ -30,9 +34,9 @@ class Outcome:
 
     Attributes:
         evening: Answers of the exam before it.
-        cost: What it cost, by the names of the meter, and ``seconds``.
+        cost: What it cost, as :func:`sleepgym.runs.costs.ledger.whole_night` has it.
         kept: What was kept, by the names of a ledger.
-        kept_before: The same by the rules of before: sizes that counted no names, parameters that
+        kept_before: The same by the rules of schema 1: sizes that counted no names, parameters that
             were declared.
         morning: Answers of the exam after it.
     """
@@ -45,51 +49,88 @@ class Outcome:
 
 
 def replay_night(run: Run, night: int, board: Board, data: Path | None = None) -> Outcome:
-    """Live the days of a run up to a night again, and sit its morning exam.
+    """Live the days of a run up to a night again, and sit the exams before and after that night.
 
-    Every instance of the agent has a process of its own, in a sandbox where one can be made.
+    All nights come first, and the exams when they are over: as no question was asked by then, none
+    can reach a night by any way there may be out of a process or a sandbox. Every instance of the
+    agent has a process of its own, in a sandbox where one can be made.
 
     Raises:
         UnknownName: If the agent is not registered here.
         AgentError: If the agent raises, or does not answer one string a question.
     """
     env = rebuild(board, run.seed, data)
-    assert env.stream is not None
     registry.agent_package(run.method.agent)  # named, not imported: raises where there is none
-    evening, _, morning = places(run, night)
-    call = replace(_spec(run).agent_call(), upgrade=True)
-    digest, answers, cost, kept, kept_before = "", {}, {}, {}, {}
-    budget = build_config(Budget, _limits(run), "the run's budget")
-
-    def make(state: Path | None) -> ProcessInstance:
-        return ProcessInstance(call, state, digest)
-
-    day = DayDriver(make, env.stream.key, budget, None, env.stream.introduction)
-    with tempfile.TemporaryDirectory() as folder:
+    evening, bedtime, morning = places(run, night)
+    with tempfile.TemporaryDirectory(prefix="sleepgym-") as folder:
+        again = _Again(run, env, Path(folder))
         try:
-            for index, step in enumerate(env.steps[: morning + 1]):
-                if index in (evening, morning):
-                    answers[index] = day.live(step).answers
-                elif step.phase is Phase.SLEEP:
-                    cost = dict(day.live(step).cost)
-                    saved, state = (Path(folder) / f"{name}-{index}" for name in ("saved", "state"))
-                    saved.mkdir()
-                    state.mkdir()
-                    declared = day.save(saved)
-                    digest, _ = pack_state(saved, state)
-                    kept = {**kept_after(state, declared), "state_digest": digest}
-                    kept_before = {"added_parameters": declared, **_sizes(state)}
-                    day.wake(state)
-                else:
-                    day.skip(step)
+            before: Path | None = None
+            state: Path | None = None
+            for index in range(bedtime + 1):
+                if env.steps[index].phase is Phase.SLEEP:
+                    before, state = state, again.sleep(index, state)
+            cost, kept, kept_before = again.slept
+            asked = () if evening is None else again.sit(evening, before)
+            return Outcome(asked, cost, kept, kept_before, again.sit(morning, state))
         except AgentError:
             raise
         except (Raised, SleepGymError) as error:  # an agent may raise anything: the finding
             kind = getattr(error, "kind", type(error).__name__)
-            raise AgentError(f"the agent raised {kind}: {error!s:.200}") from error
+            raise AgentError(one_line(f"the agent raised {kind}: {error!s:.200}")) from error
+
+
+class _Again:
+    """The phases of a run, each from a given state.
+
+    Attributes:
+        slept: Cost of the last night, what was kept, and that by the rules of schema 1.
+    """
+
+    def __init__(self, run: Run, env: ContinualEnv, folder: Path) -> None:
+        self.slept: tuple[dict[str, Any], dict[str, Any], dict[str, int]] = ({}, {}, {})
+        self._env = env
+        self._folder = folder
+        self._call = replace(_spec(run).agent_call(), upgrade=True)
+        self._budget = build_config(Budget, _limits(run), "the run's budget")
+        self._digests: dict[Path, str] = {}
+
+    def sleep(self, index: int, state: Path | None) -> Path:
+        """Live a night from a state; the state after it."""
+        saved, after = (self._folder / f"{name}-{index}" for name in ("saved", "state"))
+        saved.mkdir()
+        after.mkdir()
+        with self._day(index, state) as day:
+            lived = day.live(self._env.steps[index])
+            declared = day.save(saved)
+        self._digests[after], _ = pack_state(saved, after)
+        shutil.rmtree(saved)
+        kept = {**kept_after(after, declared), "state_digest": self._digests[after]}
+        cost = whole_night(lived.cost, lived.setup, day.saving)
+        self.slept = (cost, kept, {"added_parameters": declared, **_sizes(after)})
+        return after
+
+    def sit(self, index: int, state: Path | None) -> tuple[str, ...]:
+        """The answers of an exam."""
+        with self._day(index, state) as day:
+            return day.live(self._env.steps[index]).answers
+
+    @contextmanager
+    def _day(self, index: int, state: Path | None) -> Iterator[DayDriver]:
+        """A day from a state, told as far as a phase."""
+        stream, steps = self._env.stream, self._env.steps
+        assert stream is not None
+        day = DayDriver(self._make, stream.key, self._budget, state, stream.introduction)
+        ends = [place for place in range(index) if steps[place].phase is Phase.SLEEP]
+        for place in range(ends[-1] + 1 if ends else 0, index):
+            day.skip(steps[place])
+        try:
+            yield day
         finally:
             day.close()
-    return Outcome(answers.get(evening, ()), cost, kept, kept_before, answers[morning])
+
+    def _make(self, state: Path | None) -> ProcessInstance:
+        return ProcessInstance(self._call, state, self._digests[state] if state else "")
 
 
 def _sizes(state: Path) -> dict[str, int]:

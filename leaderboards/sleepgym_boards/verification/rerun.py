@@ -1,10 +1,10 @@
 """Living nights again: an agent must do what its records say, where no answer key is in reach.
 
 A (seed, night) pair is lived again: told and slept through are all days up to that night, asked are
-its evening and its morning. Every instance of the agent lives in a process of its own, in a sandbox
-where one can be made, that holds neither the environment nor the records, and cannot import the
-package of the task family. So an agent that reads the key through Python, or that hides in memory
-what is not in its state, comes out otherwise than its records say.
+its evening and its morning, when all nights are over. Every instance of the agent lives in a
+process of its own, in a sandbox where one can be made, that holds neither the environment nor the
+records, and cannot import the package of the task family. So an agent that reads the key through
+Python, or that hides in memory what is not in its state, comes out otherwise than its records say.
 
 Where the saved state comes out the same, so must the costs, and all but a hundredth of the answers
 (another processor may round a near tie the other way). Where it does not, because processors or
@@ -30,6 +30,7 @@ import numpy as np
 from sleepgym.core.budget import Meter
 from sleepgym.core.env import ContinualEnv
 from sleepgym.core.errors import AgentError
+from sleepgym.runs.models.base_model import model_digest
 from sleepgym.runs.state import KINDS
 from sleepgym.runs.workers import make_pool
 from sleepgym_boards.board import Board
@@ -42,6 +43,8 @@ STANDARD_ERRORS = 2  # of the difference of two mean scores, where that is more
 LUCK = 2  # standard errors by which claimed scores may exceed those found, all nights together
 COST_TOLERANCE = 0.25  # of tokens, operations, parameters and bytes
 SECONDS_FACTOR = 10
+# Seconds more than that: a process of its own has to start, and to import its libraries.
+SLACK_S = {"seconds": 1.0, "saving_seconds": 1.0, "setup_seconds": 30.0, "processor_seconds": 30.0}
 ANSWER_TOLERANCE = 0.01  # of the answers of an exam, where the state is the same
 
 
@@ -144,10 +147,24 @@ def _better_and_worse(surplus: Sequence[float]) -> tuple[int, int]:
 
 
 def _again(run: Run, night: int, board: Board, data: Path | None) -> Comparison:
+    if problem := _other_model(run):
+        return Comparison([problem])
     try:
         return compare(run, night, replay_night(run, night, board, data), board, data)
     except AgentError as error:
         return Comparison([str(error)])
+
+
+def _other_model(run: Run) -> str:
+    """That a model of this name has other files here; empty where it does not, or nobody can tell.
+
+    Two of one name are two methods, whatever their answers have in common.
+    """
+    said = run.method.model_digest
+    here = model_digest(run.method.model) if run.method.model and said else None
+    if here in (None, said):
+        return ""
+    return f"the files of model {run.method.model!r:.60} are others here: SHA-256 {here:.12}"
 
 
 def compare(
@@ -180,14 +197,22 @@ def compare(
 def _compare_night(phase: PhaseRecord, ledger: Ledger, lived: Outcome, same: bool) -> list[str]:
     problems = []
     named = {name: (getattr(phase, name), lived.cost[name]) for name in Meter.FIELDS}
+    old = ledger.declared_parameters is None  # schema 1 says less, and counted otherwise
+    if not old:
+        beside = (f"setup_{name}" for name in Meter.FIELDS)
+        named |= {name: (getattr(ledger, name), lived.cost[name]) for name in beside}
     sizes = ("added_parameters", "state_bytes", *(f"state_{kind}_bytes" for kind in KINDS))
     named |= {name: (getattr(ledger, name), lived.kept[name]) for name in sizes}
     for name, (said, found) in named.items():
         slack = 0 if same else COST_TOLERANCE * max(said, found)
-        if abs(said - found) > slack and said != lived.kept_before.get(name):
+        if abs(said - found) > slack and not (old and said == lived.kept_before.get(name)):
             problems.append(f"{name} is {found:g}, not {said:g}")
-    if lived.cost["seconds"] > SECONDS_FACTOR * phase.seconds + 1:
-        problems.append(f"it took {lived.cost['seconds']:.1f} s, not {phase.seconds:g}")
+    times = {"seconds": phase.seconds, "processor_seconds": phase.processor_seconds}
+    times |= {"setup_seconds": phase.setup_seconds, "saving_seconds": ledger.saving_seconds}
+    for name, said in times.items():
+        found = lived.cost[name]
+        if None not in (said, found) and found > SECONDS_FACTOR * said + SLACK_S[name]:
+            problems.append(f"{name} is {found:.1f}, not {said:g}")
     return problems
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sleepgym.core import registry
+from sleepgym.runs.isolation.sandbox import MODEL
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,20 @@ class AgentCall:
         settings = {name.replace("-", "_"): value for name, value in self.settings.items()}
         return {"agent": where, "name": self.name, "settings": settings, "upgrade": self.upgrade}
 
-    def model_folder(self) -> Path | None:
-        """The model's folder; None for one that has a name."""
+    def model_path(self) -> Path | None:
+        """The folder or file that the model was given as; None for one that has a name."""
         path = Path(self.model).expanduser()
         named = self.model in ("embedded", "scratch")
-        return None if named or not path.is_dir() else path.resolve()
+        return None if named or not path.exists() else path.resolve()
+
+    def told_model(self) -> str:
+        """The model as its process finds it."""
+        path = self.model_path()
+        if path is None:
+            return self.model
+        return self.mounted_model() if self.sandbox else str(path)
+
+    def mounted_model(self) -> str:
+        """Where a sandbox has the model: a file keeps its name."""
+        path = self.model_path()
+        return f"{MODEL}/{path.name}" if path and path.is_file() else MODEL

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 import tempfile
@@ -13,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from sleepgym.core import errors
-from sleepgym.core.errors import AgentError, SleepGymError
+from sleepgym.core.errors import AgentError, SleepGymError, one_line
 from sleepgym.runs.day import Raised
 from sleepgym.runs.isolation.call import AgentCall
 from sleepgym.runs.isolation.messages import MAX_LINE_BYTES, Line, Silence
 from sleepgym.runs.isolation.process_tree import seconds
-from sleepgym.runs.isolation.sandbox import MODEL, SAVED, STATE
+from sleepgym.runs.isolation.sandbox import SAVED, STATE
 
 START_LIMIT_S = 600.0
 STDERR_LINES = 20
@@ -31,12 +32,18 @@ class AgentProcess:
         self.call = call
         self.exchange = exchange
         self.line = Line(connection)
-        folder = call.model_folder()
-        self.model = call.model if folder is None else MODEL if call.sandbox else str(folder)
+        self.model = call.told_model()
         self.tail: deque[str] = deque(maxlen=STDERR_LINES)
         self.kill: Callable[[], None] | None = None
         self.ticks: Callable[[], int | None] = lambda: None
         self._start_ticks: int | None = None
+        self._ended: int | None = None  # can be read from when the process has ended
+
+    def watch(self, pid: int) -> None:
+        """Notice when this process ends; Linux alone tells."""
+        if hasattr(os, "pidfd_open"):
+            with suppress(OSError):
+                self._ended = os.pidfd_open(pid)
 
     def inside(self, name: str) -> str:
         """Where the process finds ``state`` or ``saved``."""
@@ -68,10 +75,10 @@ class AgentProcess:
         try:
             with suppress(OSError):  # it is gone: there will be no answer
                 self.line.send(json.dumps([verb, told]))
-            reply = self.line.receive(limit_s, MAX_LINE_BYTES)
+            reply = self.line.receive(limit_s, MAX_LINE_BYTES, self._ended)
         except Silence as error:
             self.end()
-            last = f": {self.tail[-1]:.200}" if self.tail else ""
+            last = f": {one_line(self.tail[-1], 200)}" if self.tail else ""
             raise AgentError(f"its process {error}{last}") from error
         if not isinstance(reply, dict):
             raise AgentError("its process answered with what is no reply")
@@ -85,6 +92,9 @@ class AgentProcess:
             self.kill()
             self.kill = None
         self.line.connection.close()
+        if self._ended is not None:
+            os.close(self._ended)
+            self._ended = None
         shutil.rmtree(self.exchange, ignore_errors=True)
 
 
@@ -104,5 +114,5 @@ def raised(told: Any) -> Exception:
     kind, message, trace = told
     known = getattr(errors, kind, None)
     if isinstance(known, type) and issubclass(known, SleepGymError):
-        return known(message)
-    return Raised(kind[:100], message, trace)
+        return known(one_line(message))
+    return Raised(one_line(kind, 100), one_line(message), trace)

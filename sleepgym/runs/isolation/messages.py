@@ -39,12 +39,16 @@ class Line:
         """
         self.connection.sendall(text.encode() + b"\n")
 
-    def receive(self, limit_s: float | None = None, max_bytes: int | None = None) -> Any:
+    def receive(
+        self, limit_s: float | None = None, max_bytes: int | None = None, ended: int | None = None
+    ) -> Any:
         """Read one message.
 
         Args:
             limit_s: How long to wait for all of it; None waits for ever.
             max_bytes: Longest line; None is any.
+            ended: What can be read from when the other side has ended: a child of its own may hold
+                the connection open.
 
         Raises:
             Silence: If there is none, in words.
@@ -53,8 +57,12 @@ class Line:
         parts, size = [self._rest], len(self._rest)
         while b"\n" not in parts[-1]:
             left = None if until is None else max(0.0, until - time.monotonic())
-            if not select.select([self.connection], [], [], left)[0]:
+            watched = [self.connection, *([] if ended is None else [ended])]
+            ready = select.select(watched, [], [], left)[0]
+            if not ready:
                 raise Silence(f"did not answer within {limit_s:g} s")
+            if self.connection not in ready:
+                raise Silence("ended without an answer")
             try:
                 chunk = self.connection.recv(_CHUNK_BYTES)
             except OSError:

@@ -8,7 +8,6 @@ cause lies below them, as in a build of torch: then it imports no library any mo
 
 from __future__ import annotations
 
-import ctypes
 import os
 import shutil
 import signal
@@ -20,11 +19,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from sleepgym.runs.isolation.process_tree import kill_below
+from sleepgym.runs.isolation.process_tree import (
+    DIE_WITH_PARENT,
+    adopt_orphans,
+    control_process,
+    kill_below,
+)
 from sleepgym.runs.isolation.worker import preload, serve_alone, start_words
 
 MOST_LEFT_OUT = 3  # libraries: every one costs the import of all others once more
-_DIE_WITH_PARENT, _BECOME_SUBREAPER = 1, 36  # prctl(2); a reaper's orphans can be found and ended
 
 
 def main(handle: int, modules: list[str], left_out: list[str], again: bool = False) -> None:
@@ -67,7 +70,7 @@ class Nursery:
         Where the run was killed, nobody else can remove the folders that it made.
         """
         folders = [Path(sys.path[-1])]  # the view
-        _prctl(_BECOME_SUBREAPER, 1)
+        adopt_orphans()
         signal.signal(signal.SIGCHLD, _reap)
         while True:
             message, handles, _, _ = socket.recv_fds(self.control, 1 << 20, 1)
@@ -116,7 +119,7 @@ class Nursery:
         """Become an instance."""
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.setsid()
-        _prctl(_DIE_WITH_PARENT, signal.SIGKILL)
+        control_process(DIE_WITH_PARENT, signal.SIGKILL)
         self.control.close()
         os.chdir(scratch)
         tempfile.tempdir = None
@@ -142,9 +145,3 @@ def _reap(*_: Any) -> None:
     with suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
-
-
-def _prctl(option: int, value: int) -> None:
-    """Linux alone has it; elsewhere what it does is missing, and nothing else."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from sleepgym.core.errors import AgentError, SleepGymError
 from sleepgym.core.settings import plain
 from sleepgym.core.types import Experience, Introduction, Question
 from sleepgym.runs.archive import unpack_state
-from sleepgym.runs.day import Instance, Raised
+from sleepgym.runs.day import Instance, Raised, checked_meter, checked_parameters
 from sleepgym.runs.isolation.call import AgentCall
 from sleepgym.runs.isolation.connection import START_LIMIT_S
 from sleepgym.runs.isolation.messages import plain_experiences, plain_introduction, plain_questions
@@ -86,8 +85,7 @@ class ProcessInstance(Instance):
     def save(self, folder: Path) -> int:
         """Let it save, and take what it saved."""
         added = self._ask("save", self._process.inside("saved"))
-        if type(added) is not int or added < 0:
-            raise AgentError(f"added_parameters={added!r:.40}: must be a number, 0 or more")
+        added = checked_parameters(added)
         for path in (self._process.exchange / "saved").iterdir():
             shutil.move(path, folder)
         return added
@@ -111,14 +109,7 @@ class ProcessInstance(Instance):
 
     def _ask(self, verb: str, told: Any) -> Any:
         reply = self._process.ask(verb, told)
-        counts = reply.get("counts")
-        if (
-            not isinstance(counts, list)
-            or len(counts) != len(Meter.FIELDS)
-            or not all(type(n) in (int, float) and isfinite(n) and n >= 0 for n in counts)
-        ):
-            raise AgentError(f"its meter says {counts!r:.80}: counters are numbers, 0 or more")
-        self._counts = Meter(*counts)
+        self._counts = checked_meter(reply.get("counts"))
         return reply.get("result")
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
-from collections.abc import Iterator
+import sys
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+DIE_WITH_PARENT, BECOME_SUBREAPER = 1, 36  # prctl(2)
 _PROC = Path("/proc")
 _TICKS_A_SECOND = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 # User and system time of a process, and of its children that ended, in /proc/PID/stat
@@ -62,6 +65,42 @@ def kill_below(root: int) -> None:
                 os.kill(pid, signal.SIGKILL)
         if not below:
             return
+
+
+def adopt_orphans() -> None:
+    """Make processes below this one its children when their parent has ended."""
+    control_process(BECOME_SUBREAPER, 1)
+
+
+def control_process(option: int, value: int) -> None:
+    """prctl(2), which Linux alone has; elsewhere what it does is missing, and nothing else."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
+
+
+def end_strangers(known: Collection[int]) -> None:
+    """End the children of this process that it did not start, and all below them.
+
+    Args:
+        known: Those that it did; what lives in its session, too, is its own.
+    """
+    for _ in range(100):
+        here = os.getsid(0)
+        found = [pid for pid in children(os.getpid()) if pid not in known and _session(pid) != here]
+        for pid in found:
+            kill_below(pid)
+            with suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+        if not found:
+            return
+
+
+def _session(pid: int) -> int | None:
+    try:
+        return os.getsid(pid)
+    except OSError:
+        return None
 
 
 def _fields(pid: int) -> list[str]:

@@ -2,8 +2,9 @@
 
 Bubblewrap (https://github.com/containers/bubblewrap) is a small program that most distributions
 have as ``bubblewrap``. Inside there are the system's libraries, Python, what may be imported, the
-base model, all read-only; a scratch folder in memory, and two folders shared with the run: the
-state to load, read-only, and one to save into.
+base model, all read-only (of the hub's cache its models, no data sets and no tokens), a scratch
+folder in memory, and two folders shared with the run: the state to load, read-only, and one to save
+into.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from typing import Literal
 
 from sleepgym.core.errors import MissingData
 
-STATE, SAVED, MODEL, HUB, SCRATCH = "/state", "/saved", "/model", "/hub", "/tmp"
+STATE, SAVED, SCRATCH = "/state", "/saved", "/tmp"
+MODEL, FETCHED, HUB = "/model", "/fetched", "/hub"  # as a path, a fetched one, one of the hub
 VIEW = "/site-packages"
 _SYSTEM = ("/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin")
 _SYSTEM += ("/etc/ld.so.cache", "/etc/alternatives")
@@ -57,14 +59,14 @@ def strictest_isolation() -> Literal["sandbox", "process"]:
 
 
 def sandboxed(
-    view: list[tuple[str, Path]], exchange: Path, folders: Mapping[str, Path | None]
+    view: list[tuple[str, Path]], exchange: Path, others: Mapping[str, Path]
 ) -> list[str]:
     """A command line that starts Python in a sandbox of its own; its arguments may follow.
 
     Args:
         view: What may be imported, mounted at ``/site-packages``.
         exchange: Folder with ``state`` and ``saved``, mounted at ``/state`` and ``/saved``.
-        folders: Where to mount others, read-only -> the folder; one that is not there is left out.
+        others: Where to mount what else, read-only -> the folder or file.
     """
     words = ["bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
     words += ["--hostname", "sandbox", "--proc", "/proc", "--dev", "/dev", "--tmpfs", SCRATCH]
@@ -80,8 +82,8 @@ def sandboxed(
     for name, path in view:
         words += ["--ro-bind", str(path.resolve()), f"{VIEW}/{name}"]
     words += ["--ro-bind", str(exchange / "state"), STATE, "--bind", str(exchange / "saved"), SAVED]
-    for place, folder in folders.items():
-        words += ["--ro-bind", str(folder), place] if folder and folder.is_dir() else []
+    for place, path in others.items():
+        words += ["--ro-bind", str(path), place]
     return [*words, "--chdir", SCRATCH, "--", os.path.realpath(sys.executable)]
 
 

@@ -23,7 +23,7 @@ from threading import Thread
 from typing import Any
 
 from sleepgym.core import registry
-from sleepgym.core.errors import AgentError
+from sleepgym.core.errors import AgentError, one_line
 from sleepgym.runs.isolation.call import AgentCall
 from sleepgym.runs.isolation.connection import (
     START_LIMIT_S,
@@ -32,15 +32,31 @@ from sleepgym.runs.isolation.connection import (
     open_exchange,
 )
 from sleepgym.runs.isolation.messages import Line, Silence
-from sleepgym.runs.isolation.process_tree import kill_below, ticks_below, ticks_with
-from sleepgym.runs.isolation.sandbox import HUB, MODEL, SCRATCH, VIEW, require_sandbox, sandboxed
+from sleepgym.runs.isolation.process_tree import (
+    adopt_orphans,
+    children,
+    end_strangers,
+    kill_below,
+    ticks_below,
+    ticks_with,
+)
+from sleepgym.runs.isolation.sandbox import (
+    FETCHED,
+    HUB,
+    SCRATCH,
+    VIEW,
+    require_sandbox,
+    sandboxed,
+)
 from sleepgym.runs.isolation.view import copy_view, import_view
 from sleepgym.runs.isolation.worker import start_words
 from sleepgym.runs.models.base_model import KEYS, is_served
+from sleepgym.runs.models.cache import cache_folder, cached_model
 
 _KEPT = ("PATH", "LANG", "LC_ALL", "TZ", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "LD_LIBRARY_PATH")
 _KEPT += ("SLEEPGYM_DEVICE", "SLEEPGYM_DTYPE", "SLEEPGYM_ATTN")
 _KEPT += ("CUDA_VISIBLE_DEVICES", "HF_HOME", "HF_HUB_OFFLINE", "HF_ENDPOINT", "HF_TOKEN")
+_ONLINE = ("HF_ENDPOINT", "HF_TOKEN")  # of no use without a network
 _SERVER = (*KEYS, "SLEEPGYM_CONNECTIONS", "SLEEPGYM_TIMEOUT_S", "SSL_CERT_FILE", "SSL_CERT_DIR")
 _SERVER += ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
 
@@ -105,6 +121,8 @@ class _Nursery(_Starter):
 
     def __init__(self, call: AgentCall) -> None:
         super().__init__(call)
+        adopt_orphans()  # where an agent ends the nursery, which takes them in else
+        self.others: list[int] = []
         copy_view(self.view, self.folder, self.own)
         self.process, self.control, self.tail = self.launch(
             [sys.executable], "nursery", str(self.folder), _environment(call.model), []
@@ -121,6 +139,7 @@ class _Nursery(_Starter):
     def start(self, call: AgentCall) -> AgentProcess:
         """Fork a child."""
         process, theirs = open_exchange(call)
+        self.others = children(os.getpid())
         scratch = process.exchange / "scratch"
         try:
             socket.send_fds(self.control, [str(scratch).encode()], [theirs.fileno()])
@@ -129,8 +148,10 @@ class _Nursery(_Starter):
             raise AgentError(f"its process did not start: {error}") from error
         finally:
             theirs.close()
+        self.tail.clear()  # the last words of the one before it
         process.tail = self.tail
         process.kill = lambda: self._end(child)
+        process.watch(child)
         process.ticks = lambda: ticks_below(self.process.pid)
         return process.begin(call)
 
@@ -151,15 +172,22 @@ class _Nursery(_Starter):
         try:
             return int(Line(self.control).receive(START_LIMIT_S, 100))
         except Silence as error:
-            last = f": {self.tail[-1]:.200}" if self.tail else ""
+            last = f": {one_line(self.tail[-1], 200)}" if self.tail else ""
             raise AgentError(f"its process did not start ({error}{last})") from error
 
     def _end(self, child: int) -> None:
-        """Kill a child's group, and what left it: orphans become children of the nursery."""
+        """Kill a child's group, and what left it: orphans become children of the nursery.
+
+        Where that was ended, they are children of this process, which had others when it began.
+        """
         if child:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(child, signal.SIGKILL)
         kill_below(self.process.pid)
+        if self.works:
+            self.process.send_signal(signal.SIGCONT)  # an agent can stop its parent
+        else:
+            end_strangers(self.others)
 
 
 class _Sandboxes(_Starter):
@@ -189,9 +217,9 @@ class _Sandboxes(_Starter):
     def _launch(self, call: AgentCall) -> AgentProcess:
         started, theirs = open_exchange(call)
         theirs.close()
-        env = {**_environment(), "HOME": SCRATCH, "HF_HOME": HUB, "HF_HUB_OFFLINE": "1"}
-        folders = {MODEL: call.model_folder(), HUB: Path(_environment()["HF_HOME"])}
-        prefix = sandboxed(self.view, started.exchange, folders)
+        env = {n: v for n, v in _environment().items() if n not in _ONLINE}
+        env |= {"HOME": SCRATCH, "SLEEPGYM_CACHE": FETCHED, "HF_HOME": HUB, "HF_HUB_OFFLINE": "1"}
+        prefix = sandboxed(self.view, started.exchange, _models(call))
         process, ours, started.tail = self.launch(prefix, "worker", VIEW, env)
         started.line.connection.close()
         started.line = Line(ours)
@@ -201,6 +229,7 @@ class _Sandboxes(_Starter):
             process.wait()
 
         started.kill = kill
+        started.watch(process.pid)
         started.ticks = lambda: ticks_with(process.pid)
         return started
 
@@ -220,6 +249,17 @@ def starter_of(call: AgentCall) -> _Starter:
     return _starters[key]
 
 
+def _models(call: AgentCall) -> dict[str, Path]:
+    """Where a sandbox has the model that was given as a path or fetched, and those of the hub."""
+    cached = (Path(_environment()["HF_HOME"]) / "hub").glob("models--*")
+    found = {f"{HUB}/hub/{folder.name}": folder for folder in cached if folder.is_dir()}
+    if path := call.model_path():
+        found[call.mounted_model()] = path
+    elif fetched := cached_model(call.model):
+        found[f"{FETCHED}/models/{call.model}"] = fetched.resolve()
+    return found
+
+
 def _environment(model: str = "") -> dict[str, str]:
     """The variables an agent's process starts with: nothing that names the run or its data.
 
@@ -228,7 +268,9 @@ def _environment(model: str = "") -> dict[str, str]:
     names = (*_KEPT, *_SERVER) if is_served(model) else _KEPT
     kept = {name: os.environ[name] for name in names if name in os.environ}
     cache = str(Path("~/.cache/huggingface").expanduser())
-    return {"PYTORCH_NVML_BASED_CUDA_CHECK": "1", "HF_HOME": cache, **kept}
+    fetched = str(cache_folder().absolute())
+    places = {"HF_HOME": cache, "SLEEPGYM_CACHE": fetched}
+    return {"PYTORCH_NVML_BASED_CUDA_CHECK": "1", **places, **kept}
 
 
 def _drain(stream: Any, tail: deque[str]) -> None:

@@ -7,6 +7,7 @@ import re
 import shutil
 import sys
 import sysconfig
+from collections.abc import Collection
 from pathlib import Path
 
 from sleepgym.core import registry
@@ -35,7 +36,7 @@ def import_view(agent: str, env: str) -> list[tuple[str, Path]]:
         if not _holds_libraries(place):
             if not {own, f"{own}.py"} & set(names):
                 names = ["sleepgym"] if "sleepgym" in names else []
-            names = [name for name in names if _is_code(place / name)]
+            names = [name for name in names if _is_code(place / name, hidden)]
         for name in names:
             stem = re.split(r"[.-]", name)[0]
             if stem not in hidden and not re.match(r"sleepgym-.*info$|__pycache__$", name):
@@ -64,9 +65,10 @@ def _can_be_imported(file: Path) -> bool:
     return file.is_dir() or file.suffix in (".py", ".so", ".pth")
 
 
-def _is_code(path: Path) -> bool:
-    """Whether it is no folder of something else, such as runs and the answers in them."""
-    return not path.is_dir() or any(path.glob("*.py"))
+def _is_code(path: Path, hidden: Collection[str]) -> bool:
+    """Whether it is no folder of something else, such as runs and the answers in them, or tasks."""
+    holds_hidden = any((path / name).exists() for name in hidden)
+    return not path.is_dir() or (any(path.glob("*.py")) and not holds_hidden)
 
 
 def _is_standard(place: Path) -> bool:

@@ -66,7 +66,7 @@ class Host:
             log = self.instance.sleep(told["number"], Budget(**told["budget"]))
             return {str(name): _number(value) for name, value in log.items()}
         if verb == "save":
-            return int(self.instance.save(Path(told)))
+            return self.instance.save(Path(told))
         raise ValueError(f"unknown request {verb!r}")
 
 
@@ -80,7 +80,7 @@ def serve(connection: socket.socket) -> None:
             counts = host.instance.counts if host.instance else Meter()
             reply = {"result": result, "counts": [getattr(counts, n) for n in Meter.FIELDS]}
             text = json.dumps(reply)
-        except Exception as error:  # an agent may raise anything
+        except BaseException as error:  # an agent may raise anything, SystemExit too
             message = (str(error).strip().splitlines() or [""])[0]
             trace = traceback.format_exc()[-10_000:]
             text = json.dumps({"error": [type(error).__name__, message[:1000], trace]})
@@ -122,7 +122,6 @@ def preload(modules: Iterable[str]) -> Iterator[str]:
 def main(handle: int, modules: list[str]) -> None:
     """Entry point of a process of its own, on an inherited socket."""
     connection = socket.socket(fileno=handle)
-    connection.set_inheritable(False)
     for _ in preload(modules):
         pass
     serve_alone(connection)
@@ -131,6 +130,7 @@ def main(handle: int, modules: list[str]) -> None:
 def serve_alone(connection: socket.socket) -> None:
     """Serve, with nothing else open; what the agent prints goes to standard error."""
     code = 1
+    connection.set_inheritable(False)
     try:
         quiet = os.open(os.devnull, os.O_RDONLY)
         os.dup2(quiet, 0)
@@ -162,14 +162,22 @@ def _path(told: str | None) -> Path | None:
     return None if told is None else Path(told)
 
 
+def _shown(value: Any) -> str:
+    """The beginning of a value, also of a number whose digits Python does not write."""
+    try:
+        return repr(value)[:40]
+    except ValueError:
+        return type(value).__name__
+
+
 def _text(answer: Any) -> Any:
     """An answer as it is; what is no text goes as its description, in a list."""
     return str.__str__(answer) if isinstance(answer, str) else [repr(answer)[:40]]
 
 
 def _number(value: Any) -> Any:
-    """A logged value as a number, or as words where it is none."""
+    """A logged value as a number, or in words, in a list, where it is none."""
     try:
         return float(value)
-    except (TypeError, ValueError):
-        return repr(value)[:40]
+    except (TypeError, ValueError, OverflowError):
+        return [_shown(value)]

@@ -52,6 +52,7 @@ def introduced(
     instruction: str,
     make: Callable[[int], Stream],
     seeds: Iterable[int] | None = None,
+    show: Callable[[Stream, int], Experience] | None = None,
 ) -> Stream:
     """A stream with the introduction that the settings ask for, its exemplars from another stream.
 
@@ -62,10 +63,12 @@ def introduced(
         make: The other stream of a seed.
         seeds: Of other streams, in the order in which they are tried; where None, derived from the
             stream's.
+        show: Makes an exemplar of a day of that stream, by its index; where None, the documents and
+            :data:`QUESTIONS` of the exam at most, kinds in turn.
     """
     if seeds is None:
         seeds = (derive_seed(stream.seed, "shots", attempt) for attempt in count())
-    shown = introduce(config, instruction, lambda: from_another_stream(stream, make, seeds))
+    shown = introduce(config, instruction, lambda: from_another_stream(stream, make, seeds, show))
     return replace(stream, introduction=shown)
 
 
@@ -80,7 +83,10 @@ def exemplar(documents: Iterable[Document], asked: Iterable[tuple[str, str]]) ->
 
 
 def from_another_stream(
-    stream: Stream, make: Callable[[int], Stream], seeds: Iterable[int]
+    stream: Stream,
+    make: Callable[[int], Stream],
+    seeds: Iterable[int],
+    show: Callable[[Stream, int], Experience] | None = None,
 ) -> tuple[Experience, ...]:
     """The days of another stream as exemplars: one that has no title and no question of this one.
 
@@ -88,11 +94,12 @@ def from_another_stream(
         stream: The stream that they introduce.
         make: The other stream of a seed.
         seeds: In the order in which they are tried, without end.
+        show: Makes an exemplar of a day of that stream.
     """
     own = set(_titles(stream)) | {item.question.text for day in stream.days for item in day.exam}
     for seed in seeds:
         other = make(seed)
-        shown = [_shown(other, number) for number in range(len(other.days))]
+        shown = [(show or shown_day)(other, number) for number in range(len(other.days))]
         asked = (question.text for one in shown for question in one.questions)
         if own.isdisjoint(_titles(other)) and own.isdisjoint(asked):
             return tuple(shown)
@@ -103,15 +110,32 @@ def _titles(stream: Stream) -> Iterator[str]:
     return (d.title for day in stream.days for d in day.documents if d.title)
 
 
-def _shown(stream: Stream, number: int) -> Experience:
-    """A day of a stream with at most :data:`QUESTIONS` of its exam, kinds in turn."""
+def shown_day(stream: Stream, number: int, questions: int = QUESTIONS) -> Experience:
+    """A day of a stream with at most so many ``questions`` of its exam, kinds in turn."""
     day = stream.days[number]
     kinds: dict[str, int] = {}
     ranked = []
     for place, item in enumerate(day.exam):
         kinds[item.kind] = kinds.get(item.kind, 0) + 1
         ranked.append((kinds[item.kind], place, item))
-    taken = sorted(ranked, key=lambda row: row[:2])[:QUESTIONS]
+    taken = sorted(ranked, key=lambda row: row[:2])[:questions]
     return exemplar(
         day.documents, [(item.question.text, stream.key[item.id][0]) for _, _, item in taken]
     )
+
+
+def spread(shown: Experience) -> Experience:
+    """The exemplar with its questions in another order: neighbours ask about different documents.
+
+    A question is about the first document that holds its answer. Where neighbours ask about the
+    same document, a small model learns from them to go on as before instead of looking.
+    """
+    about: dict[int, list[tuple[str, str]]] = {}
+    for question, answer in zip(shown.questions, shown.answers, strict=True):
+        holds = (answer.casefold() in document.text.casefold() for document in shown.documents)
+        place = next((i for i, found in enumerate(holds) if found), 0)
+        about.setdefault(place, []).append((question.text, answer))
+    lines = [about[place] for place in sorted(about)]
+    longest = max(map(len, lines), default=0)
+    turns = [line[turn] for turn in range(longest) for line in lines if turn < len(line)]
+    return exemplar(shown.documents, turns)

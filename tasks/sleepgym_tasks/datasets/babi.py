@@ -70,7 +70,8 @@ def parse(path: Path) -> tuple[Sample, ...]:
         if number == 1:
             facts = {}
         elif number != last + 1:
-            raise bad(path, f"the ID {number} follows {last}, not {last + 1} or 1", record)
+            wanted = f"{last + 1} or 1" if last else "1"
+            raise bad(path, f"the ID {number} follows {last}, not {wanted}", record)
         last = number
         question, *rest = (part.strip() for part in text.split("\t"))
         if not rest:

@@ -17,15 +17,16 @@ from annotated_types import Ge, Interval
 
 from sleepgym.core.errors import BadSetting
 from sleepgym.core.family import TaskFamily
-from sleepgym.core.types import Stream
+from sleepgym.core.types import Experience, Stream
 from sleepgym_tasks.data.grades import GRADES
-from sleepgym_tasks.data.shots import ShotSettings, introduced
+from sleepgym_tasks.data.shots import ShotSettings, introduced, shown_day, spread
 from sleepgym_tasks.worlds.almanac.disclosure import Disclosure
 from sleepgym_tasks.worlds.almanac.hard_questions import HardKind
 from sleepgym_tasks.worlds.almanac.writer import Writer
 
 _INSTRUCTION = "Answer each question with a name or a few words, and nothing else."
-_SHOT_SEED = 50_031  # of the exemplars' world: chosen on tuning seeds (docs/prompts.md)
+_SHOT_SEED = 60_001  # of the exemplars' world: chosen on tuning seeds (docs/prompts.md)
+_SHOT_PASSAGES, _SHOT_QUESTIONS = 4, 36  # of an exemplar
 Share = Annotated[float, Interval(ge=0, le=1)]
 Kind = Literal[
     "direct",
@@ -132,7 +133,8 @@ class Almanac(TaskFamily):
         config = self.config
         days = AlmanacConfig(
             days=max(1, config.shots),
-            passages=3,
+            passages=_SHOT_PASSAGES,
+            questions=_SHOT_QUESTIONS,
             kinds=config.kinds,
             base_questions=0,
             returns=0.0,
@@ -141,7 +143,10 @@ class Almanac(TaskFamily):
         def other(seed: int) -> Stream:
             return Writer(days, seed, disclosure()).stream()
 
-        return introduced(stream, config, _INSTRUCTION, other, count(_SHOT_SEED))
+        def show(world: Stream, number: int) -> Experience:
+            return spread(shown_day(world, number, _SHOT_QUESTIONS))
+
+        return introduced(stream, config, _INSTRUCTION, other, count(_SHOT_SEED), show)
 
 
 class AlmanacV1(Almanac):

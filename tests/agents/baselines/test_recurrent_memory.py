@@ -17,6 +17,7 @@ from sleepgym_agents.outer_loops.memory_training import (
     answer_loss,
     collate_samples,
     read_segments,
+    spelling_loss,
 )
 from sleepgym_agents.outer_loops.preparing import prepare, training_settings
 
@@ -39,8 +40,8 @@ def make(**values):
     return RecurrentMemory(config, seed=1, model="scratch")
 
 
-def memory_model(tokens=4):
-    memory = MemoryModel(LanguageModel.load("scratch", 1), tokens, 2, 4.0, seed=3)
+def memory_model(tokens=4, span=3):
+    memory = MemoryModel(LanguageModel.load("scratch", 1), tokens, 2, 4.0, span, seed=3)
     with torch.no_grad():  # an adapter that says something
         for name, p in memory.trained.items():
             if "lora_B" in name:
@@ -51,13 +52,28 @@ def memory_model(tokens=4):
 def by_hand(memory, segments, asked):
     """Segment by segment, from embeddings, one row, with nothing but the model's own forward."""
     embed, start = memory.model.get_input_embeddings(), torch.tensor([memory.prompter.start])
+    head, span, count = memory.model.get_output_embeddings(), memory.span_tokens, 4
     state = memory.first_memory[None]
-    for ids in segments:
-        inputs = [embed(start), state, embed(torch.tensor([ids])), state]
-        out = memory.model(inputs_embeds=torch.cat(inputs, 1), output_hidden_states=True)
-        state = out.hidden_states[-1][:, -state.shape[1] :]
-    inputs = [embed(start), state, embed(torch.tensor([asked]))]
-    return state, memory.model(inputs_embeds=torch.cat(inputs, 1)).logits[0, -len(asked) :]
+    text = start.shape[1] + span * count
+    before = [*range(start.shape[1]), *(start.shape[1] + span * i for i in range(count))]
+
+    def read(ids, behind=()):
+        inputs = [embed(start), head(state).softmax(-1) @ embed.weight, embed(torch.tensor([ids]))]
+        inputs += [memory.first_memory[None]] if behind else []
+        places = [*before, *range(text, text + len(ids)), *behind]
+        later = torch.full((len(places), len(places)), -1e30).triu(1)
+        return memory.model(
+            inputs_embeds=torch.cat(inputs, 1),
+            attention_mask=later[None, None],
+            position_ids=torch.tensor([places]),
+            output_hidden_states=True,
+        )
+
+    for ids in segments:  # a memory token stands right behind its stretch, the last one's included
+        end = text + -(-len(ids) // span) * span
+        behind = [end - span * (count - 1 - i) for i in range(count)]
+        state = read(ids, behind).hidden_states[-1][:, -count:]
+    return state, read(asked).logits[0, -len(asked) :]
 
 
 def test_the_recurrence_is_what_a_hand_computes():
@@ -100,6 +116,9 @@ def test_spelling_is_the_last_tokens_in_order():
         [Sample([TEXT[:2]], PAIRS), Sample([TEXT], PAIRS)], 64, memory.device, 4
     )
     assert batch.last.tolist() == [[NOTHING, NOTHING, *TEXT[:2]], TEXT[-4:]]
+    spans = collate_samples([Sample([TEXT[:10]], PAIRS)], 4, memory.device, 9, 3)
+    ends = [*TEXT[4:8], NOTHING, NOTHING, *TEXT[8:10], NOTHING]
+    assert spans.last.tolist() == [ends]
     state = read_segments(memory, batch, 1)
     head = memory.model.get_output_embeddings()
     likely = head(state).log_softmax(-1)
@@ -107,6 +126,12 @@ def test_spelling_is_the_last_tokens_in_order():
     wanted += [likely[1, i, t] for i, t in enumerate(TEXT[-4:])]
     more = answer_loss(memory, batch, 1, spelling=True) - answer_loss(memory, batch, 1)
     torch.testing.assert_close(more, -sum(wanted) / 6, atol=1e-4, rtol=1e-4)
+    spans = collate_samples([Sample([TEXT[:7]], PAIRS)], 64, memory.device, 8, 2)
+    state = read_segments(memory, spans, 1)
+    likely = head(state).log_softmax(-1)[0]
+    wanted = [(1 + (i + 1) % 2) * likely[i // 2, t] for i, t in enumerate(TEXT[:7])]
+    loss = spelling_loss(memory, state, spans.last)
+    torch.testing.assert_close(loss, -sum(wanted) / 11, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize(("depth", "reached"), [(1, [0, 0, 1]), (2, [0, 1, 1]), (9, [1, 1, 1])])
@@ -123,7 +148,6 @@ def test_the_gradient_flows_through_as_many_segments_as_it_should(depth, reached
     answer_loss(memory, batch, depth).backward()
     texts = [x for x in inputs if x.shape[1] in (16, 8)][:3]
     assert [int(x.grad is not None and bool(x.grad.any())) for x in texts] == reached
-    assert (memory.first_memory.grad is not None) == (depth == 9)
 
 
 def test_the_state_is_the_memory_whatever_was_read(tmp_path):
@@ -174,6 +198,7 @@ def test_training_lowers_the_loss_and_its_part_is_found_again(tmp_path, monkeypa
         RecurrentMemory(model=folder)
     settings = MemoryTraining(
         memory_tokens=2,
+        span_tokens=1,
         rank=2,
         course=(1,),
         steps=(3,),

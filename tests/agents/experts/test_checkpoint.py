@@ -68,3 +68,23 @@ def test_damaged_files_are_told(router, tmp_path):
             load_memory(make_memory(router=router), folder)
     with pytest.raises(BadRun, match="not the expert memory of this model"):
         load_memory(make_memory(router=router, rank=5), tmp_path / "whole")
+
+
+def test_weights_of_one_byte_are_used_as_they_are_saved(tmp_path):
+    memory = make_memory(expert_dtype="float8")
+    expert_id = memory.unlock()
+    generator = torch.Generator().manual_seed(0)
+    with memory.training(expert_id) as parameters, torch.no_grad():
+        drawn = [
+            p.normal_(std=10.0**-i, generator=generator).clone() for i, p in enumerate(parameters)
+        ]
+    for parameter, before in zip(parameters, drawn, strict=True):
+        assert 0 < (parameter - before).norm() < 0.04 * before.norm()
+    files = saved(memory, tmp_path / "a")
+    assert len(files["experts.safetensors"]) - memory.parameters in range(1500)
+    fresh = make_memory(expert_dtype="float8")
+    load_memory(fresh, tmp_path / "a")
+    for expert, other in zip(memory.experts(expert_id), fresh.experts(expert_id), strict=True):
+        for name, weight in expert.named_parameters():
+            assert torch.equal(weight, other.get_parameter(name))
+    assert saved(fresh, tmp_path / "b") == files

@@ -16,6 +16,7 @@ from expert_models import (
 from sleepgym import Budget, Document, Night, Question
 from sleepgym.core.errors import BadSetting
 from sleepgym.core.settings import build_config
+from sleepgym_agents.experts.activation import Activation
 from sleepgym_agents.experts.expert import Expert, ExpertChain
 from sleepgym_agents.lm.generation import generate
 from sleepgym_agents.lm.model import LanguageModel, left_padded
@@ -151,7 +152,7 @@ def test_a_chain_by_hand():
         (0, 0): torch.tensor([[1.0, 0.0, 0.0]]),
         (0, 1): torch.tensor([[0.5, 1.0, 0.0]]),
     }
-    chain = ExpertChain(block, 2, lambda x: gates)
+    chain = ExpertChain(block, 2, lambda x: Activation(gates))
     chain.levels[0].extend([one, two])
     chain.levels[1].append(slow)
     x = torch.randn(1, 3, 4, generator=generator)
@@ -163,6 +164,22 @@ def test_a_chain_by_hand():
         wanted.append(block(second) + z + slow(z) - second)
         wanted.append(block(third))
         torch.testing.assert_close(chain(x)[0], torch.cat(wanted))
+
+
+def test_many_experts_each_at_its_own_tokens():
+    generator = torch.Generator().manual_seed(0)
+    experts = [Expert(4, 2, generator) for _ in range(5)]
+    for expert in experts:
+        torch.nn.init.normal_(expert.down, generator=generator)
+    owners = torch.tensor([[0, 1, 2, 3], [4, 2, 5, 0]])  # 5 is none
+    gates = {(0, i): (owners == i).float() for i in range(5)}
+    gates[0, 3] = gates[0, 3] + 0.5 * (owners == 2)  # two know the same
+    chain = ExpertChain(torch.nn.Identity(), 1, lambda x: Activation(gates))
+    chain.levels[0].extend(experts)
+    x = torch.randn(2, 4, 4, generator=generator)
+    dense = x + sum(experts[i](x) * gates[0, i][..., None] for i in range(5))
+    torch.testing.assert_close(chain(x), dense)
+    assert torch.equal(chain(x)[1, 2], x[1, 2])
 
 
 def test_slots_grow_and_are_used_again():

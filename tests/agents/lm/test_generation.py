@@ -2,6 +2,7 @@ import pytest
 import torch
 from transformers import DynamicCache
 
+from sleepgym_agents.lm import generation
 from sleepgym_agents.lm.generation import _without, generate
 from sleepgym_agents.lm.kv_cache import DecodingCache
 from sleepgym_agents.lm.model import LanguageModel, common_prefix
@@ -156,6 +157,8 @@ def test_static_steps_write_what_growing_ones_do(lm, monkeypatch, context, optio
     for _ in range(2):  # a new step, and the same again
         assert generate(lm, asked, 20, seed=2, **options) == grown
     assert {k: 2 * v for k, v in spent.items()} == lm.meter.since(before)
+    monkeypatch.setattr(generation, "CHOSEN_LOGITS", 700)  # two rows of logits at once
+    assert generate(lm, asked, 20, seed=2, **options) == grown
     assert len(lm.captured) == 1
     monkeypatch.setattr(lm, "batch_rows", lambda length, attended, logits: 2)
     assert generate(lm, asked, 20, seed=2, **options) == grown  # read two at a time

@@ -10,9 +10,10 @@ import sleepgym_agents.lm.model as substrate
 from families import tiny
 from sleepgym import Document, SleepGymError
 from sleepgym.core.errors import BadData, MissingData, UnknownName
-from sleepgym_agents.lm import loading
+from sleepgym_agents.lm import loading, lora
 from sleepgym_agents.lm.attention import CAUSAL
 from sleepgym_agents.lm.checkpoints import load_weights, save_weights
+from sleepgym_agents.lm.lora import temporary_lora
 from sleepgym_agents.lm.model import LanguageModel
 from sleepgym_agents.lm.prompts import Prompter, PromptFormat
 
@@ -160,3 +161,26 @@ def test_causal_attention_is_that_of_transformers(kind):
         behind = model(input_ids=ids[:, 3:], past_key_values=cache, use_cache=True).logits
     torch.testing.assert_close(whole, plain, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(behind, plain[:, 3:], atol=1e-5, rtol=1e-4)
+
+
+def test_adapters_of_a_narrow_model_read_its_states_without_wide_copies(monkeypatch):
+    def trained(lm):
+        kept = {}
+        with temporary_lora(lm, rank=4, alpha=8, seed=0):
+            own = [p for p in lm.model.parameters() if p.requires_grad]
+            assert {p.dtype for p in own} == {torch.float32}
+            for p in own:
+                torch.nn.init.normal_(p, std=0.02, generator=torch.Generator().manual_seed(1))
+            keep = (lambda x: kept.update({x.data_ptr(): x}) or x, lambda x: x)
+            with torch.autograd.graph.saved_tensors_hooks(*keep):
+                logits = lm.model(input_ids=torch.arange(5, 45)[None]).logits
+            logits.float().square().mean().backward()
+            return torch.cat([p.grad.flatten() for p in own]), sum(x.nbytes for x in kept.values())
+
+    lm = LanguageModel.load("scratch")
+    lm.model.to(torch.bfloat16)
+    gradient, kept = trained(lm)
+    monkeypatch.setattr(lora, "_read_as_they_are", lambda model: None)
+    wide_gradient, wide_kept = trained(lm)
+    assert kept < 0.9 * wide_kept
+    assert torch.cosine_similarity(gradient, wide_gradient, dim=0) > 0.99

@@ -70,7 +70,7 @@ def test_importance_equals_passes_of_their_own(router):
 
 def test_no_expert_is_active_in_a_dream():
     memory, dreams, quiz = learner()
-    memory.router.table.clear()
+    memory.router.table = {}
     assert importance(memory, EXPERT, dreams) == [0.0, 0.0, 0.0]
     assert gains(memory, dreams, quiz) == [0.0, 0.0, 0.0]
 

@@ -1,7 +1,7 @@
 import pytest
 
 from expert_models import make_memory
-from sleepers import sleep_context
+from sleepers import make, sleep_context
 from sleepgym import Document
 from sleepgym_agents.lm.model import LanguageModel
 from sleepgym_agents.sleep.consolidation.episodes import (
@@ -10,6 +10,7 @@ from sleepgym_agents.sleep.consolidation.episodes import (
     recall_episodes,
     related_episodes,
 )
+from sleepgym_agents.sleep.consolidation.replay import SAMPLED, transferred_questions
 from sleepgym_agents.sleep.expert_distillation import DistillationSettings, distil_into_expert
 
 TEXT = "Mira Tolwen works as a baker. The home of Mira Tolwen is in Bosdur. Bosdur is old."
@@ -79,3 +80,21 @@ def test_related_episodes_contain_nothing_twice():
     assert related_episodes("Ada and Bo went home.", episodes) == ["Bo is old. Ada met Bo."]
     assert related_episodes("Ada went home.", episodes) == ["Ada met Bo."]
     assert related_episodes("Nobody did.", episodes) == []
+
+
+def test_what_is_asked_about_one_name_is_asked_about_the_others():
+    agent = make("seeding", recollections=SAMPLED + 8)
+    context = sleep_context(agent.memory, agent.config)
+    names = ["Mira Tolwen", "Lion", "Steady Lion"]
+    asked = ["Where was Mira Tolwen born?", "Who knows the Steady Lion?", "Is Lion Mira Tolwen?"]
+    found = transferred_questions(context, asked, names)
+    assert found == {
+        "Where was Lion born?",
+        "Where was Steady Lion born?",
+        "Who knows the Mira Tolwen?",
+        "Who knows the Lion?",
+    }
+    one = context.with_settings(recollections=SAMPLED + 1)
+    assert len(transferred_questions(one, asked, names)) == 2
+    none = context.with_settings(recollections=SAMPLED)
+    assert transferred_questions(none, asked, names) == set()

@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from sleepers import make, night, nothing, replace_samples, sleep_context, state, wake
 from sleepgym import Question
+from sleepgym.core.errors import BadRun
+from sleepgym.runs.state import sizes_by_kind
 from sleepgym_agents.experts.checkpoint import load_memory
 from sleepgym_agents.experts.content_answers import question_states, route_by_content
 from sleepgym_agents.experts.practice_groups import consistent, named_groups
@@ -117,11 +120,16 @@ def test_classes_are_learned_as_gaussians_and_keep_no_text(tmp_path):
     assert right >= 10
     files = state(agent, tmp_path / "a")
     assert not any(text.encode() in content for content in files.values() for text in TUNES[:4])
+    assert sizes_by_kind(tmp_path / "a")["text"] < 250  # the answers, and names of tensors
     fresh = make("seeding")
     load_memory(fresh.memory, tmp_path / "a")
     assert fresh.answer(asked) == agent.answer(asked)
     assert state(fresh, tmp_path / "b") == files
-    agent.memory.router.active = None
+    damaged = agent.memory.router.tensors()
+    damaged["classes.answers"] = damaged["classes.answers"][:-5].clone()
+    save_file(damaged, tmp_path / "a" / "names.safetensors")
+    with pytest.raises(BadRun, match=r"classes\.answers"):
+        load_memory(make("seeding").memory, tmp_path / "a")
     other = [Question("play a song", ("red", "blue")), Question("play a song")]
     assert [one.answer for one in route_by_content(agent.memory, other)] == [None, None]
 
@@ -133,17 +141,23 @@ def test_a_day_of_one_class(tmp_path):
     assert agent.answer([Question("anything", LABELS)]) == [LABELS[0]]
 
 
-def test_states_that_cannot_be_told_apart_teach_nothing(monkeypatch, tmp_path):
+def test_bad_days_change_nothing_and_the_next_night_learns(monkeypatch, tmp_path):
     agent = make("seeding")
-    evening = state(agent, tmp_path / "a")
-    monkeypatch.setattr(
-        "sleepgym_agents.sleep.consolidation.practised.question_states",
-        lambda memory, texts: torch.ones(len(texts), 2 * memory.width),
-    )
-    log = a_night(agent, CLASSES)
-    assert log["nothing_learned"] == 1
-    assert log["quiz_by_class"] == 0.5
-    assert state(agent, tmp_path / "b") == evening
+    a_night(agent, CLASSES[:4] + CLASSES[6:10])
+    evening = state(agent, tmp_path / "evening")
+    bad = ([], [(text, label) for text in TUNES for label in LABELS])  # nothing; contradictions
+    for number, pairs in enumerate(bad, start=2):
+        assert a_night(agent, pairs, number)["nothing_learned"] == 1
+    with monkeypatch.context() as patch:  # states that cannot be told apart
+        patch.setattr(
+            "sleepgym_agents.sleep.consolidation.practised.question_states",
+            lambda memory, texts: torch.ones(len(texts), 2 * memory.width),
+        )
+        assert a_night(agent, CLASSES, 4)["nothing_learned"] == 1
+    assert state(agent, tmp_path / "morning") == evening
+    lights = [(text, "lamp") for text in ("dim the light", "lights off", "a light please")]
+    assert a_night(agent, lights, 5)["classes"] == 1
+    assert agent.memory.router.answers == [*LABELS, "lamp"]
 
 
 def test_questions_with_answers_of_their_own_are_one_region(helped):
@@ -162,5 +176,6 @@ def test_days_with_documents_are_as_with_the_router_of_names(monkeypatch, tmp_pa
     for agent in agents:
         wake(agent)
     logs = [agent.sleep(night(agent)) for agent in agents]
+    assert logs[0].pop("led_by_content") <= logs[0].pop("led_by_names")
     assert logs[0] == logs[1]
     assert state(agents[0], tmp_path / "a") == state(agents[1], tmp_path / "b")

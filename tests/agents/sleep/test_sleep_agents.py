@@ -179,6 +179,21 @@ def test_texts_are_routed_by_content_and_no_name_is_kept(tmp_path):
     assert again.answer(asked) == agent.answer(asked)
 
 
+def test_texts_are_routed_by_content_where_names_lead_fewer_dreams_to_them(tmp_path):
+    settings = {"on_policy_every": 0, "epochs": 1}
+    nameless = make("seeding", **settings, min_entity_gain_nats=1e6)
+    log = a_night(nameless)
+    assert (log["led_by_names"], log["names"]) == (0, 0)
+    assert log["led_by_content"] > 0
+    asked = [Question(q) for q, _ in PRACTICE]
+    assert {one.expert_id for one in route_by_content(nameless.memory, asked)} == {(0, 0)}
+    files = state(nameless, tmp_path / "nameless")
+    again = make("seeding", **settings)
+    again.load(tmp_path / "nameless")
+    assert again.memory.router.gaussians.part == nameless.memory.router.gaussians.part == 4
+    assert state(again, tmp_path / "again") == files
+
+
 def test_texts_without_dreams_or_of_equal_states_end_no_run(tmp_path, monkeypatch):
     settings = {"router": "content", "dream_focus": True, "epochs": 1, "on_policy_every": 0}
     sceptic = make("seeding", **settings, confidence=1.0)
@@ -190,7 +205,7 @@ def test_texts_without_dreams_or_of_equal_states_end_no_run(tmp_path, monkeypatc
     width = agent.memory.router.gaussians.means.shape[1]
     for module in ("sleep.consolidation.practised", "experts.content_answers"):
         name = f"sleepgym_agents.{module}.question_states"
-        monkeypatch.setattr(name, lambda _, texts: torch.zeros(len(texts), width))
+        monkeypatch.setattr(name, lambda _, texts, *__: torch.zeros(len(texts), width))
     for number in (1, 2):
         assert a_night(agent, number)["experts_unlocked"] == number
     assert len(agent.answer([Question("Where?"), Question("Who?")])) == 2

@@ -103,6 +103,7 @@ def sleepers():
         ("Rewinder", "in night 1: its meter counted -5 train_tokens: counters only grow", 0),
         ("Talker", "gave the answer", 0),
         ("Raiser", "raised ValueError in night 2: nightmare", 1),
+        ("Quitter", r"raised SystemExit in night 2: bye\ufffd\[2J", 1),
     ],
 )
 def test_what_breaks_down_is_one_line_and_resumable(tmp_path, level, agent, says, nights):
@@ -122,6 +123,30 @@ def test_what_breaks_down_is_one_line_and_resumable(tmp_path, level, agent, says
 def test_what_it_started_ends_with_it(tmp_path, level, agent):
     assert run(stranger(agent, level), tmp_path / "run", nights=2).nights
     assert sleepers() == []
+
+
+def test_who_ends_its_parent_leaves_nothing_either(tmp_path):
+    with pytest.raises(AgentError, match="night 2: its process ended without an answer"):
+        run(stranger("Orphaner", "process"), tmp_path / "run")
+    assert sleepers() == []
+
+
+def test_a_parent_that_was_stopped_goes_on(tmp_path):
+    assert run(stranger("Stopper", "process", env_settings={"days": 1}), tmp_path / "run").finished
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_fetched_model_keeps_its_name(tmp_path, monkeypatch, level):
+    (tmp_path / "cache" / "models" / "tiny").mkdir(parents=True)
+    (tmp_path / "cache" / "models" / "tiny" / "config.json").touch()
+    monkeypatch.setenv("SLEEPGYM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_TOKEN", "secret")
+    monkeypatch.setattr(starters, "_starters", {})  # its variables are those of its start
+    spec = stranger("Fetched", level, model="tiny")
+    log = run(spec, tmp_path / "run", nights=1).nights[0]["log"]
+    for starter in starters._starters.values():
+        starter.close()
+    assert log == {"model": 1.0, "token": float(level == "process")}
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -281,7 +306,9 @@ def test_an_audit_of_before_is_read_as_a_level(tmp_path):
 
 def test_runs_that_lie_beside_an_agent_are_not_in_its_view(tmp_path, monkeypatch):
     (tmp_path / "mine.py").write_text("class Mine: ...")
-    for name in ("helpers/__init__.py", "runs/seed-0/samples.jsonl", "data/secret.json"):
+    boards = ("boards/run.py", "boards/sleepgym_boards/board.py")  # of a checkout
+    answers = ("runs/seed-0/samples.jsonl", "data/secret.json")
+    for name in ("helpers/__init__.py", *boards, *answers):
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).touch()
     monkeypatch.syspath_prepend(tmp_path)

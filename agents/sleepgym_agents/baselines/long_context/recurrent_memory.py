@@ -22,7 +22,8 @@ from sleepgym_agents.lm.checkpoints import read_tensors
 
 AGENT = "recurrent-memory"
 FILE = "memory.safetensors"
-UNTRAINED = {"memory_tokens": 48, "rank": 16, "alpha": 32.0}  # of a model that learned nothing yet
+# Of a model that learned nothing yet.
+UNTRAINED = {"memory_tokens": 256, "span_tokens": 2, "rank": 16, "alpha": 32.0}
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class RecurrentMemorySettings(AnswerSettings):
         segment_tokens: Longest text between two updates of the memory.
     """
 
-    segment_tokens: Annotated[int, Ge(16)] = 128
+    segment_tokens: Annotated[int, Ge(16)] = 256
 
 
 class RecurrentMemory(ModelAgent):
@@ -46,17 +47,18 @@ class RecurrentMemory(ModelAgent):
     state is the memory tokens. They were trained once for a base model, on streams of seeds below
     100 (``sleepgym prepare-agent recurrent-memory``).
 
-    The part that is shipped for the embedded model was trained for 159 steps, the first of five
-    stages: its memory spells the last 48 tokens that it read, and answers hardly use it. It shows
-    the method's cost and contract, not what the method can do.
-
     Departures:
         1. The base model is frozen; a LoRA adapter, always active, and the first memory were
            trained. All of these count as added parameters.
         2. The start marker, an attention sink, stands before the memory.
-        3. Trained to answer, to repeat the last text and, at first, to spell its last tokens; the
-           paper predicts every segment.
-        4. There is no associative matrix a layer, as in ARMT (Rodkin et al. 2024,
+        3. Trained to answer, to repeat the last text and to spell the last tokens read; the paper
+           predicts every segment.
+        4. A memory token is read as the mean of the embeddings, weighted by the distribution over
+           the vocabulary that it gives; the paper reads it as it is. So the base model understands
+           from the first what a memory token spells. It stands for some tokens of text and has
+           their position.
+        5. Behind a segment stands the first memory; the paper's is the one before the segment.
+        6. There is no associative matrix a layer, as in ARMT (Rodkin et al. 2024,
            arXiv:2407.04841): the memory is tokens.
     """
 
@@ -77,6 +79,7 @@ class RecurrentMemory(ModelAgent):
             card["memory_tokens"],
             card["rank"],
             card["alpha"],
+            card["span_tokens"],
             derive_seed(seed, "recurrent memory"),
         )
         if part is not None:

@@ -16,6 +16,7 @@ from sleepgym import Night
 from sleepgym.core.rng import derive_rng, derive_seed
 from sleepgym_agents.baselines.finetuning.finetuning import Finetuning
 from sleepgym_agents.baselines.in_context import InContextSettings
+from sleepgym_agents.experts.activation import Activation
 from sleepgym_agents.experts.expert import Expert, ExpertChain, feed_forward_blocks
 from sleepgym_agents.lm.checkpoints import read_tensors
 from sleepgym_agents.training.optimise import (
@@ -107,7 +108,7 @@ class Continuum(Finetuning):
         self.memories = nn.ModuleList(nn.ModuleList() for _ in self.config.chunks)
         width = self.lm.model.config.get_text_config().hidden_size
         for layer, block in list(feed_forward_blocks(self.lm.model)):
-            chain = ExpertChain(block, len(self.config.chunks), self._gates)
+            chain = ExpertChain(block, len(self.config.chunks), self._activation)
             for level, experts in enumerate(chain.levels):
                 name = derive_seed(seed, "memory", level, len(self.memories[level])) % 2**63
                 generator = torch.Generator().manual_seed(name)
@@ -182,8 +183,9 @@ class Continuum(Finetuning):
         counts = [self.steps // chunk for chunk in self.config.chunks]
         return {f"updates_level_{n}": float(c) for n, c in zip(names, counts, strict=True)}
 
-    def _gates(self, x: Tensor) -> dict[tuple[int, int], Tensor]:
-        return {(level, 0): x.new_ones(x.shape[:2]) for level in range(len(self.config.chunks))}
+    def _activation(self, x: Tensor) -> Activation:
+        levels = range(len(self.config.chunks))
+        return Activation({(level, 0): x.new_ones(x.shape[:2]) for level in levels})
 
     def _state(self) -> dict[str, Tensor]:
         memories = {n: p.detach().clone().cpu() for n, p in self.memories.named_parameters()}

@@ -24,6 +24,7 @@ from sleepgym_agents.sleep.consolidation.episodes import (
     recall_related_episodes,
 )
 from sleepgym_agents.sleep.consolidation.replay import ReplaySettings, recollect
+from sleepgym_agents.sleep.consolidation.text_routes import choose_way
 from sleepgym_agents.sleep.paper_parts import writing_dreams
 from sleepgym_agents.sleep.sleep_context import SleepContext
 from sleepgym_agents.stores.text_store import sentences
@@ -85,9 +86,11 @@ class ConsolidationData:
         rehearsals: Examples about nothing in particular, by the base model.
         entities: Token ids of the names of the day's entities.
         dreamt: How many different dreams there were before any was dropped.
-        written: How many samples were written, parsed, and have answers from the text.
+        written: How many samples were written, parsed, and have answers from the text; and which
+            shares of held-back questions names and content lead to the night's texts.
         held_back: What the dream stage tries, in place of dreams about the day's texts.
         statements: Verbatim examples of what follows from the day's documents, or says the same.
+        by_content: Whether the day's texts are routed by content; they have no ``entities`` then.
     """
 
     dreams: list[DistillationExample]
@@ -100,6 +103,7 @@ class ConsolidationData:
     written: Mapping[str, float] = field(default_factory=dict)
     held_back: list[list[DistillationExample]] = field(default_factory=list)
     statements: list[DistillationExample] = field(default_factory=list)
+    by_content: bool = False
 
     @property
     def examples(self) -> list[DistillationExample]:
@@ -138,8 +142,11 @@ def build_consolidation_data(context: SleepContext) -> ConsolidationData:
         rehearsals = sample_rehearsal_qa(context)
         dreams = [example for example in dreamt if example.confidence >= config.confidence]
         day, nats = context.context_ids, config.min_entity_gain_nats
-        by_content = context.memory.router.documents
-        entities = [] if by_content else detect_entities(lm, dreams, day, rehearsals, nats)
+        entities = []
+        if not context.memory.router.documents:
+            entities = detect_entities(lm, dreams, day, rehearsals, nats)
+        by_content, led = choose_way(context, dreams, entities)
+        entities = [] if by_content else entities
     known = context.memory.entities_in(context.parts)
     episodes = recall_related_episodes(context, known)
     recollections = recollect(context, entities, dreams, episodes)
@@ -154,8 +161,9 @@ def build_consolidation_data(context: SleepContext) -> ConsolidationData:
         rehearsals=rehearsals,
         entities=entities,
         dreamt=len({example.pair for example in dreamt}),
-        written=written,
+        written={**written, **led},
         statements=statements,
+        by_content=by_content,
     )
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sleepgym_agents.experts.content_answers import TEXT_PART
+from sleepgym_agents.experts.content_router import ContentRouter
+from sleepgym_agents.experts.routing import ExpertId
 from sleepgym_agents.sleep.consolidation.consolidation_data import build_consolidation_data
 from sleepgym_agents.sleep.consolidation.practised import consolidate_practice, learn_region
+from sleepgym_agents.sleep.consolidation.text_routes import questions_by_text
 from sleepgym_agents.sleep.sleep_context import SleepContext
 from sleepgym_agents.training.distillation import DistillationExample
-
-REGION_QUESTIONS = 64  # about a text, that tell the router what it is about
 
 
 def consolidate_day(context: SleepContext) -> dict[str, float]:
@@ -59,22 +61,24 @@ def consolidate_documents(context: SleepContext) -> dict[str, float]:
     fresh = context.config.expansion or not memory.unlocked
     expert_id = memory.unlock() if fresh else memory.unlocked[0]
     memory.assign_entities(expert_id, data.entities, [x.ids[: x.asked] for x in data.examples])
-    by_content = memory.router.documents
-    with memory.active(expert_id if by_content else None):
+    with memory.active(expert_id if data.by_content else None):
         for stage in context.stages:
             log |= stage(context, expert_id, data)
     if fresh and memory.is_blank(expert_id):
         memory.reset(expert_id)
         log["nothing_learned"] = 1.0
-    elif by_content:
-        for questions in questions_by_text(data.dreams):
-            learn_region(context, expert_id, questions)
+    elif data.by_content:
+        learn_texts(context, expert_id, data.dreams)
     return log
 
 
-def questions_by_text(dreams: Sequence[DistillationExample]) -> list[list[str]]:
-    """At most :data:`REGION_QUESTIONS` questions about each text that was open for a dream."""
-    about: dict[tuple[int, ...], list[str]] = {}
-    for example in dreams:
-        about.setdefault(example.context, []).append(example.pair[0])
-    return [own[:: -(-len(own) // REGION_QUESTIONS)] for own in about.values()]
+def learn_texts(
+    context: SleepContext, expert_id: ExpertId, dreams: Sequence[DistillationExample]
+) -> None:
+    """Make the questions about each text a class of an expert."""
+    router = context.memory.router
+    assert isinstance(router, ContentRouter)
+    if not router.answers:
+        router.gaussians.part = TEXT_PART
+    for questions in questions_by_text(context, dreams):
+        learn_region(context, expert_id, questions)

@@ -103,7 +103,8 @@ def ask_experts(
     answers = context.answer(questions, ITEM_TOKENS)
     own = context.score([(q, a) for q, a in zip(questions, answers, strict=True) if a])
     sure = {x.pair[0]: x for x in own if x.confidence >= context.config.recollection_confidence}
-    found = {example.pair: example for example in recall_answers(context, entities, ())}
+    pairs = [example.pair for example in read]
+    found = {example.pair: example for example in recall_answers(context, entities, pairs)}
     for example in read:
         best = sure.get(example.pair[0], example)
         found[best.pair] = best

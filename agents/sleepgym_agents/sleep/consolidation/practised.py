@@ -100,9 +100,9 @@ def learn_region(context: SleepContext, expert_id: ExpertId, questions: Sequence
     states = question_states(memory, questions)
     held = torch.arange(len(states)) % HELD_BACK == 0
     trial = copy.deepcopy(router)
-    label = trial.learn(expert_id, (), states[~held] if len(states) > 1 else states, 0.0)
+    label = trial.learn(expert_id, "", states[~held] if len(states) > 1 else states, 0.0)
     radius = SPREAD * float(trial.gaussians.distances(states[held])[:, label].max())
-    router.learn(expert_id, (), states, radius)
+    router.learn(expert_id, "", states, radius)
 
 
 def learn_classes(context: SleepContext, pairs: Sequence[Pair]) -> dict[str, float]:
@@ -110,11 +110,10 @@ def learn_classes(context: SleepContext, pairs: Sequence[Pair]) -> dict[str, flo
 
     A night whose held-back questions fall to classes no better than by chance learns nothing.
     """
-    lm, memory, router = context.lm, context.memory, context.memory.router
+    memory, router = context.memory, context.memory.router
     assert isinstance(router, ContentRouter)
-    prompter = lm.prompter
     states = question_states(memory, [question for question, _ in pairs])
-    answers = [tuple(prompter.encode(answer)) for _, answer in pairs]
+    answers = [answer for _, answer in pairs]
     held = held_back(context, pairs)
     rest = [i for i in range(len(pairs)) if i not in held]
     trial = copy.deepcopy(router)
@@ -132,8 +131,8 @@ def learn_classes(context: SleepContext, pairs: Sequence[Pair]) -> dict[str, flo
         return {**log, "nothing_learned": 1.0}
     owner = None
     if held and classes > 1:
-        labels = tuple(prompter.tokenizer.decode(trial.answers[at]) for at in everything)
-        parts = [prompter.demonstration(*pairs[i]) for i in rest]
+        labels = tuple(trial.answers[at] for at in everything)
+        parts = _within_window(context, pairs, rest)
         log["quiz_in_context"] = chosen(context, [pairs[i] for i in held], labels, parts)
         margin = (0.5 / len(held)) ** 0.5  # a standard error of the difference of two shares
         if log["quiz_in_context"] > by_class + margin:
@@ -191,12 +190,13 @@ def chosen(
     labels: tuple[str, ...],
     parts: Sequence[Sequence[int]] = (),
 ) -> float:
-    """Share of questions for which the model chooses the right label, with ``parts`` in context."""
-    lm = context.lm
-    most = context.config.context_tokens
-    prompts = [lm.prompter.prompt(question, parts, most) for question, _ in pairs]
+    """Share of questions for which the model chooses the right label, with ``parts`` in context.
+
+    The same ``parts`` stand before every question, so that they are read once.
+    """
+    prompts = [context.lm.prompter.prompt(question, parts) for question, _ in pairs]
     found = context.asked.choose(prompts, [labels] * len(pairs))
-    right = [label.strip() == answer for label, (_, answer) in zip(found, pairs, strict=True)]
+    right = [label == answer for label, (_, answer) in zip(found, pairs, strict=True)]
     return sum(right) / len(right)
 
 

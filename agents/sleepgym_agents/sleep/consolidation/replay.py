@@ -3,7 +3,9 @@
 A document's title without its text makes the model write questions about the title and answer
 them from its weights. With a title that the model makes up this is a sample of what it knows, used
 for rehearsal. With an entity of the day it is a recollection: learned together with the news, it
-keeps the newest expert no worse about that entity than older ones.
+keeps the newest expert no worse about that entity than older ones. Few of the questions that a bare
+name makes the model write are about that name; so what the day's questions ask about one entity is
+asked about the others too.
 
 Recollections are a part of the paper that the ablation does not show to matter;
 ``recollections=0`` switches them off (:mod:`sleepgym_agents.sleep.paper_parts`).
@@ -18,6 +20,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Gt, Interval
 
 from sleepgym import Document
+from sleepgym.core.rng import derive_rng
 from sleepgym_agents.experts.entity_names import EntityName
 from sleepgym_agents.lm.model import LanguageModel
 from sleepgym_agents.sleep.consolidation.episodes import Episodes, EpisodeSettings, related_episodes
@@ -26,6 +29,8 @@ from sleepgym_agents.training.distillation import DistillationExample
 from sleepgym_agents.training.qa_generation import ITEM_TOKENS, Pair
 
 SAMPLES_PER_EPISODE = 3
+SAMPLED = 16  # most questions that are sampled from a bare name
+TRANSFERRED_CONFIDENCE = 0.95  # least of an answer to another entity's question: few have one
 RELATED_EPISODES = 2  # that are read before an episode
 
 
@@ -36,7 +41,9 @@ class ReplaySettings(EpisodeSettings):
     Attributes:
         dream_tokens: Longest sample of questions and answers.
         confidence: Smallest probability of an answer under its teacher; others are dropped.
-        recollections: Questions sampled about each entity of the day; 0 recalls none.
+        recollections: Questions about each entity of the day that are answered without the day; 0
+            recalls none. The first 16 are sampled from its bare name; the others are the day's
+            questions about other entities, asked about this one.
         recollection_confidence: Smallest probability of a recalled answer; others are dropped.
         dream_temperature: Of sampling questions and answers; where None, 1 for a model that was
             taught to dream, else what suits one that is asked in words.
@@ -46,7 +53,7 @@ class ReplaySettings(EpisodeSettings):
 
     dream_tokens: Annotated[int, Ge(8)] = 80
     confidence: Annotated[float, Interval(ge=0, le=1)] = 0.5
-    recollections: Annotated[int, Ge(0)] = 16
+    recollections: Annotated[int, Ge(0)] = 64
     recollection_confidence: Annotated[float, Interval(ge=0, le=1)] = 0.8
     dream_temperature: Annotated[float, Gt(0)] | None = None
     dream_answers: Literal["sampled", "read"] = "sampled"
@@ -95,12 +102,14 @@ def recall_answers(
         return []
     texts = plain_texts(lm, entities)
     seed = context.derive_seed("recollections")
-    sampled = context.asked.write_qa_about(entities, config.recollections, seed)
-    asked = sorted({question for question, _ in sampled})
-    asked = [question for question in asked if any(text in question for text in texts)]
+    sampled = context.asked.write_qa_about(entities, min(config.recollections, SAMPLED), seed)
+    own = {question for question, _ in sampled if any(text in question for text in texts)}
+    asked = sorted(own | transferred_questions(context, [q for q, _ in news], texts))
     answers = context.answer(asked, ITEM_TOKENS)
     examples = context.score([(q, a) for q, a in zip(asked, answers, strict=True) if a])
-    sure = [x for x in examples if x.confidence >= config.recollection_confidence]
+    least = config.recollection_confidence
+    least_of = {x.pair: least if x.pair[0] in own else TRANSFERRED_CONFIDENCE for x in examples}
+    sure = [x for x in examples if x.confidence >= least_of[x.pair]]
     with context.memory.bare():
         answers = context.answer([x.pair[0] for x in sure], ITEM_TOKENS, context.parts)
     kept = []
@@ -111,6 +120,27 @@ def recall_answers(
         if old == answer or answer not in fresh:
             kept.append(example)
     return kept
+
+
+def transferred_questions(
+    context: SleepContext, questions: Sequence[str], names: Sequence[str]
+) -> set[str]:
+    """Questions about one name, asked about each of the others; those that were asked are left out.
+
+    Args:
+        context: The night; its settings are :class:`ReplaySettings`.
+        questions: About the day.
+        names: Of its entities.
+    """
+    forms = set()
+    for question in questions:
+        mentioned = [name for name in names if name in question]
+        longest = max(mentioned, key=len, default="")
+        if longest and question.count(longest) == 1 and all(name in longest for name in mentioned):
+            forms.add(question.replace(longest, "\0"))
+    order = derive_rng(context.derive_seed("transferred")).permutation(len(forms))
+    drawn = [sorted(forms)[i] for i in order[: max(0, context.config.recollections - SAMPLED)]]
+    return {form.replace("\0", name) for form in drawn for name in names} - set(questions)
 
 
 def _read_episodes(
