@@ -220,6 +220,7 @@ class _Sandboxes(_Starter):
         theirs.close()
         env = {n: v for n, v in _environment().items() if n not in _ONLINE}
         env |= {"HOME": SCRATCH, "SLEEPGYM_CACHE": FETCHED, "HF_HOME": HUB, "HF_HUB_OFFLINE": "1"}
+        env["USER"] = "agent"  # no user has a name in there, and torch asks for it
         prefix = sandboxed(self.view, started.exchange, _models(call))
         process, ours, started.tail = self.launch(prefix, "worker", VIEW, env)
         started.line.connection.close()

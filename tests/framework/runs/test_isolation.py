@@ -232,7 +232,7 @@ def test_where_every_library_starts_threads_none_is_imported(monkeypatch):
     monkeypatch.setattr(nursery, "preload", iter)
     counts = iter(range(100))
     monkeypatch.setattr(nursery, "count_threads", lambda: (next(counts), 0))
-    names = [f"{library}.{n}" for library in "abcdef" for n in range(50)]
+    names = [f"{library}.{n}" for library in "abcdefghij" for n in range(50)]
     ours, theirs = socket.socketpair()
     with ours, theirs:
         left_out = []
@@ -240,7 +240,7 @@ def test_where_every_library_starts_threads_none_is_imported(monkeypatch):
             with contextlib.suppress(Begun):
                 nursery.Nursery(ours, left_out).preload(names)
                 break
-            left_out = [*left_out, "abcdef"[len(begun) - 1]]
+            left_out = [*left_out, "abcdefghij"[len(begun) - 1]]
             assert repr(left_out) in begun[-1]
     assert len(begun) == nursery.MOST_LEFT_OUT + 1
 
