@@ -6,11 +6,11 @@ records in the submission; nothing is run here.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
-from model_tables import model_lines
 
 from sleepgym.reports import drawing
 from sleepgym.reports.figures import draw_frontier, to_png
@@ -19,6 +19,9 @@ from sleepgym.suite.suite import load_suite
 from sleepgym_boards.board import load_board
 from sleepgym_boards.catalogue.entries import load_entries
 from sleepgym_boards.verification.verdict import Results
+
+sys.path.append(str(Path(__file__).parent))  # tests load this file by its path
+from model_tables import model_lines
 
 DOCS = Path(__file__).parents[1]
 SUBMISSIONS = DOCS.parent / "leaderboards" / "submissions"

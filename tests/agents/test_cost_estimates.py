@@ -53,9 +53,15 @@ def test_exemplars_are_read_once_an_exam(tmp_path):
     compare("frozen", env, {**settings, "shots": 2}, tmp_path)
 
 
-def compare(name, env, env_settings, tmp_path):
+@pytest.mark.slow
+def test_nights_about_rules_and_answers_that_are_read_again(tmp_path):
+    compare("sleep", *CODEBOOK, tmp_path / "rules")
+    compare("sleep", *ALMANAC, tmp_path / "read", dream_answers="read", dream_focus=True)
+
+
+def compare(name, env, env_settings, tmp_path, **more):
     fields = agent_class(name).Config.__dataclass_fields__
-    settings = {key: value for key, value in SMALL.items() if key in fields}
+    settings = {key: value for key, value in SMALL.items() if key in fields} | more
     spec = RunSpec(env, name, env_settings, settings, seed=3)
     run(spec, tmp_path / "run")
     metered = {"read_tokens": 0, "generated_tokens": 0, "train_tokens": 0, "flops": 0.0}
