@@ -76,9 +76,9 @@ class MemoryTraining(OptimiserSettings):
     """
 
     learning_rate: float = 3e-3
-    memory_tokens: Annotated[int, Ge(1)] = 256
-    span_tokens: Annotated[int, Ge(1)] = 2
-    segment_tokens: Annotated[int, Ge(16)] = 256
+    memory_tokens: Annotated[int, Ge(1)] = 160
+    span_tokens: Annotated[int, Ge(1)] = 1
+    segment_tokens: Annotated[int, Ge(16)] = 128
     rank: Annotated[int, Ge(1)] = 16
     alpha: Annotated[float, Gt(0)] = 32.0
     course: tuple[Annotated[int, Ge(1)], ...] = (1, 1, 2, 4, 8)

@@ -22,6 +22,7 @@ GATED = "sleepgym_duo_gated"
 PIECE_TOKENS = 256  # read at once
 TURN = 7  # positions by which keys are turned to see whether that is the same as reading them there
 TURN_TOLERANCE = 1e-2
+TURN_ROUNDINGS = 4  # or so many units of rounding, which add up from layer to layer
 Pair = tuple[Tensor, Tensor]  # keys and values, (1, heads, tokens, size)
 NOWHERE = torch.empty(0)
 _turning: set[str] = set()  # models whose keys were tried
@@ -287,9 +288,11 @@ class DuoModel(LanguageModel):
         meter, self.meter = self.meter, Meter()  # a check, which nobody pays for
         try:
             there, here = (self.read([ids], start=start)[0] for start in (TURN, 0))
+            rounding = torch.finfo(self.model.dtype).eps
+            most = max(TURN_TOLERANCE, TURN_ROUNDINGS * rounding) ** 2
             for (later, _), (keys, _) in zip(there.layers, here.layers, strict=True):
-                difference = turned(self.model, keys, TURN) - later
-                if not difference.square().mean() <= TURN_TOLERANCE**2 * later.square().mean():
+                difference = turned(self.model, keys, TURN).float() - later.float()
+                if not difference.square().mean() <= most * later.float().square().mean():
                     raise refusal
         except (RuntimeError, AttributeError, TypeError, KeyError, ValueError) as error:
             raise refusal from error
