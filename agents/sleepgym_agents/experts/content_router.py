@@ -1,9 +1,9 @@
 """The router that goes by entities, and by content where a question names none.
 
-A class of practised questions is a Gaussian over their pooled hidden states, all classes with one
-covariance (:mod:`sleepgym_agents.experts.class_gaussians`), learned by the night from the day's
-practice. A new question belongs to the nearest one. Where all questions of a class had one answer,
-that is the answer; otherwise the expert that learned the class gives it.
+A class of practised questions is a Gaussian over their pooled hidden states and a sketch of their
+tokens, all classes with one covariance (:mod:`sleepgym_agents.experts.class_gaussians`), learned by
+the night from the day's practice. A new question belongs to the nearest one. Where all questions of
+a class had one answer, that is the answer; otherwise the expert that learned the class gives it.
 """
 
 from __future__ import annotations
