@@ -10,12 +10,13 @@ from torch import Tensor
 
 from sleepgym import Question
 from sleepgym_agents.experts.class_gaussians import MIDDLE
-from sleepgym_agents.experts.content_router import ContentRouter
+from sleepgym_agents.experts.content_router import TOKEN_NUMBERS, ContentRouter
 from sleepgym_agents.experts.expert_memory import ExpertMemory
 from sleepgym_agents.experts.routing import ExpertId
 
 TEXT_PART = 4  # what a text is about shows earlier than what is asked of it
 ROWS = 64  # of a batch of questions of equal length
+TOKEN_PLACES = 16  # of a token in a sketch
 
 
 @dataclass(frozen=True)
@@ -34,22 +35,32 @@ class RoutedQuestion:
 
 
 @torch.inference_mode()
-def question_states(memory: ExpertMemory, texts: Sequence[str], part: int | None = None) -> Tensor:
+def question_states(
+    memory: ExpertMemory,
+    texts: Sequence[str],
+    part: int | None = None,
+    tokens: bool | None = None,
+) -> Tensor:
     """What a question is about: the means over its tokens of the embeddings and of a layer.
 
     The two are what the model makes of the words alone and of the words together; experts are off.
+    Which tokens the question has may come third (:func:`token_sketch`).
 
     Args:
         memory: The experts, inside their language model.
         texts: Of the questions.
         part: The layer is that one ``part``-th up; where None, that of the router's classes.
+        tokens: Whether the tokens come third; where None, as for the router's classes.
 
     Returns:
-        States in single precision, (questions, 2 * width).
+        States in single precision, (questions, 2 * width), wider by
+        :data:`sleepgym_agents.experts.content_router.TOKEN_NUMBERS` with the tokens.
     """
     lm, router = memory.lm, memory.router
     if part is None:
         part = router.gaussians.part if isinstance(router, ContentRouter) else MIDDLE
+    if tokens is None:
+        tokens = isinstance(router, ContentRouter) and router.knows_tokens
     start, most = lm.prompter.start, lm.max_tokens
     rows = [[*start, *lm.prompter.question(text)][:most] for text in texts]
     found = torch.zeros(len(rows), 2 * memory.width)
@@ -68,10 +79,40 @@ def question_states(memory: ExpertMemory, texts: Sequence[str], part: int | None
             ).hidden_states
             pooled = [s.float().mean(1).cpu() for s in (states[0], states[len(states) // part])]
             found[batch] = torch.cat(pooled, 1)
-            tokens = sum(len(rows[i]) for i in batch)
-            lm.meter.read_tokens += tokens
-            lm.meter.flops += 2 * lm.parameters * tokens
-    return found
+            read = sum(len(rows[i]) for i in batch)
+            lm.meter.read_tokens += read
+            lm.meter.flops += 2 * lm.parameters * read
+    return torch.cat([found, token_sketch(rows)], 1) if tokens else found
+
+
+def token_sketch(rows: Sequence[Sequence[int]]) -> Tensor:
+    """Which tokens each text has, as a count sketch (Charikar et al. 2002).
+
+    Every distinct token adds 1 or -1 at some places, which its number alone decides, so that texts
+    of the same tokens are near each other, whatever a model makes of them.
+
+    Args:
+        rows: Token ids of each text.
+
+    Returns:
+        Single precision, (texts, ``TOKEN_NUMBERS``), of about unit length.
+    """
+    sketch = torch.zeros(len(rows), TOKEN_NUMBERS)
+    for numbers, ids in zip(sketch, rows, strict=True):
+        distinct = torch.tensor(sorted(set(ids)), dtype=torch.long)
+        for place in range(TOKEN_PLACES):
+            hashed = _scattered(distinct * TOKEN_PLACES + place)
+            signs = (hashed % 2 * 2 - 1).float()
+            numbers.index_add_(0, hashed // 2 % TOKEN_NUMBERS, signs)
+        numbers /= (TOKEN_PLACES * max(1, len(distinct))) ** 0.5
+    return sketch
+
+
+def _scattered(x: Tensor) -> Tensor:
+    """Integers below 2**32, each turned into another that looks random (Mueller's mix)."""
+    for _ in range(2):
+        x = ((x ^ (x >> 16)) * 0x45D9F3B) % 2**32
+    return x ^ (x >> 16)
 
 
 def route_by_content(

@@ -1,9 +1,9 @@
 """The router that goes by entities, and by content where a question names none.
 
-A class of practised questions is a Gaussian over their pooled hidden states, all classes with one
-covariance (:mod:`sleepgym_agents.experts.class_gaussians`), learned by the night from the day's
-practice. A new question belongs to the nearest one. Where all questions of a class had one answer,
-that is the answer; otherwise the expert that learned the class gives it.
+A class of practised questions is a Gaussian over their pooled hidden states and a sketch of their
+tokens, all classes with one covariance (:mod:`sleepgym_agents.experts.class_gaussians`), learned by
+the night from the day's practice. A new question belongs to the nearest one. Where all questions of
+a class had one answer, that is the answer; otherwise the expert that learned the class gives it.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from sleepgym_agents.experts.routing import ExpertId, ExpertSet, Markers
 
 PREFIX = "classes."  # of their tensors, beside those of names
 SHRINKAGE = 0.3  # of the covariance towards its diagonal
+TOKEN_NUMBERS = 384  # of a state, for the tokens that a question has
 
 
 class ContentRouter(EntityRouter):
@@ -31,7 +32,8 @@ class ContentRouter(EntityRouter):
 
     Attributes:
         documents: Whether days of documents are routed by content too, and nothing by entities.
-        gaussians: Of the classes, over states (``width``,).
+        width: Of a state without the tokens of its question.
+        gaussians: Of the classes, over states.
         answers: The answer of each class; empty for questions with answers of their own.
         owners: The expert of each class; None where the class's answer is all there is to know.
         radii: The largest distance at which a question belongs to a class, (classes,).
@@ -43,11 +45,22 @@ class ContentRouter(EntityRouter):
     def __init__(self, markers: Markers, width: int, documents: bool = False) -> None:
         super().__init__(markers)
         self.documents, self.by_entity = documents, not documents
+        self.width = width
         self.gaussians = ClassGaussians(width, SHRINKAGE, diagonal=True)
         self.answers: list[str] = []
         self.owners: list[ExpertId | None] = []
         self.radii = torch.zeros(0, dtype=torch.float64)
         self.active: ExpertId | None = None
+
+    @property
+    def knows_tokens(self) -> bool:
+        """Whether the states of its classes hold which tokens a question has."""
+        return len(self.gaussians.scatter) > self.width
+
+    def learn_tokens(self) -> None:
+        """Let states hold which tokens a question has, unless there are classes without."""
+        if not self.answers:
+            self.gaussians = ClassGaussians(self.width + TOKEN_NUMBERS, SHRINKAGE, diagonal=True)
 
     def learn(self, owner: ExpertId | None, answer: str, states: Tensor, radius: float) -> int:
         """Add questions of a class.
@@ -55,7 +68,7 @@ class ContentRouter(EntityRouter):
         Args:
             owner: The expert that answers them from now on, if any.
             answer: Their answer; empty where each has its own.
-            states: Of each question, (questions, width).
+            states: Of each question, (questions, dimensions of the Gaussians).
             radius: Largest distance of a question of this class.
 
         Returns:
@@ -78,7 +91,7 @@ class ContentRouter(EntityRouter):
         """The nearest class of each question.
 
         Args:
-            states: Of each question, (questions, width).
+            states: Of each question, (questions, dimensions of the Gaussians).
             among: Classes to choose from.
             bounded: Whether a question may be of no class: one beyond its radius.
 
@@ -146,6 +159,8 @@ class ContentRouter(EntityRouter):
             super().restore(tensors)
         if not classes:
             return
+        if classes["means"].shape[1] > self.width:
+            self.learn_tokens()
         self.gaussians.unpack(classes)
         self.radii = classes["radii"]
         try:

@@ -83,7 +83,7 @@ class Seeding(SleepingAgent):
         2. The router is not trained: it goes by the entities of the night, found by how much the
            day adds to the likelihood of their names (see ``router`` for others). A day of practice
            without documents is learned by its content: rules by the names in their questions,
-           classes by Gaussians over hidden states
+           classes by Gaussians over hidden states and tokens
            (:mod:`sleepgym_agents.sleep.consolidation.practised`).
         3. The teacher reads the day with its older experts off.
         4. Beside the day, the night consolidates what was known of entities that are mentioned

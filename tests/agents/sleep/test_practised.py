@@ -10,7 +10,12 @@ from sleepgym import Question
 from sleepgym.core.errors import BadRun
 from sleepgym.runs.state import sizes_by_kind
 from sleepgym_agents.experts.checkpoint import load_memory
-from sleepgym_agents.experts.content_answers import question_states, route_by_content
+from sleepgym_agents.experts.content_answers import (
+    question_states,
+    route_by_content,
+    token_sketch,
+)
+from sleepgym_agents.experts.content_router import TOKEN_NUMBERS
 from sleepgym_agents.experts.practice_groups import consistent, named_groups
 from sleepgym_agents.sleep.consolidation.practised import build_practice_data, recombined
 
@@ -151,7 +156,7 @@ def test_bad_days_change_nothing_and_the_next_night_learns(monkeypatch, tmp_path
     with monkeypatch.context() as patch:  # states that cannot be told apart
         patch.setattr(
             "sleepgym_agents.sleep.consolidation.practised.question_states",
-            lambda memory, texts: torch.ones(len(texts), 2 * memory.width),
+            lambda memory, texts, tokens: torch.ones(len(texts), 2 * memory.width + TOKEN_NUMBERS),
         )
         assert a_night(agent, CLASSES, 4)["nothing_learned"] == 1
     assert state(agent, tmp_path / "morning") == evening
@@ -179,3 +184,14 @@ def test_days_with_documents_are_as_with_the_router_of_names(monkeypatch, tmp_pa
     assert logs[0].pop("led_by_content") <= logs[0].pop("led_by_names")
     assert logs[0] == logs[1]
     assert state(agents[0], tmp_path / "a") == state(agents[1], tmp_path / "b")
+
+
+def test_a_sketch_of_tokens_is_near_that_of_the_same_tokens():
+    rows = [[5, 9, 700], [700, 5, 9, 9], [5, 9, 800], [30, 31, 32]]
+    sketch = token_sketch(rows)
+    assert sketch.shape == (4, TOKEN_NUMBERS)
+    near = sketch @ sketch.T
+    assert torch.equal(sketch[0], sketch[1])  # neither order nor repetition counts
+    assert near[0, 2] == pytest.approx(2 / 3, abs=0.2)
+    assert near[0, 3] == pytest.approx(0, abs=0.2)
+    assert near.diagonal().tolist() == pytest.approx([1] * 4, abs=0.3)

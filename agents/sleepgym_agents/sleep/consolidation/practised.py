@@ -112,11 +112,12 @@ def learn_classes(context: SleepContext, pairs: Sequence[Pair]) -> dict[str, flo
     """
     memory, router = context.memory, context.memory.router
     assert isinstance(router, ContentRouter)
-    states = question_states(memory, [question for question, _ in pairs])
+    trial = copy.deepcopy(router)
+    trial.learn_tokens()
+    states = question_states(memory, [q for q, _ in pairs], tokens=trial.knows_tokens)
     answers = [answer for _, answer in pairs]
     held = held_back(context, pairs)
     rest = [i for i in range(len(pairs)) if i not in held]
-    trial = copy.deepcopy(router)
     for answer in dict.fromkeys(answers):
         own = [i for i in rest if answers[i] == answer]
         trial.learn(None, answer, states[own], 0.0)
@@ -139,6 +140,7 @@ def learn_classes(context: SleepContext, pairs: Sequence[Pair]) -> dict[str, flo
             kept = [pairs[i] for i in rest], [pairs[i] for i in held]
             owner, learned = _learn_labels(context, *kept, labels, by_class)
             log |= learned
+    router.learn_tokens()
     for answer in dict.fromkeys(answers):
         own = [i for i in range(len(pairs)) if answers[i] == answer]
         router.learn(owner, answer, states[own], 0.0)
