@@ -13,6 +13,7 @@ Recollections are a part of the paper that the ablation does not show to matter;
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -31,6 +32,7 @@ from sleepgym_agents.training.qa_generation import ITEM_TOKENS, Pair
 SAMPLES_PER_EPISODE = 3
 SAMPLED = 16  # most questions that are sampled from a bare name
 TRANSFERRED_CONFIDENCE = 0.95  # least of an answer to another entity's question: few have one
+LEAST_KNOWN = 4  # of these answers about a name: fewer are guesses about one that is not known
 RELATED_EPISODES = 2  # that are read before an episode
 
 
@@ -110,6 +112,10 @@ def recall_answers(
     least = config.recollection_confidence
     least_of = {x.pair: least if x.pair[0] in own else TRANSFERRED_CONFIDENCE for x in examples}
     sure = [x for x in examples if x.confidence >= least_of[x.pair]]
+    foreign = [x for x in sure if x.pair[0] not in own]
+    counts = Counter(text for x in foreign for text in texts if text in x.pair[0])
+    known = [text for text in texts if counts[text] >= LEAST_KNOWN]
+    sure = [x for x in sure if x.pair[0] in own or any(text in x.pair[0] for text in known)]
     with context.memory.bare():
         answers = context.answer([x.pair[0] for x in sure], ITEM_TOKENS, context.parts)
     kept = []
