@@ -55,7 +55,7 @@ class ReplaySettings(EpisodeSettings):
 
     dream_tokens: Annotated[int, Ge(8)] = 80
     confidence: Annotated[float, Interval(ge=0, le=1)] = 0.5
-    recollections: Annotated[int, Ge(0)] = 64
+    recollections: Annotated[int, Ge(0)] = 16
     recollection_confidence: Annotated[float, Interval(ge=0, le=1)] = 0.8
     dream_temperature: Annotated[float, Gt(0)] | None = None
     dream_answers: Literal["sampled", "read"] = "sampled"
