@@ -46,7 +46,8 @@ where it has nothing for an agent, on Codebook (`grpo`, `ttt`, `nearest`) and on
 (`inca`). On Almanac they are the trial of the highest final accuracy
 ([tuned.toml](../agents/sleepgym_agents/tuned.toml)); Codebook and CLINC150 were run before, with
 the trial of the highest sum of final accuracy and base retention, and CLINC150 with its labels as
-they are. {missing}Seconds are of the machine that ran an agent, core or GPU: compare operations.
+they are, all before `sleep` learned practice by its content (what it scores since: [log](log.md)).
+{missing}Seconds are of the machine that ran an agent, core or GPU: compare operations.
 Brackets are 95 % intervals over streams (percentile bootstrap; five streams cover about 84 %);
 "against" is the mean difference over the same streams. What the columns mean:
 [metrics](reference/metrics.md); what each agent is: [reference](reference/README.md). `joint`
