@@ -2,8 +2,7 @@
 
 Runs are the same where every answer and every saved state is. A copy can change a few answers: two
 submissions are the same, too, where of the answers that are wrong in either nearly all are alike in
-all runs. Right answers say nothing, for two good methods share them. Of the methods of the boards
-of November 2026 those that are most alike share 97.9 %.
+all runs. Right answers say nothing, for two good methods share them.
 
 A run that is made again, honestly, on a machine of its own may come out the same; that too adds
 nothing to a board.
