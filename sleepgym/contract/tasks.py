@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from math import factorial, prod
+
 from sleepgym.core.env import ContinualEnv, assemble
 from sleepgym.core.errors import SleepGymError
 from sleepgym.core.family import TaskFamily
+from sleepgym.core.types import Stream
 from sleepgym.runs.workers import make_pool
+
+MANY_ORDERS = 1000  # of a stream's questions: three drawn at random hardly ever hold two alike
+FEW_SEEDS = 20  # that are alike by chance once in 2 ** 19 times, if there are two orders
 
 
 def passes_gymnasium(family: TaskFamily) -> str | None:
@@ -32,10 +38,17 @@ def streams_repeat(family: TaskFamily) -> str | None:
 
 def seeds_matter(family: TaskFamily) -> str | None:
     """Different seeds give different streams."""
-    streams = [family.stream(seed) for seed in (1, 2, 3)]
-    few = all(len(day.exam) < 4 for day in streams[0].days)  # so that two orders may be one
-    hashes = {stream.content_hash for stream in streams}
-    return None if len(hashes) >= 3 - few else "two seeds gave the same stream"
+    if len({family.stream(seed).content_hash for seed in (1, 2, 3)}) == 3:
+        return None
+    orders = _orders(family.stream(1))
+    if orders >= MANY_ORDERS:
+        return "two seeds of 1, 2 and 3 gave the same stream"
+    if family.data and orders == 1:
+        return None  # one's own material, a question a day: nothing is left to draw
+    seeds = range(1, FEW_SEEDS + 1)  # two may draw one order, so many cannot
+    if len({family.stream(seed).content_hash for seed in seeds}) > 1:
+        return None
+    return f"seeds 1 to {FEW_SEEDS} gave the same stream"
 
 
 def gold_scores_one(family: TaskFamily) -> str | None:
@@ -88,6 +101,11 @@ TASK_RULES = (
     presets_resolve,
     passes_gymnasium,
 )
+
+
+def _orders(stream: Stream) -> int:
+    """In how many orders a stream's exams can ask their questions, each day by itself."""
+    return prod(factorial(len(asked)) for asked in (stream.base, *(d.exam for d in stream.days)))
 
 
 def _full_hash(family: TaskFamily) -> str:

@@ -52,6 +52,12 @@ def test_seeds_may_meet_where_there_are_few_questions():
     assert seeds_matter(env.family) is None
 
 
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_streams_of_few_questions_keep_the_rule_of_seeds(tmp_path, count):
+    write(tmp_path, questions=[{**QUESTION, "question": f"Which? {n}"} for n in range(count)])
+    assert seeds_matter(sleepgym.make_env(ID, data=tmp_path).family) is None
+
+
 def test_a_folder_of_text_files_is_read_by_number_or_by_name(tmp_path):
     data_files.write_jsonl(tmp_path / "questions.jsonl", [QUESTION, {**QUESTION, "day": 2}])
     (tmp_path / "alpha.md").write_text("first")

@@ -3,7 +3,9 @@
 import pytest
 
 import sleepgym
+import toy
 from sleepgym.contract import check_agent, check_task
+from sleepgym.contract.tasks import seeds_matter
 from sleepgym.core import registry
 
 
@@ -73,6 +75,16 @@ def test_a_broken_agent_is_told_the_rule_it_breaks(agent, rule):
 def test_a_broken_task_is_told_the_rule_it_breaks(task, rule):
     broken = problems(check_task(f"toy:{task}"))
     assert any(words.startswith(rule) for words in broken), broken
+
+
+@pytest.mark.parametrize(("facts", "problem"), [(2, None), (5, "two seeds of 1, 2 and 3 gave")])
+def test_two_seeds_may_meet_where_there_are_few_orders(facts, problem):
+    class Halved(toy.Toy):
+        def stream(self, seed):
+            return super().stream(seed // 2)
+
+    found = seeds_matter(Halved(toy.ToyConfig(facts=facts)))
+    assert found is None if problem is None else found.startswith(problem)
 
 
 def test_what_is_no_agent_or_task_is_told_so():
