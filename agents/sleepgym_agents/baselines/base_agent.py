@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from annotated_types import Ge
 from sleepgym import Agent, Question, Settings
 from sleepgym.core.cost import Cost, Scale
 from sleepgym.core.errors import BadSetting
+from sleepgym.core.rng import derive_seed
 from sleepgym.core.types import Introduction
 from sleepgym.runs.models.base_model import is_served
 from sleepgym_agents.baselines.trained_weights import TrainedWeights
@@ -27,13 +29,17 @@ class AnswerSettings(Settings):
 
     Attributes:
         max_answer_tokens: Longest free-text answer.
+        answer_temperature: Of free-text answers. At 0 they are decoded greedily; above, they are
+            sampled, anew for each time that an exam asks the same question (average@n), and alike
+            in every exam.
     """
 
     max_answer_tokens: Annotated[int, Ge(1)] = 64
+    answer_temperature: Annotated[float, Ge(0)] = 0.0
 
 
 class ModelAgent(Agent):
-    """Answers with a language model; choices by likelihood, free text by greedy decoding.
+    """Answers with a language model; choices by likelihood, free text greedily or by sampling.
 
     Subclasses override :meth:`context` to say what stands before a question in the prompt, and the
     methods of :class:`sleepgym.Agent` to learn. This class itself remembers nothing.
@@ -73,7 +79,7 @@ class ModelAgent(Agent):
         return ()
 
     def answer(self, questions: Sequence[Question]) -> list[str]:
-        """The likeliest choice, or the greedy continuation."""
+        """The likeliest choice, or the continuation: greedy, or sampled."""
         longest = self._longest_label(questions)
         prompts = [self._prompt(question, longest) for question in questions]
         chosen = [i for i, question in enumerate(questions) if question.choices]
@@ -81,7 +87,12 @@ class ModelAgent(Agent):
         offered = [questions[i].choices for i in chosen]
         labels = self.asked.choose([prompts[i] for i in chosen], offered)
         answers = dict(zip(chosen, labels, strict=True))
-        texts = self.asked.write([prompts[i] for i in free], self.config.max_answer_tokens)
+        texts = self.asked.write(
+            [prompts[i] for i in free],
+            self.config.max_answer_tokens,
+            temperature=self.config.answer_temperature,
+            seeds=self._answer_seeds([questions[i].text for i in free]),
+        )
         answers.update(zip(free, texts, strict=True))
         return [answers[i] for i in range(len(questions))]
 
@@ -126,6 +137,18 @@ class ModelAgent(Agent):
         """A prompt that leaves room for an answer; of what does not fit the oldest goes."""
         room = self.lm.max_tokens - max(self.config.max_answer_tokens, answer_tokens)
         return self.lm.prompter.prompt(question.text, self.context(question), room)
+
+    def _answer_seeds(self, texts: Sequence[str]) -> list[int]:
+        """A seed an answer, by the question and how often it was asked before in this exam.
+
+        So an answer depends neither on the other questions nor on their order.
+        """
+        asked: Counter[str] = Counter()
+        seeds = []
+        for text in texts:
+            seeds.append(derive_seed(self.seed, "answer", text, asked[text]))
+            asked[text] += 1
+        return seeds
 
     def _longest_label(self, questions: Sequence[Question]) -> int:
         """Tokens of the longest choice.

@@ -52,9 +52,10 @@ _found: dict[tuple[Address, str], Abilities] = {}
 class Endpoint:
     """A model of an OpenAI-compatible server.
 
-    Answers are asked for at temperature 0 and with a seed, as turns of a chat, for which the server
-    has the model's own template, or as plain text where it has none. Tokens are charged as the
-    server counts them; operations are not, as nobody tells the model's size.
+    Answers are asked for at temperature 0, where the agent sets no other, and with a seed, as turns
+    of a chat, for which the server has the model's own template, or as plain text where it has
+    none. Tokens are charged as the server counts them; operations are not, as nobody tells the
+    model's size.
 
     Attributes:
         prompter: Makes the prompts.
@@ -118,9 +119,28 @@ class Endpoint:
         tables = [totals([next(found) for _ in mine]) for mine in choices]
         return [mine[row.index(max(row))] for mine, row in zip(choices, tables, strict=True)]
 
-    def write(self, prompts: Sequence[Prompt], max_new_tokens: int) -> list[str]:
-        """The answer to each prompt, of at most so many tokens."""
-        return self._answers([self._speaker.asking(prompt, max_new_tokens) for prompt in prompts])
+    def write(
+        self,
+        prompts: Sequence[Prompt],
+        max_new_tokens: int,
+        *,
+        temperature: float = 0.0,
+        seeds: Sequence[int] = (),
+    ) -> list[str]:
+        """The answer to each prompt.
+
+        Args:
+            prompts: What is asked.
+            max_new_tokens: Longest answer.
+            temperature: Of the sampling.
+            seeds: Of the sampling, one a prompt; not needed at temperature 0.
+        """
+        bodies = [self._speaker.asking(prompt, max_new_tokens) for prompt in prompts]
+        if temperature == 0:
+            return self._answers(bodies)
+        return self._charged(
+            _sampled(bodies, temperature, seeds), self._speaker.route, self._speaker.answer
+        )
 
     def write_qa(
         self, contexts: Sequence[Sequence[Part]], *, tokens: int, seed: int
@@ -134,11 +154,8 @@ class Endpoint:
         """
         asked = [self.prompter.dream_prompt(parts) for parts in contexts]
         bodies = [self._speaker.dreaming(prompt, tokens) for prompt in asked]
-        seeds = [derive_seed(seed, place) % SEEDS for place in range(len(asked))]
-        bodies = [
-            {**body, "temperature": 1.0, "seed": own}
-            for body, own in zip(bodies, seeds, strict=True)
-        ]
+        seeds = [derive_seed(seed, place) for place in range(len(asked))]
+        bodies = _sampled(bodies, 1.0, seeds)
         written = self._charged(bodies, self._speaker.route, self._speaker.dream)
         return [_QA.findall(text) for text in written]
 
@@ -162,6 +179,13 @@ class Endpoint:
             self.meter.read_tokens += read_tokens
             self.meter.generated_tokens += generated
         return [reply.value for reply in replies]
+
+
+def _sampled(bodies: Sequence[Body], temperature: float, seeds: Sequence[int]) -> list[Body]:
+    return [
+        {**body, "temperature": temperature, "seed": seed % SEEDS}
+        for body, seed in zip(bodies, seeds, strict=True)
+    ]
 
 
 def find_out(client: Client, form: str = "") -> Abilities:

@@ -28,7 +28,7 @@ def generate(
     *,
     temperature: float = 0.0,
     top_p: float = 1.0,
-    seed: int = 0,
+    seed: int | Sequence[int] = 0,
     stop_at_answer: bool = True,
 ) -> list[list[int]]:
     """Continue prompts until their stop marker, the end token or ``max_new_tokens``.
@@ -40,18 +40,14 @@ def generate(
         temperature: 0 is greedy decoding.
         top_p: Sample from the fewest tokens whose probabilities reach this sum.
         seed: Of the sampling. A continuation depends on its prompt and its place in ``prompts``,
-            not on how they are batched.
+            not on how they are batched; with a seed for each prompt, not on its place either.
         stop_at_answer: Whether the stop marker ends a continuation; else what
             :meth:`sleepgym_agents.lm.prompts.Prompter.begins_anew` says.
 
     Returns:
         The continuations' token ids, including what stopped them.
     """
-    draws = None
-    if temperature > 0:
-        generator = torch.Generator().manual_seed(seed)
-        shape = (len(prompts), max_new_tokens)
-        draws = torch.rand(shape, generator=generator, dtype=torch.float64)
+    draws = _draw(seed, len(prompts), max_new_tokens) if temperature > 0 else None
     results: list[list[int]] = [[] for _ in prompts]
     ends = lm.prompter.stopped if stop_at_answer else lm.prompter.begins_anew
     captured = lm.captures(max_new_tokens)
@@ -66,6 +62,15 @@ def generate(
         lm.meter.generated_tokens += sum(map(len, written))
         lm.meter.flops += 2 * lm.parameters * sum(len(ids) - 1 for ids in written)
     return results
+
+
+def _draw(seed: int | Sequence[int], rows: int, columns: int) -> Tensor:
+    """Numbers in [0, 1) to sample by, (rows, columns), from a seed of all or one of each row."""
+    if not isinstance(seed, int):
+        drawn = [_draw(own, 1, columns) for own in seed]
+        return torch.cat([torch.empty(0, columns, dtype=torch.float64), *drawn])
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand((rows, columns), generator=generator, dtype=torch.float64)
 
 
 def _decode(

@@ -44,9 +44,23 @@ class LocalModel:
         """The likeliest choice for each prompt (token ids); of equals, the one offered first."""
         return choose(self.lm, prompts, choices)
 
-    def write(self, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> list[str]:
-        """The greedy answer to each prompt (token ids), of at most so many tokens."""
-        written = generate(self.lm, prompts, max_new_tokens)
+    def write(
+        self,
+        prompts: Sequence[Sequence[int]],
+        max_new_tokens: int,
+        *,
+        temperature: float = 0.0,
+        seeds: Sequence[int] = (),
+    ) -> list[str]:
+        """The answer to each prompt, greedy or sampled.
+
+        Args:
+            prompts: Token ids.
+            max_new_tokens: Longest answer.
+            temperature: Of the sampling; 0 is greedy decoding.
+            seeds: Of the sampling, one a prompt; not needed at temperature 0.
+        """
+        written = generate(self.lm, prompts, max_new_tokens, temperature=temperature, seed=seeds)
         return [self.lm.prompter.answer_text(ids) for ids in written]
 
     def write_qa(

@@ -124,6 +124,20 @@ def test_empty_days(name, tmp_path):
     fresh.load(tmp_path / "new")
 
 
+def test_answers_are_sampled_by_the_question_and_how_often_it_was_asked():
+    agent = make("frozen", answer_temperature=1.0, max_answer_tokens=4)
+    thrice = [ASKED[0], ASKED[2], ASKED[0], ASKED[1], ASKED[0]]
+    together = agent.answer(thrice)
+    assert len({together[0], together[2], together[4]}) == 3
+    assert agent.answer([ASKED[2], ASKED[0]]) == [together[1], together[0]]
+    assert make("frozen", answer_temperature=1.0, max_answer_tokens=4).answer(thrice) == together
+    other = make("frozen", seed=1, answer_temperature=1.0, max_answer_tokens=4).answer(thrice)
+    assert other[0] != together[0]
+    greedy = make("frozen", max_answer_tokens=4)
+    assert len({*greedy.answer([ASKED[0]] * 3)}) == 1
+    assert together[3] == greedy.answer([ASKED[1]])[0]  # choices go by likelihood
+
+
 def test_frozen_never_learns(tmp_path):
     agent = make("frozen")
     before = agent.answer(ASKED)

@@ -166,6 +166,19 @@ def test_answers_are_asked_for_without_chance_and_thoughts_dropped():
     ]
 
 
+def test_sampled_answers_have_a_seed_for_each_time_that_a_question_is_asked():
+    with Server(lambda *_: said("forty")) as server:
+        agent = make("frozen", server.model, answer_temperature=0.7)
+        agent.answer([Question("red?"), Question("red?"), Question("blue?")])
+        bodies = [body for _, body, _ in server.asked[-3:]]
+        agent.answer([Question("blue?"), Question("red?")])
+        again = [body for _, body, _ in server.asked[-2:]]
+    assert {body["temperature"] for body in bodies} == {0.7}
+    seeds = {(body["messages"][-1]["content"], body["seed"]) for body in bodies}
+    assert len({seed for _, seed in seeds}) == 3
+    assert {(body["messages"][-1]["content"], body["seed"]) for body in again} <= seeds
+
+
 def test_instruction_and_exemplars_are_earlier_turns():
     shown = Experience((Document("It rains.", "Oslo"),), (Question("Dry?"),), ("no",))
     told = Introduction("Be short.", (shown,))
