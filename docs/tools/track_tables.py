@@ -7,7 +7,10 @@ One table a track: accuracy in the evening, the next morning and on the last mor
 left of base knowledge; of edits the kinds of the last morning too. Means over the seeds that every
 agent has finished. A table is replaced where all of its five agents have finished one, or all but
 `sleep`, whose row then says so, unless the page's table is whole; what else stands on a page is
-left as it is.
+left as it is. Other agents in a track's folder that have finished the same seeds follow the five:
+
+    sleepgym run --env sleepgym/Haystack-v0 --env-set days=2 --env-set values=words \
+        --agent duo-attention --model NAME --seeds 100-102 --out runs/tracks/haystack/duo-attention
 """
 
 import re
@@ -61,7 +64,8 @@ Records = dict[str, dict[int, RunRecord]]  # of a label: agent -> seed -> its fi
 
 def table(label: str, records: Records) -> str:
     """The section of one track, in Markdown."""
-    seeds = sorted(set.intersection(*(set(runs) for runs in records.values())))
+    seeds = _shared_seeds(records)
+    records = {agent: runs for agent, runs in records.items() if set(runs) >= set(seeds)}
     spec = records["frozen"][seeds[0]].meta["spec"]
     columns = COLUMNS | {f"accuracy_{kind}": kind for kind in KINDS.get(label, ())}
     scores = {agent: [score_run(runs[seed]) for seed in seeds] for agent, runs in records.items()}
@@ -70,12 +74,12 @@ def table(label: str, records: Records) -> str:
     }
     columns = {name: column for name, column in columns.items() if name in known}
     lines = [
-        *_origin(label, Path(spec["model"] or "no model").name, seeds),
+        *_origin(label, Path(spec["model"] or "no model").name, seeds, set(records) - set(AGENTS)),
         "",
         "| agent | " + " | ".join(columns.values()) + " |",
         "|---|" + "---|" * len(columns),
     ]
-    for agent in AGENTS:
+    for agent in (*AGENTS, *(agent for agent in scores if agent not in AGENTS)):
         if agent not in scores:
             lines.append(f"| `{agent}` |" + f" {_NOT_RUN} |" * len(columns))
             continue
@@ -84,7 +88,12 @@ def table(label: str, records: Records) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _origin(label: str, model: str, seeds: list[int]) -> list[str]:
+def _shared_seeds(records: Records) -> list[int]:
+    """The seeds that the five agents have finished, those of them that have any."""
+    return sorted(set.intersection(*(set(records[a]) for a in AGENTS if a in records)))
+
+
+def _origin(label: str, model: str, seeds: list[int], others: set[str]) -> list[str]:
     """What a table is of, and the commands that print it."""
     many = len(seeds) > 1
     words = f"mean of seeds {', '.join(map(str, seeds))}" if many else f"seed {seeds[0]}"
@@ -104,10 +113,11 @@ def _origin(label: str, model: str, seeds: list[int]) -> list[str]:
             f"sleepgym run --env sleepgym/Jsonl-v0 --data docs/tasks/example{with_model}"
             f" --agent AGENT {place}"
         )
+    beside = f" (`{'`, `'.join(sorted(others))}`: by `sleepgym run`)" if others else ""
     return [
         f"{what}, {words}, model `{model}`; {'small streams' if many else 'one small stream'},"
         " a check that the track runs and not a comparison. Printed by",
-        f"`{command}` and `python docs/tools/track_tables.py runs/tracks`:",
+        f"`{command}`{beside} and `python docs/tools/track_tables.py runs/tracks`:",
     ]
 
 
@@ -134,9 +144,10 @@ def fill(page: Path, sections: dict[str, str]) -> None:
 
 
 def read(folder: Path) -> Records:
-    """The finished runs of a label; agents without one are left out."""
+    """The finished runs of a label, the five agents first; agents without one are left out."""
     records: Records = {}
-    for agent in AGENTS:
+    others = {place.parent.name for place in folder.glob("*/seed-*")} - set(AGENTS)
+    for agent in (*AGENTS, *sorted(others)):
         for place in sorted((folder / agent).glob("seed-*")):
             record = read_run(place)
             if record.finished:
@@ -148,9 +159,7 @@ def main(runs: Path) -> None:
     """Replace the tables whose runs have finished."""
     for label, page in PAGES.items():
         records = read(runs / label)
-        if set(records) >= set(AGENTS) - {"sleep"} and set.intersection(
-            *map(set, records.values())
-        ):
+        if set(records) >= set(AGENTS) - {"sleep"} and _shared_seeds(records):
             fill(FOLDER / f"{page}.md", {label: table(label, records)})
             print(f"{page}: {label}")
 
