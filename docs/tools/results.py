@@ -43,8 +43,9 @@ content since (rules by the names in their questions); their rows are of today's
 searched here: each has the settings of the search named above. How `sleep` learns classes was
 designed on CLINC150 streams below seed 100 (the sketch of tokens on 0-2), which is a head start: a
 Gaussian for each label, over hidden states and a sketch of the question's tokens. These answer; an
-expert is unlocked only on nights when it answers better. No text is kept but the labels. Evenings
-are answered from the open context.
+expert is unlocked only on nights when it answers better, and none was, so that `seeding`,
+`dreaming` and `sleep` are the same here. No text is kept but the labels. Evenings are answered from
+the open context, which holds a part of the day.
 """,
     "CLINC150, five days": """Settings as on ten days. {earlier}
 """,
