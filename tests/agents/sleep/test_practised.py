@@ -139,6 +139,16 @@ def test_classes_are_learned_as_gaussians_and_keep_no_text(tmp_path):
     assert [one.answer for one in route_by_content(agent.memory, other)] == [None, None]
 
 
+def test_a_word_that_every_question_holds_tells_no_classes_apart():
+    shared = [(f"zub {text}", label) for text, label in CLASSES]
+    agent = make("seeding")
+    (group,) = named_groups(agent.memory, shared, 3.5)
+    assert len(group.pairs) == len(shared)
+    log = a_night(agent, shared)
+    assert log["classes"] == len(LABELS)
+    assert "groups" not in log
+
+
 def test_a_day_of_one_class(tmp_path):
     agent = make("seeding")
     log = a_night(agent, CLASSES[:6])

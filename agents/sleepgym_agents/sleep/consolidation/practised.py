@@ -61,7 +61,8 @@ def consolidate_practice(context: SleepContext) -> dict[str, float]:
     if not pairs:
         return {**log, "nothing_learned": 1.0}
     groups = named_groups(context.memory, pairs, context.config.min_entity_gain_nats)
-    if not groups and 2 * len({answer for _, answer in pairs}) <= len(pairs):
+    few = 2 * len({answer for _, answer in pairs}) <= len(pairs)
+    if few and len(groups) < 2:  # a word that every question holds tells nothing apart
         return {**log, **learn_classes(context, pairs)}
     return {**log, **learn_rules(context, groups or [PracticeGroup((), pairs)])}
 
