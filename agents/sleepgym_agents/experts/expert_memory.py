@@ -137,8 +137,7 @@ class ExpertMemory:
         """Unlock one more expert of a level; allocate more where none is left."""
         used = {slot for at, slot in self.unlocked if at == level}
         slot = next(i for i in range(len(used) + 1) if i not in used)
-        if slot >= self._slots(level):
-            self._allocate(level, 2 * slot)
+        self._allocate(level, slot + 1)
         expert_id = (level, slot)
         self.router.unlock(expert_id)
         self._count()
@@ -284,10 +283,6 @@ class ExpertMemory:
         expert = Expert(self.width, self.settings.rank, generator)
         beside = next(self.chains[index].block.parameters())  # layers may be on several devices
         return expert.to(beside.device)
-
-    def _slots(self, level: int) -> int:
-        experts: Any = self.chains[0].levels[level]
-        return len(experts)
 
     def _allocate(self, level: int, slots: int) -> None:
         for index, chain in enumerate(self.chains):
