@@ -32,6 +32,8 @@ TRACKS = {
     "Codebook": ("codebook-8",),
     "CLINC150": ("class-incremental-5",),
 }
+HORIZONS = {"64 days": ("almanac-64-v1",), "256 days": ("lifelong-256-v1",)}  # not in the figure
+BOARDS = TRACKS | HORIZONS
 UNTUNED = "-untuned"  # ends the label of an agent that ran with its defaults
 HEAD = (
     "agent | final accuracy | against `sleep` | evening | morning | BWT | base kept "
@@ -62,7 +64,7 @@ def results() -> dict[str, dict[str, Results]]:
     """Track -> agent -> the numbers of its verified submission, the best first."""
     entries = [entry for entry in load_entries(SUBMISSIONS) if entry.verified]
     tracks: dict[str, dict[str, Results]] = {}
-    for title, boards in TRACKS.items():
+    for title, boards in BOARDS.items():
         found: dict[str, Results] = {}
         for entry in (e for board in boards for e in entries if e.board == board):
             if entry.verdict and entry.verdict.results:
@@ -76,7 +78,7 @@ def page(tracks: dict[str, dict[str, Results]]) -> str:
     """The page, as Markdown."""
     lines = [INTRO.replace("{missing}", _missing(tracks))]
     for title, agents in tracks.items():
-        board = load_board(TRACKS[title][0])
+        board = load_board(BOARDS[title][0])
         lines += [f"## {title}", "", f"Board `{board.name}`: {board.summary}.", ""]
         lines += [f"| {HEAD} |", "|" + "---|" * HEAD.count("|") + "---|"]
         lines += [f"| {' | '.join(_row(slug, agents))} |" for slug in agents]
@@ -100,7 +102,7 @@ def _missing(tracks: dict[str, dict[str, Results]]) -> str:
 
 def figure(tracks: dict[str, dict[str, Results]]) -> bytes:
     """Final accuracy against the operations of a stream, a panel a track, as a PNG."""
-    drawn = {title: agents for title, agents in tracks.items() if agents}
+    drawn = {title: tracks[title] for title in TRACKS if tracks[title]}
     made = Figure(figsize=(4.6 * len(drawn), 5.2), layout="constrained")
     panels = made.subplots(1, len(drawn), squeeze=False)[0]
     for axes, (title, agents) in zip(panels, drawn.items(), strict=True):

@@ -35,14 +35,26 @@ class Expert(nn.Module):
     Args:
         width: Size of the hidden states.
         rank: Size of the inner layer (``d_low`` in the paper).
-        generator: Draws the first weights.
+        generator: Draws the first weights; None where they are to be loaded.
+        device: Where the weights are.
     """
 
-    def __init__(self, width: int, rank: int, generator: torch.Generator) -> None:
+    def __init__(
+        self,
+        width: int,
+        rank: int,
+        generator: torch.Generator | None,
+        device: torch.device | str = "cpu",
+    ) -> None:
         super().__init__()
-        first = [torch.randn(rank, width, generator=generator) * width**-0.5 for _ in range(2)]
+        if generator is None:
+            first = [torch.zeros(rank, width, device=device) for _ in range(2)]
+        else:
+            drawn = (torch.randn(rank, width, generator=generator) for _ in range(2))
+            first = [(weight * width**-0.5).to(device) for weight in drawn]
         self.gate, self.up = (nn.Parameter(weight, requires_grad=False) for weight in first)
-        self.down = nn.Parameter(torch.zeros(width, rank), requires_grad=False)
+        down = torch.zeros(width, rank, device=device)
+        self.down = nn.Parameter(down, requires_grad=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """The expert's addition to states (tokens, width)."""
