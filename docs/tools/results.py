@@ -34,6 +34,8 @@ TRACKS = {
     "CLINC150, ten days": ("class-incremental-v1",),
     "CLINC150, five days": ("class-incremental-5-v1",),
 }
+HORIZONS = {"64 days": ("almanac-64-v1",), "256 days": ("lifelong-256-v1",)}  # not in the figure
+BOARDS = TRACKS | HORIZONS
 NOTES = {
     "Codebook": """Rows dated 2026-11-24 and 2026-11-25 are older: of the search that counted base
 retention, and of the code of those days. `sleep`, `seeding` and `dreaming` learn practice by its
@@ -90,7 +92,7 @@ Agents = dict[str, Shown]
 def results() -> dict[str, Agents]:
     """Track -> agent -> its verified submission, the best first."""
     entries = [entry for entry in load_entries(SUBMISSIONS) if entry.verified]
-    return {title: _ranked(entries, boards) for title, boards in TRACKS.items()}
+    return {title: _ranked(entries, boards) for title, boards in BOARDS.items()}
 
 
 def _ranked(entries: Sequence[Entry], boards: Sequence[str]) -> Agents:
@@ -112,7 +114,7 @@ def page(tracks: dict[str, Agents]) -> str:
     entries = [entry for entry in load_entries(SUBMISSIONS) if entry.verified]
     lines = [INTRO.replace("{missing}", _missing(tracks))]
     for title, agents in tracks.items():
-        board = load_board(TRACKS[title][0])
+        board = load_board(BOARDS[title][0])
         lines += [f"## {title}", "", f"Board `{board.name}`: {board.summary}.", ""]
         if title in NOTES:
             lines.append(NOTES[title].replace("{earlier}", _earlier(title, agents, entries)))
@@ -150,7 +152,7 @@ def _missing(tracks: dict[str, Agents]) -> str:
 
 def figure(tracks: dict[str, Agents]) -> bytes:
     """Final accuracy against the operations of a stream, a panel a track, as a PNG."""
-    drawn = {title: agents for title, agents in tracks.items() if agents}
+    drawn = {title: agents for title, agents in tracks.items() if agents and title in TRACKS}
     rows = -(-len(drawn) // COLUMNS)
     made = Figure(figsize=(6.5 * COLUMNS, 5.2 * rows), layout="constrained")
     panels = made.subplots(rows, COLUMNS, squeeze=False).flatten()

@@ -13,7 +13,7 @@ Departures:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -24,6 +24,7 @@ from sleepgym_agents.experts.activation import Activation
 
 PARTS = ("gate_proj", "up_proj", "down_proj")
 ExpertDtype = Literal["bfloat16", "float8"]
+MOST_INNER = 2**26  # numbers of an inner layer that are held at once, all experts together
 _LARGEST = 448.0  # of the numbers of float8 (E4M3)
 _LEAST = 2.0**-100  # largest weight of a unit that is taken for 0
 
@@ -34,14 +35,26 @@ class Expert(nn.Module):
     Args:
         width: Size of the hidden states.
         rank: Size of the inner layer (``d_low`` in the paper).
-        generator: Draws the first weights.
+        generator: Draws the first weights; None where they are to be loaded.
+        device: Where the weights are.
     """
 
-    def __init__(self, width: int, rank: int, generator: torch.Generator) -> None:
+    def __init__(
+        self,
+        width: int,
+        rank: int,
+        generator: torch.Generator | None,
+        device: torch.device | str = "cpu",
+    ) -> None:
         super().__init__()
-        first = [torch.randn(rank, width, generator=generator) * width**-0.5 for _ in range(2)]
+        if generator is None:
+            first = [torch.zeros(rank, width, device=device) for _ in range(2)]
+        else:
+            drawn = (torch.randn(rank, width, generator=generator) for _ in range(2))
+            first = [(weight * width**-0.5).to(device) for weight in drawn]
         self.gate, self.up = (nn.Parameter(weight, requires_grad=False) for weight in first)
-        self.down = nn.Parameter(torch.zeros(width, rank), requires_grad=False)
+        down = torch.zeros(width, rank, device=device)
+        self.down = nn.Parameter(down, requires_grad=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """The expert's addition to states (tokens, width)."""
@@ -115,13 +128,37 @@ class ExpertChain(nn.Module):
     def _added(self, level: int, active: Activation, z: Tensor) -> Tensor:
         experts: Any = self.levels[level]
         if z.is_cuda:  # waiting to learn where it is active costs more than it saves
-            on = ((slot, gate[..., None].to(z)) for slot, gate in active.at(level))
-            return sum(experts[slot](z) * gate for slot, gate in on)
+            slots, gates = zip(*active.at(level), strict=True)
+            return added_by_all([experts[slot] for slot in slots], gates, z)
         states = z.flatten(0, 1)
         added = torch.zeros_like(states)
         for slot, tokens, gate in active.tokens(level):
             added.index_add_(0, tokens, experts[slot](states[tokens]) * gate.to(z.dtype))
         return added.view_as(z)
+
+
+def added_by_all(experts: Sequence[Expert], gates: Sequence[Tensor], z: Tensor) -> Tensor:
+    """What several experts add to all states, each times its gate: as one wide expert.
+
+    A GPU launches as many kernels for all of them as for one.
+
+    Args:
+        experts: One or more, of one rank.
+        gates: Of each expert at each token, (batch, length).
+        z: States, (batch, length, width).
+    """
+    gate, up = (
+        torch.cat([getattr(expert, part) for expert in experts]).to(z) for part in ("gate", "up")
+    )
+    down = torch.cat([expert.down for expert in experts], 1).to(z)
+    weights = torch.stack(list(gates), -1).flatten(0, 1).to(z)
+    most = max(1, MOST_INNER // len(gate))
+    parts = []
+    for x, weight in zip(z.flatten(0, 1).split(most), weights.split(most), strict=True):
+        inner = nn.functional.silu(nn.functional.linear(x, gate)) * nn.functional.linear(x, up)
+        gated = inner.view(len(x), len(experts), -1) * weight[..., None]
+        parts.append(nn.functional.linear(gated.flatten(1), down))
+    return torch.cat(parts).view_as(z)
 
 
 def feed_forward_blocks(model: nn.Module) -> Iterator[tuple[nn.Module, nn.Module]]:

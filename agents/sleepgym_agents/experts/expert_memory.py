@@ -137,17 +137,17 @@ class ExpertMemory:
         """Unlock one more expert of a level; allocate more where none is left."""
         used = {slot for at, slot in self.unlocked if at == level}
         slot = next(i for i in range(len(used) + 1) if i not in used)
-        if slot >= self._slots(level):
-            self._allocate(level, 2 * slot)
+        self._allocate(level, slot + 1)
         expert_id = (level, slot)
         self.router.unlock(expert_id)
         self._count()
         return expert_id
 
     def restore(self, unlocked: Sequence[ExpertId]) -> None:
-        """Unlock the experts that a saved state holds, in their order."""
+        """Unlock the experts that a saved state holds, in their order; their weights follow."""
+        loaded = frozenset(unlocked)
         for level, slot in unlocked:
-            self._allocate(level, slot + 1)
+            self._allocate(level, slot + 1, loaded)
             self.router.unlock((level, slot))
         self._count()
 
@@ -278,21 +278,18 @@ class ExpertMemory:
             return Gate(markers, len(self.chains), self.width)
         return Always(markers)
 
-    def _new(self, index: int, level: int, slot: int) -> Expert:
+    def _new(self, index: int, level: int, slot: int, blank: bool = False) -> Expert:
         seed = derive_seed(self.seed, "expert", level, slot, index) % 2**63
-        generator = torch.Generator().manual_seed(seed)
-        expert = Expert(self.width, self.settings.rank, generator)
+        generator = None if blank else torch.Generator().manual_seed(seed)
         beside = next(self.chains[index].block.parameters())  # layers may be on several devices
-        return expert.to(beside.device)
+        return Expert(self.width, self.settings.rank, generator, beside.device)
 
-    def _slots(self, level: int) -> int:
-        experts: Any = self.chains[0].levels[level]
-        return len(experts)
-
-    def _allocate(self, level: int, slots: int) -> None:
+    def _allocate(self, level: int, slots: int, loaded: frozenset[ExpertId] = frozenset()) -> None:
         for index, chain in enumerate(self.chains):
             experts: Any = chain.levels[level]
-            experts.extend(self._new(index, level, s) for s in range(len(experts), slots))
+            experts.extend(
+                self._new(index, level, s, (level, s) in loaded) for s in range(len(experts), slots)
+            )
 
     def _begin(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         ids = kwargs.get("input_ids")

@@ -267,7 +267,8 @@ def _each_value(active: Tensor, count: int) -> Iterable[tuple[int, Tensor]]:
     A GPU need not be waited for to learn which do, and a captured step cannot be.
     """
     if active.is_cuda:
-        return ((i, (active == i).float()) for i in range(count))
+        numbers = torch.arange(count, device=active.device)
+        return enumerate((active == numbers[:, None, None]).float())
     present = active.unique()
     present = present[present >= 0]
     return zip(present.tolist(), (active == present[:, None, None]).float(), strict=True)

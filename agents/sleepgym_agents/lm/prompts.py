@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from copy import copy
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, lru_cache
+from itertools import chain
 from typing import Any
 
 from sleepgym.core.errors import BadSetting, MissingData
@@ -15,6 +16,8 @@ from sleepgym_agents.lm.prompt_format import PromptFormat
 __all__ = ["PromptFormat", "Prompter"]
 
 ANCHORS = ("", "\n", "a", ".")  # texts that parts are tokenised behind, where they need one
+KEPT_TEXTS = 4096  # whose tokens are remembered: a stream tells and asks the same ones many times
+KEPT_CHARACTERS = 1000  # of a text; longer ones are tokenised anew
 
 
 class Prompter:
@@ -47,6 +50,7 @@ class Prompter:
         """
         self.format = prompt_format
         self.tokenizer = tokenizer
+        self._kept = lru_cache(KEPT_TEXTS)(self._tokenised)
         start = prompt_format.start
         start = (tokenizer.bos_token or "") if start is None else start
         self._anchor, self._anchored = _anchor(tokenizer, [start, *_sample(prompt_format)])
@@ -120,8 +124,7 @@ class Prompter:
         """
         if not text:
             return []
-        ids = self.tokenizer.encode(self._anchor + text, add_special_tokens=False)
-        return ids[self._anchored :]
+        return list(self._kept(text) if len(text) <= KEPT_CHARACTERS else self._tokenised(text))
 
     def document(self, document: Document) -> list[int]:
         """Token ids of a document."""
@@ -150,7 +153,7 @@ class Prompter:
 
         Of more than ``most`` tokens those after the opening go first: the oldest document's.
         """
-        ids = [*(i for part in parts for i in part), *self.question(text)]
+        ids = [*chain.from_iterable(parts), *self.question(text)]
         if most is not None:
             ids = ids[max(0, len(self.opening) + len(ids) - most) :]
         return [*self.opening, *ids]
@@ -226,6 +229,10 @@ class Prompter:
             return frozenset(self.stop[-1:])
         texts = self.tokenizer.batch_decode([[i] for i in range(len(self.tokenizer))])
         return frozenset(i for i, text in enumerate(texts) if self.format.stop[-1] in text)
+
+    def _tokenised(self, text: str) -> tuple[int, ...]:
+        ids = self.tokenizer.encode(self._anchor + text, add_special_tokens=False)
+        return tuple(ids[self._anchored :])
 
     def _writes_stop(self) -> bool:
         wanted = self.format.stop.strip(" ") or self.format.stop  # decoders may drop a first space

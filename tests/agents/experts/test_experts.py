@@ -16,8 +16,9 @@ from expert_models import (
 from sleepgym import Budget, Document, Night, Question
 from sleepgym.core.errors import BadSetting
 from sleepgym.core.settings import build_config
+from sleepgym_agents.experts import expert as experts_module
 from sleepgym_agents.experts.activation import Activation
-from sleepgym_agents.experts.expert import Expert, ExpertChain
+from sleepgym_agents.experts.expert import Expert, ExpertChain, added_by_all
 from sleepgym_agents.lm.generation import generate
 from sleepgym_agents.lm.model import LanguageModel, left_padded
 from sleepgym_agents.sleep.seeding import Seeding
@@ -180,6 +181,19 @@ def test_many_experts_each_at_its_own_tokens():
     dense = x + sum(experts[i](x) * gates[0, i][..., None] for i in range(5))
     torch.testing.assert_close(chain(x), dense)
     assert torch.equal(chain(x)[1, 2], x[1, 2])
+
+
+@pytest.mark.parametrize("most", [2**26, 50])
+def test_one_wide_expert_adds_what_its_parts_do(monkeypatch, most):
+    monkeypatch.setattr(experts_module, "MOST_INNER", most)  # 50: four tokens at once
+    generator = torch.Generator().manual_seed(0)
+    experts = [Expert(8, 4, generator) for _ in range(3)]
+    for expert in experts:
+        expert.down.data = torch.randn(8, 4, generator=generator)
+    z = torch.randn(2, 5, 8, generator=generator)
+    gates = [torch.randint(2, (2, 5), generator=generator).float() for _ in experts]
+    wanted = sum(expert(z) * gate[..., None] for expert, gate in zip(experts, gates, strict=True))
+    assert torch.allclose(added_by_all(experts, gates, z), wanted, atol=1e-5)
 
 
 def test_slots_grow_and_are_used_again():
