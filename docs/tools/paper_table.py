@@ -2,6 +2,7 @@
 point the same way.
 
     sleepgym suite leaderboards/suites/paper-squad.toml --data DIR --out runs/paper
+    sleepgym suite leaderboards/suites/paper-squad-200.toml --data DIR --out runs/paper
     python docs/tools/paper_table.py runs/paper [--data DIR] [--nights squad-8=3]
 
 RUNS holds ``TRACK/LABEL/seed-N``, as ``sleepgym suite`` writes them; what is missing is left out of
