@@ -152,19 +152,18 @@ def read_lines(files: Iterable[Path]) -> list[dict]:
 
 
 def print_best(lines: Iterable[dict]) -> None:
-    """Variants that lived through all days on all seeds, best first."""
+    """Variants by what the last morning knew, best first; those of all seeds before the others."""
     lines = [line for line in lines if "error" not in line]
-    days, seeds = max(line["day"] for line in lines), {line["seed"] for line in lines}
-    table: dict[str, dict[int, float]] = {}
+    days, seeds = max(line["day"] for line in lines), sorted({line["seed"] for line in lines})
+    values: dict[str, dict[int, float]] = {}
+    settings: dict[str, dict] = {}
     for line in (line for line in lines if line["day"] == days):
-        known = line["open"] or line["oracle"]
-        table.setdefault(line["variant"], {})[line["seed"]] = fmean(known)
-        table[line["variant"]].setdefault(-1, line.get("settings", {}))  # type: ignore[arg-type]
-    whole = {k: v for k, v in table.items() if seeds <= v.keys()}
-    print(f"{len(whole)} of {len({line['variant'] for line in lines})} variants are whole")
-    for name, found in sorted(whole.items(), key=lambda kv: -fmean(kv[1][s] for s in seeds)):
-        values = " ".join(f"{found[seed]:.3f}" for seed in sorted(seeds))
-        print(f"{name}: {fmean(found[s] for s in seeds):.3f} ({values}) {json.dumps(found[-1])}")
+        values.setdefault(line["variant"], {})[line["seed"]] = fmean(line["open"] or line["oracle"])
+        settings[line["variant"]] = line.get("settings", {})
+    print(f"{sum(len(own) == len(seeds) for own in values.values())} of {len(values)} are whole")
+    for name, own in sorted(values.items(), key=lambda kv: (-len(kv[1]), -fmean(kv[1].values()))):
+        cells = " ".join(f"{own[seed]:.3f}" if seed in own else "-" for seed in seeds)
+        print(f"{name}: {fmean(own.values()):.3f} ({cells}) {json.dumps(settings[name])}")
 
 
 def main() -> None:

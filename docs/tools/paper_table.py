@@ -2,13 +2,14 @@
 point the same way.
 
     sleepgym suite leaderboards/suites/paper-squad.toml --data DIR --out runs/paper
+    sleepgym suite leaderboards/suites/paper-squad-200.toml --data DIR --out runs/paper
     python docs/tools/paper_table.py runs/paper [--data DIR] [--nights squad-8=3]
 
 RUNS holds ``TRACK/LABEL/seed-N``, as ``sleepgym suite`` writes them; what is missing is left out of
-the table. A track that has a board is read from its submissions too. Scales differ: the paper's
-models have 50 times as many weights, and a language model judges its answers. So figures are not
-compared, only the sign of each row's difference to `Sleep`: "yes" or "no" where the 95 % interval
-of ours (over the same streams) excludes 0, else "open".
+the table. A track that has a board is read from its submissions too, unless its first nights are
+asked for. Scales differ: the paper's models have 50 times as many weights, and a language model
+judges its answers. So figures are not compared, only the sign of each row's difference to `Sleep`:
+"yes" or "no" where the 95 % interval of ours (over the same streams) excludes 0, else "open".
 
 With fewer than five streams, passages are resampled in place of streams: each is one value, the
 mean difference over its questions in all streams (needs --data). ``--nights TRACK=N`` scores what
@@ -219,7 +220,12 @@ def page(
 ) -> str:
     """The tables of all tracks that have runs or submissions."""
     answers = read_answers(runs, nights) if runs else {}
-    scores = read_submissions(submissions) | {
+    whole = {  # what a board says is of all nights
+        place: seeds
+        for place, seeds in read_submissions(submissions).items()
+        if place[0] not in nights
+    }
+    scores = whole | {
         place: {seed: fmean(own.values()) for seed, own in seeds.items()}
         for place, seeds in answers.items()
     }

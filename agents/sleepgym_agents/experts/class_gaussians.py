@@ -15,6 +15,7 @@ from sleepgym_agents.lm.checkpoints import read_tensors
 SHRINKAGE = 0.1  # share of the mean variance added to every variance
 MIDDLE = 2
 PARTS = ("means", "counts", "scatter")
+EXACT = "donot_use_mm_for_euclid_dist"  # differences first: no cancellation
 
 
 class ClassGaussians:
@@ -51,7 +52,7 @@ class ClassGaussians:
         before = x - self.means[label]
         self.counts[label] += 1
         self.means[label] += before / self.counts[label]
-        self.scatter += torch.outer(before, x - self.means[label])  # Welford 1962
+        self.scatter.addr_(before, x - self.means[label])  # Welford 1962; in place: 10 MB
 
     @property
     def covariance(self) -> Tensor:
@@ -66,9 +67,10 @@ class ClassGaussians:
     def distances(self, x: Tensor) -> Tensor:
         """Squared Mahalanobis distances of examples (n, dimensions) to the means: (n, classes)."""
         root = torch.linalg.cholesky(self.covariance)
-        apart = x.double()[:, None] - self.means
-        whitened = torch.linalg.solve_triangular(root, apart.flatten(0, 1).T, upper=False)
-        return whitened.square().sum(0).view(len(x), len(self.means))
+        points = torch.cat([x.double(), self.means])
+        white = torch.linalg.solve_triangular(root, points.T, upper=False).T
+        apart = torch.cdist(white[: len(x)], white[len(x) :], compute_mode=EXACT)
+        return apart.square()
 
     def keep(self, labels: Sequence[int]) -> None:
         """Drop all classes but these, which get the numbers 0, 1, ... in this order."""

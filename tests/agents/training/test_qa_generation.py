@@ -21,10 +21,11 @@ def lm():
 def test_questions_are_asked_again_with_their_own_texts_open(lm, monkeypatch):
     prompter = lm.prompter
     contexts = [[prompter.document(Document(text, "Oslo"))] for text in ("A cat.", "A dog.")]
-    prompts = []
+    prompts, calls = [], []
 
     def write(lm, asked, tokens):
         prompts.extend(asked)
+        calls.append(len(asked))
         known = ["Who?" in prompter.tokenizer.decode(ids) for ids in asked]
         return [
             [*prompter.answer("cat"), *prompter.stop] if yes else prompter.stop for yes in known
@@ -37,6 +38,10 @@ def test_questions_are_asked_again_with_their_own_texts_open(lm, monkeypatch):
     assert [prompts[0], prompts[2]] == [prompter.prompt("Who?", parts) for parts in contexts]
     assert len(prompts) == 3  # a question is asked once of a text; what gets no answer is left out
     assert answer_again(lm, contexts, [[], []], 8) == [[], []]
+    assert calls == [3]  # texts with few questions are read together
+    many = [(f"Where is {number}?", "here") for number in range(qa_generation._FEW_QUESTIONS)]
+    answer_again(lm, [*contexts, contexts[0]], [*samples, many], 8)
+    assert calls[1:] == [2 + len(many), 1]  # one with many on its own
 
 
 def test_every_sentence_comes_into_focus_in_turn(lm, monkeypatch):
