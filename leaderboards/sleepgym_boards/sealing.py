@@ -53,9 +53,9 @@ submissions = [
     "sha256 of each file, as sha256sum prints it",
 ]
 
-Who knows the salt can make up answers: a file that is not in this list has not the mark `sealed`."""
+Who knows the salt can make up answers, so only files of this list have the mark `sealed`."""
     board.sealed_seeds(seal.salt)
     return f"""\
 Step 4 of 4, done. The salt of board {board.name} is public and opens its commitment. Anyone can
-verify the submissions of the list ({len(seal.submissions)}) with sleepgym verify; those that keep every
-rule have the mark `sealed`."""
+verify the submissions of the list ({len(seal.submissions)}) with sleepgym verify; those that keep
+every rule have the mark `sealed`."""
