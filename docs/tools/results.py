@@ -1,4 +1,4 @@
-"""Write ``docs/results.md`` and its figure from the committed submissions.
+"""Write ``docs/results.md``, its figure and the README's table from the committed submissions.
 
 Every number is a verdict's (:mod:`sleepgym_boards.verification.verifier`), made from the run
 records in the submission; nothing is run here.
@@ -6,6 +6,7 @@ records in the submission; nothing is run here.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,6 +28,19 @@ from model_tables import model_lines
 DOCS = Path(__file__).parents[1]
 SUBMISSIONS = DOCS.parent / "leaderboards" / "submissions"
 PAGE, FIGURE = DOCS / "results.md", DOCS / "images" / "results.png"
+README = DOCS.parent / "README.md"
+BEGIN, END = "<!-- results -->", "<!-- /results -->"
+# Of the README's table: what each keeps in a few words.
+SHOWN = {
+    "in-context": "nothing",
+    "naive": "weights, fine-tuned on the day's text",
+    "replay": "weights, fine-tuned on the day's text and a sample of older text",
+    "context-distillation": "an adapter distilled from the self that has the day open",
+    "cartridge": "a trained prefix a day",
+    "sleep": "an expert a day: Knowledge Seeding, then Dreaming",
+    "retrieval": "all text, searched at every question (BM25)",
+}
+SHOWN_METRICS = ("evening_accuracy", "morning_accuracy", "average_accuracy", "base_retention")
 # Title of a track -> the boards that ask it; the first that has a method tells.
 TRACKS = {
     "Almanac": ("almanac-8-v1", "open-v1"),
@@ -124,6 +138,20 @@ def page(tracks: dict[str, Agents]) -> str:
     return "\n".join([*lines, *model_lines(entries)])
 
 
+def readme(text: str, tracks: dict[str, Agents]) -> str:
+    """The README with today's table of a few agents on Almanac, the best first."""
+    agents = tracks["Almanac"]
+    lines = [
+        "| agent | keeps | evening | next morning | after 8 days | known before |",
+        "|---|---|---|---|---|---|",
+    ]
+    for slug in (slug for slug in agents if slug in SHOWN):
+        shares = [_rounded(agents[slug].results.mean[name]) for name in SHOWN_METRICS]
+        lines.append(f"| `{slug}` | {SHOWN[slug]} | {' | '.join(shares)} |")
+    table = "\n".join([BEGIN, *lines, END])
+    return re.sub(f"{BEGIN}.*?{END}", lambda _: table, text, flags=re.DOTALL)
+
+
 def _earlier(title: str, agents: Agents, entries: Sequence[Entry]) -> str:
     """A sentence on the agents of a track that have a row on its board of version 0 alone."""
     board = EARLIER.get(title, "")
@@ -215,6 +243,10 @@ def _share(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}"
 
 
+def _rounded(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
+
+
 def _ends(ends: Sequence[float] | None) -> str:
     return "" if ends is None else f"[{ends[0]:.3f}, {ends[1]:.3f}]"
 
@@ -223,4 +255,5 @@ if __name__ == "__main__":
     found = results()
     PAGE.write_text(page(found))
     FIGURE.write_bytes(figure(found))
-    print(PAGE, FIGURE, sep="\n")
+    README.write_text(readme(README.read_text(), found))
+    print(PAGE, FIGURE, README, sep="\n")

@@ -105,12 +105,19 @@ class Seal(_Part):
         count: How many seeds.
         codes: The commits that take part, whole; published before the streams are drawn.
         salt: The salt, hexadecimal, published after the round; None until then.
+        submissions: SHA-256 of the files that the maintainer made, published with the salt. From
+            then on everybody knows the streams, and no other file is of the round.
     """
 
     commitment: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     count: Annotated[int, Field(ge=5)]
     codes: tuple[Annotated[str, Field(pattern=r"^([0-9a-f]{40}|[0-9a-f]{64})$")], ...] = ()
     salt: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    submissions: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")], ...] = ()
+
+    def holds(self, sha256: str) -> bool:
+        """Whether a file is of the round: made while the salt was a secret, by its bytes."""
+        return self.salt is None or sha256 in self.submissions
 
 
 class Board(_Part):

@@ -48,8 +48,14 @@ Step 3 of 4, run. Check out each of the {len(seal.codes)} commits and run it on 
 Pack each with sleepgym submit --salt {salt_file}; the card's commit must be the one of the list.
 Then add to [seal] of board {board.name}, and publish it together with the submissions:
 
-salt = "{read_salt(salt_file)}\""""
+salt = "{read_salt(salt_file)}"
+submissions = [
+    "sha256 of each file, as sha256sum prints it",
+]
+
+Who knows the salt can make up answers, so only files of this list have the mark `sealed`."""
     board.sealed_seeds(seal.salt)
     return f"""\
 Step 4 of 4, done. The salt of board {board.name} is public and opens its commitment. Anyone can
-verify the submissions with sleepgym verify; those that keep every rule have the mark `sealed`."""
+verify the submissions of the list ({len(seal.submissions)}) with sleepgym verify; those that keep
+every rule have the mark `sealed`."""

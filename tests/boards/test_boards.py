@@ -226,8 +226,13 @@ def test_a_sealed_round_from_start_to_end(tmp_path, capsys):
     assert run_command([*verify_it, "--salt", str(salt)]) == 0
     assert run_command(verify_it) == 2
     capsys.readouterr()
-    text = text.replace("count = 5", f'count = 5\nsalt = "{salt.read_text().strip()}"')
-    assert walk(text).startswith("Step 4 of 4")
+    opened = f'count = 5\nsalt = "{salt.read_text().strip()}"'
+    assert walk(text.replace("count = 5", opened)).startswith("Step 4 of 4")
+    late = verify(out.read_bytes(), load_board(file))  # a file that anybody could make by now
+    assert late.ok
+    assert late.mark.name == "recomputed"
+    listed = f'{opened}\nsubmissions = ["{late.sha256}"]'
+    assert "the submissions of the list (1)" in walk(text.replace("count = 5", listed))
     verdict = verify(out.read_bytes(), load_board(file))
     assert verdict.ok
     assert verdict.mark.name == "sealed"

@@ -1,6 +1,9 @@
 """Files made to cost much: each is read or refused within 256 MB of memory and ten seconds."""
 
+import base64
 import json
+import lzma
+import random
 import subprocess
 import sys
 import zlib
@@ -51,8 +54,11 @@ def morning(honest, **changes):
 
 
 def write(file, *parts):
-    """Parts (bytes, or bytes with how often) in a gzip stream, cut at the limit of its content."""
+    """Parts (bytes, or bytes with how often) compressed, cut at the limit of the content."""
     press = zlib.compressobj(9, wbits=16 + zlib.MAX_WBITS)
+    if file.suffix == ".xz":  # with the largest dictionary that is read
+        filters = [{"id": lzma.FILTER_LZMA2, "preset": 0, "dict_size": 16 << 20}]
+        press = lzma.LZMACompressor(filters=filters)
     written, room = 0, MAX_CONTENT_BYTES
     with open(file, "wb") as stream:
         for part in parts:
@@ -100,13 +106,13 @@ def distinct_answers(honest):
     return (*parts, after)
 
 
-def wide_characters(honest, exams=60):
-    """One character of four bytes makes all others as wide in memory."""
+def wide_characters(honest, exams=60, noise=0):
+    """One character of four bytes makes all others as wide in memory; so many are random."""
     before, after = around(honest)
-    parts, number = [before], 0
+    parts, number, rng = [before], 0, random.Random(0)
     for place in range(exams):
         some = [
-            answer("d1", 0, f"\N{GRINNING FACE}{n:07d}" + "x" * 1_990)
+            answer("d1", 0, f"\N{GRINNING FACE}{n:07d}" + words(rng, noise).ljust(1_990, "x"))
             for n in range(number, number + 500)
         ]
         number += 500
@@ -116,6 +122,19 @@ def wide_characters(honest, exams=60):
             unit.replace(b'"answers":[]', b'"answers":[%s]' % b",".join(some)),
         ]
     return (*parts, after)
+
+
+def words(rng, count):
+    """Text that hardly compresses."""
+    return base64.b64encode(rng.randbytes(count * 3 // 4)).decode()
+
+
+def large_in_every_way(honest):
+    """Near each limit at once: of the file, of the dictionary, of what is parsed, of values."""
+    *parts, after = wide_characters(honest, exams=29, noise=1_180)
+    unit = text(morning(honest, answers=[]))
+    zeros = unit.replace(b'"answers":[]', b'"answers":[%s]' % (b"0," * 399_000 + b"0"))
+    return (*parts, b",", zeros, after)
 
 
 def many_phases(honest):
@@ -166,15 +185,23 @@ CASES = {
     "lists for runs": (lambda h: inside(h, b'"runs":[', b"[1],"), "size"),
     "objects for answers": (lambda h: inside(h, b'"answers":[', b'{"a":1},'), "size"),
     "many values": (many_values, "schema"),
+    "all at once, xz": (large_in_every_way, "schema"),
     "one long answer": (lambda h: inside(h, b'"text":"', b"x"), "size"),
+    "one long answer, xz": (lambda h: inside(h, b'"text":"', b"x"), "size"),
     "beginnings of runs": (lambda h: inside(h, b'"runs":[', b'{"seed":1,"stream_hash":'), "schema"),
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+SLOW = ("all at once, xz",)  # to make, not to read
+
+
+@pytest.mark.parametrize(
+    "case", [pytest.param(c, marks=pytest.mark.slow) if c in SLOW else c for c in CASES]
+)
 def test_a_file_made_to_cost_much_does_not(honest, tmp_path, case):
     make, rule = CASES[case]
-    found, peak_bytes, took_s = read(write(tmp_path / "x.json.gz", *make(honest)))
+    name = "x.json.xz" if case.endswith("xz") else "x.json.gz"
+    found, peak_bytes, took_s = read(write(tmp_path / name, *make(honest)))
     assert found == rule
     assert peak_bytes < MOST_MEMORY_BYTES
     assert took_s < MOST_S

@@ -1,6 +1,8 @@
 """Agents that cheat: caught by the runner, by the budget, or by living a night again."""
 
 import copy
+import hashlib
+import json
 from dataclasses import replace
 
 import pytest
@@ -8,6 +10,7 @@ import pytest
 import board_agents
 import board_files
 from board_files import broken, edited, phases
+from sleepgym import make_env
 from sleepgym.core.errors import AgentError, UnknownName
 from sleepgym_boards.packing import NotReady
 from sleepgym_boards.submission.files import parse
@@ -267,6 +270,31 @@ def test_a_model_of_the_same_name_with_other_files_is_another(tmp_path):
     verdict = verify(forged, board, reruns=1)
     assert broken(verdict) == ["rerun"]
     assert "the files of model 'embedded' are others here" in verdict.rules[-1].problems[0]
+
+
+def test_a_path_named_as_a_model_shows_a_rerun_nothing(tmp_path):
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    env = make_env("toy:Toy", days=3, facts=2)
+    env.reset(seed=100)
+    key = {i.question.text: env.stream.key[i.id][0] for step in env.steps for i in step.items}
+    (folder / "answers.json").write_text(json.dumps(key))
+    content, board = board_files.packed("Mounted", tmp_path, "100", model=str(folder))
+    assert verify(content, board).results.mean["average_accuracy"] == 1.0
+    empty = hashlib.sha256().hexdigest()  # of a folder without a model's files
+    for digest in (parse(content).runs[0].method.model_digest, empty, None):
+        forged = edited(content, use(str(folder), digest))
+        verdict = verify(forged, board, reruns=1)
+        assert broken(verdict) == ["rerun"]
+        assert "a path of this machine" in verdict.rules[-1].problems[0]
+
+
+def test_a_rerun_tells_no_key_to_a_server_that_a_file_names(honest):
+    content, board = honest
+    forged = edited(content, use("openai:http://127.0.0.1:9/v1#thief", None))
+    verdict = verify(forged, board, reruns=1)
+    assert broken(verdict) == ["rerun"]
+    assert "is behind a server" in verdict.rules[-1].problems[0]
 
 
 def test_an_agent_that_is_not_installed_is_named(honest):

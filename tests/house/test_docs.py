@@ -59,6 +59,10 @@ def test_the_results_are_those_of_the_committed_submissions():
     tracks = module.results()
     assert module.PAGE.read_text() == module.page(tracks), "run `make docs`"
     assert {"sleep", "seeding", "dreaming", "naive"} <= tracks["Almanac"].keys()
+    text = module.README.read_text()
+    assert text == module.readme(text, tracks), "run `make docs`"
+    assert tracks["Almanac"].keys() >= module.SHOWN.keys()
+    assert text.count(module.BEGIN) == text.count(module.END) == 1
 
 
 def test_the_largest_generated_files_are_counted():

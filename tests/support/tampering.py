@@ -113,7 +113,7 @@ MEASURED = ("setup_", "processor_", "gpu_", "saving_", "declared_")
 
 
 def be_old(plain):
-    """The form of before 0.3: an audit, no level, no salt."""
+    """The form of before 0.2: an audit, no level, no salt."""
     plain["schema_version"] = 1
     for run in plain["runs"]:
         del run["method"]["isolation"]

@@ -1,7 +1,12 @@
-"""Damaged files: every family refuses them in one line that names the file, or reads past them."""
+"""Damaged files: every family refuses them in one line that names the file, or reads past them.
+
+So it does with files whose JSON is whole and whose values are of another kind.
+"""
 
 from __future__ import annotations
 
+import copy
+import json
 import shutil
 
 import pytest
@@ -26,6 +31,9 @@ READS = {
     "longhealth": ("LongDocs-v0", {"dataset": "longhealth", "days": 1}),
     "qasper": ("LongDocs-v0", {"dataset": "qasper", "days": 1}),
 }
+
+VALUES = (None, True, 0, -1, 3.5, float("inf"), 10**30, "", "  ", "x", [], [[]], {}, ["x"])
+IN_JSON = [what for what in READS if what not in ("banking77", "dbpedia", "book", "babi", "mtob")]
 
 
 def damages(content):
@@ -82,3 +90,80 @@ def test_a_damaged_file_is_refused_in_one_line_or_read(what, data_dir, tmp_path,
                 assert str(folder) in refusal or " of " in refusal, (file.name, damage, refusal)
         file.write_bytes(content)
     assert refused > 3
+
+
+def places(value, path=()):
+    """Paths of the first few values at every depth."""
+    yield path
+    if isinstance(value, dict):
+        keys = list(value)[:4]
+    else:
+        keys = range(min(2, len(value))) if isinstance(value, list) else ()
+    for key in keys:
+        yield from places(value[key], (*path, key))
+
+
+def changed(value, path, change):
+    """A copy in which ``change(holder, key)`` was done at a path."""
+    holder = whole = {"": copy.deepcopy(value)}
+    *inner, last = ("", *path)
+    for key in inner:
+        holder = holder[key]
+    change(holder, last)
+    return whole.get("")
+
+
+def put(new):
+    return lambda holder, key: holder.__setitem__(key, new)
+
+
+def say_the_first_twice(holder, key):
+    if isinstance(holder[key], list):
+        holder[key] = holder[key] + holder[key][:1]
+
+
+def damaged(value):
+    for path in places(value):
+        changes = [*map(put, VALUES), say_the_first_twice]
+        changes += [lambda holder, key: holder.pop(key)] if path else []
+        for change in changes:
+            yield path, changed(value, path, change)
+
+
+def texts(content, suffix):
+    """Where it was damaged, and the file; of a JSONL file the first line is."""
+    first, *rest = content.split("\n") if suffix == ".jsonl" else [content]
+    for path, value in damaged(json.loads(first)):
+        yield path, "\n".join([json.dumps(value), *rest])
+
+
+@pytest.mark.parametrize(
+    "what", [w if w == "own" else pytest.param(w, marks=pytest.mark.slow) for w in IN_JSON]
+)
+def test_values_of_another_kind_are_refused_in_one_line_or_read(
+    what, data_dir, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("SLEEPGYM_OFFLINE", "1")
+    name, settings = READS[what]
+    folder = tmp_path / "data"
+    shutil.copytree(data_dir, folder)
+
+    def refusal():
+        try:
+            sleepgym.make_env(f"sleepgym/{name}", data=folder, **settings).family.stream(0)
+        except SleepGymError as error:
+            return str(error)
+        return None
+
+    refused = 0
+    for file in sorted(folder.rglob("*.json*")):
+        content = file.read_text()
+        file.write_text("")
+        if refusal() is not None:  # else another family's
+            for path, text in texts(content, file.suffix):
+                file.write_text(text)
+                said = refusal()
+                refused += said is not None
+                assert said is None or ("\n" not in said and len(said) < 500), (file.name, path)
+        file.write_text(content)
+    assert refused > 20

@@ -109,7 +109,7 @@ def test_grammar_and_words_are_enough_to_translate(seed):
 
 def test_languages_differ_and_sentences_do_not_repeat():
     one, two = (Language(random.Random(seed), "X") for seed in (1, 2))
-    assert not set(one.lexicon.values()) & set(two.lexicon.values()) or one.lexicon != two.lexicon
+    assert one.lexicon != two.lexicon
     said = [clause.english for clause in islice(clauses(random.Random(0)), 300)]
     assert len(set(said)) == 300
     words = set(" ".join(said[:40]).split())

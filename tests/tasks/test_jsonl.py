@@ -192,6 +192,11 @@ def test_a_bad_file_is_named(name, content, words, tmp_path):
     [
         ([DOCUMENT, {**DOCUMENT, "day": 2}], [QUESTION], "day 2 has no question for its exam"),
         ([DOCUMENT, {**DOCUMENT, "day": 3}], [QUESTION, {**QUESTION, "day": 3}], "day 2 is miss"),
+        (  # as fast as a small gap, in as little memory
+            [DOCUMENT, {**DOCUMENT, "day": 10**30}],
+            [QUESTION, {**QUESTION, "day": 10**30}],
+            "day 2 is missing",
+        ),
         ([DOCUMENT], [{**QUESTION, "id": "a"}, {**QUESTION, "id": "a", "question": "b"}], "id 'a'"),
         ([DOCUMENT], [QUESTION, QUESTION], "the same question of the same day occurs before"),
         ([DOCUMENT, DOCUMENT], [QUESTION], "the same text occurs before, on line 1"),

@@ -48,20 +48,23 @@ def unpack(content: bytes) -> Iterator[bytes]:
     kind = "gzip"
     if content.startswith(_XZ):
         inflate, kind = lzma.LZMADecompressor(lzma.FORMAT_XZ, _XZ_MEMORY_BYTES), "xz"
-    size, rest = 0, content
+    size, place, rest = 0, 0, b""
     try:
         while not inflate.eof:
-            part = inflate.decompress(rest, _CHUNK_BYTES)
+            if not rest and (kind == "gzip" or inflate.needs_input):
+                rest = content[place : place + _CHUNK_BYTES]  # what is left of it is copied
+                place += len(rest)
+            given, part = rest, inflate.decompress(rest, _CHUNK_BYTES)
             rest = inflate.unconsumed_tail if kind == "gzip" else b""  # the other keeps its own
             size += len(part)
             if size > MAX_CONTENT_BYTES:
                 raise BadSubmission("size", f"it holds more than {MAX_CONTENT_BYTES:,} bytes")
-            if not part and not inflate.eof:
+            if not given and not part and not inflate.eof:
                 raise BadSubmission("container", "the file ends early: it was cut off")
             yield part
     except (zlib.error, lzma.LZMAError) as error:
         raise BadSubmission("container", f"not a {kind} file: {error}") from error
-    if inflate.unused_data or rest:
+    if inflate.unused_data or rest or place < len(content):
         raise BadSubmission("container", f"something follows the end of the {kind} stream")
 
 

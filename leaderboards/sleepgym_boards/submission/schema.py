@@ -290,7 +290,7 @@ class Heading(Model):
 
     Attributes:
         format: Always ``"sleepgym-submission"``.
-        schema_version: 2; 1 in files of before 0.3, which stay valid.
+        schema_version: 2; 1 in files of before 0.2, which stay valid.
         board: Name of the board.
         board_version: Its version.
         date: Day of submission, ``YYYY-MM-DD``.

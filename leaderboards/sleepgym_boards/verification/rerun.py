@@ -30,7 +30,7 @@ import numpy as np
 from sleepgym.core.budget import Meter
 from sleepgym.core.env import ContinualEnv
 from sleepgym.core.errors import AgentError
-from sleepgym.runs.models.base_model import model_digest
+from sleepgym.runs.models.base_model import is_served, model_digest
 from sleepgym.runs.state import KINDS
 from sleepgym.runs.workers import make_pool
 from sleepgym_boards.board import Board
@@ -156,15 +156,32 @@ def _again(run: Run, night: int, board: Board, data: Path | None) -> Comparison:
 
 
 def _other_model(run: Run) -> str:
-    """That a model of this name has other files here; empty where it does not, or nobody can tell.
+    """Why a night is not executed with the model that a run names; empty where it may be.
 
-    Two of one name are two methods, whatever their answers have in common.
+    Two of one name are two methods, whatever their answers have in common. The name is a
+    stranger's: as a path it would show the agent what lies there, such as the records, and as an
+    address it would tell a server this machine's key.
     """
-    said = run.method.model_digest
-    here = model_digest(run.method.model) if run.method.model and said else None
+    model, said = run.method.model, run.method.model_digest
+    if not model:
+        return ""
+    if is_served(model):
+        return f"model {model!r:.60} is behind a server: no night can be executed with it again"
+    path = Path(model).expanduser()
+    named = model in ("embedded", "scratch") or not path.exists()
+    if not named and not (said and _is_model(path)):
+        return f"model {model!r:.60} is a path of this machine at which the record tells no model"
+    here = model_digest(model) if said else None
     if here in (None, said):
         return ""
-    return f"the files of model {run.method.model!r:.60} are others here: SHA-256 {here:.12}"
+    return f"the files of model {model!r:.60} are others here: SHA-256 {here:.12}"
+
+
+def _is_model(path: Path) -> bool:
+    """Whether a folder holds a model, or a file is one: told before anything is read."""
+    if path.is_file():
+        return path.suffix == ".gguf"
+    return (path / "config.json").is_file() and any(path.glob("*.safetensors"))
 
 
 def compare(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 READING = {
     "size": "The file and what it unpacks to are within their limits.",
-    "container": "It is one complete gzip stream, and nothing follows it.",
+    "container": "It is one complete gzip or xz stream, and nothing follows it.",
     "schema": "It is JSON of a known schema: no unknown field, NaN, odd name or deep nesting.",
     "canonical": "It is written the one way that `sleepgym submit` writes it.",
 }

@@ -81,9 +81,10 @@ def verify(
     if note:
         rules[-1].note = note
     ok = all(rule.ok for rule in rules)
-    sealed = isinstance(board, Board) and board.seal is not None
+    hashed = sha256(content)
+    sealed = isinstance(board, Board) and board.seal is not None and board.seal.holds(hashed)
     return Verdict(
-        sha256=sha256(content),
+        sha256=hashed,
         rules=rules,
         mark=derive_mark(sealed, reran) if ok else None,
         header=header(submission),
@@ -200,7 +201,8 @@ def derive_mark(sealed: bool, reruns: Reruns | None) -> Mark:
     """The mark of a submission that keeps every rule.
 
     Args:
-        sealed: Whether its board's streams were drawn after the code was fixed.
+        sealed: Whether its streams were drawn after its code was fixed, and were a secret when it
+            was made.
         reruns: The nights that came out alike when they were executed again.
     """
     return Mark(name="sealed" if sealed else "re-run" if reruns else "recomputed", reruns=reruns)

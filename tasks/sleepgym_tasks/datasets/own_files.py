@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -188,13 +189,11 @@ def _fit(documents: list[Read], questions: list[Asked]) -> Iterator[str]:
         elif asked.day and asked.day not in taught:
             yield _say(asked.where, f"day {asked.day} has neither a document nor practice")
     examined = {asked.day for asked in questions if not asked.practice}
-    for day in range(1, last + 1):
-        first = next((r.where for r in documents if r.day == day), None)
-        if day not in taught:
-            later = next(r.where for r in (*documents, *questions) if r.day > day)
-            yield _say(later, f"day {day} is missing: days run from 1 without a gap")
-        elif day not in examined:
-            first = first or next(q.where for q in questions if q.day == day)
+    for before, day in pairwise(sorted({0, *taught})):
+        first = next(r.where for r in (*documents, *questions) if r.day == day)
+        if day > before + 1:
+            yield _say(first, f"day {before + 1} is missing: days run from 1 without a gap")
+        if day not in examined:
             yield _say(first, f"day {day} has no question for its exam")
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sleepgym import Budget, Document, Night, Question
-from sleepgym.core.errors import BadSetting
+from sleepgym.core.errors import BadRun, BadSetting
 from sleepgym.core.registry import agent_class
 from sleepgym.core.settings import build_config
 from sleepgym_agents.lm.checkpoints import named_weights
@@ -277,5 +277,5 @@ def test_a_night_that_fails_changes_nothing(name, tmp_path, monkeypatch):
 
 def test_a_broken_memory_names_file_and_line(tmp_path):
     Path(tmp_path / "memory.jsonl").write_text(json.dumps({"text": "a"}) + "\n{\n")
-    with pytest.raises(Exception, match=r"memory\.jsonl, line 2"):
+    with pytest.raises(BadRun, match=r"memory\.jsonl, line 2"):
         make("nearest").load(tmp_path)
