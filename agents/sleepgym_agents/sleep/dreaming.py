@@ -12,9 +12,10 @@ from sleepgym.core.rng import derive_rng
 from sleepgym_agents.experts.entity_names import EntityName
 from sleepgym_agents.experts.expert_memory import ExpertMemory
 from sleepgym_agents.experts.routing import ExpertId
+from sleepgym_agents.sleep.consolidation.compositions import compose_questions
 from sleepgym_agents.sleep.consolidation.consolidation_data import ConsolidationData, Stage
 from sleepgym_agents.sleep.consolidation.episodes import episode_examples, recall_episodes
-from sleepgym_agents.sleep.consolidation.replay import recall_answers
+from sleepgym_agents.sleep.consolidation.replay import drop_outdated, plain_texts, recall_answers
 from sleepgym_agents.sleep.dream_rewards import Dream, reward
 from sleepgym_agents.sleep.dream_sampling import (
     SamplingSettings,
@@ -36,12 +37,16 @@ class DreamingSettings(SamplingSettings, SeedingSettings):
     """Settings of :class:`Dreaming`: those of ``seeding``, and how dreams are tried and learned.
 
     Attributes:
+        compositions: Most questions that are composed of others and learned beside the rewarded
+            dreams (:mod:`sleepgym_agents.sleep.consolidation.compositions`); 0 composes none, and
+            keeps dreams that other texts of the day contradict.
         copy_steps: Optimiser steps of each isolated copy.
         copy_learning_rate: AdamW learning rate of the copies.
         dream_epochs: Passes over the rewarded dreams.
         dream_learning_rate: Peak AdamW learning rate for the rewarded dreams.
     """
 
+    compositions: Annotated[int, Ge(0)] = 0
     copy_steps: Annotated[int, Ge(1)] = 2
     copy_learning_rate: Annotated[float, Gt(0)] = 3e-3
     dream_epochs: Annotated[int, Ge(1)] = 4
@@ -64,6 +69,8 @@ def learn_from_dreams(
     memory, config = context.memory, context.config
     rng = derive_rng(context.derive_seed("dreaming"))
     written = data.held_back or sample_dreams(context, data.episodes, rng)
+    if config.compositions:
+        written = without_outdated(context, data, written)
     known, new = split_known_and_new(context, written)
     dreams = deduplicate([[item for item in dream if item.pair in new] for dream in written])
     quiz = build_quiz(data, dreams, config.quiz_items, rng)
@@ -72,17 +79,22 @@ def learn_from_dreams(
         "dreams_new": float(len(new)),
         "quiz": float(len(quiz)),
     }
-    if not dreams or not quiz:
+    composed = compose_dreams(context, data, written) if config.compositions else []
+    if composed:
+        log["compositions"] = float(len(composed))
+    if not composed and (not dreams or not quiz):
         return {**log, "dreams_rewarded": 0.0}
     own = set(memory.router.entities_of([expert_id]))
-    linked = [entity for entity in mentioned(memory, dreams) if entity not in own]
+    everything = [*dreams, *composed]
+    linked = [entity for entity in mentioned(memory, everything) if entity not in own]
     episodes = recall_episodes(context, linked)
-    known += recall_answers(context, linked, [item.pair for dream in dreams for item in dream])
+    known += recall_answers(context, linked, [item.pair for d in everything for item in d])
     memory.router.assign(expert_id, linked)
     tried = select_dreams(context, expert_id, dreams, rng)
-    gains = reward(context, expert_id, tried, quiz)
-    rewarded = [dream for dream, gain in zip(tried, gains, strict=True) if gain > 0]
-    log["dreams_tried"], log["dreams_rewarded"] = float(len(tried)), float(len(rewarded))
+    gains = reward(context, expert_id, tried, quiz) if tried and quiz else []
+    helpful = [dream for dream, gain in zip(tried, gains, strict=bool(gains)) if gain > 0]
+    log["dreams_tried"], log["dreams_rewarded"] = float(len(tried)), float(len(helpful))
+    rewarded = [*helpful, *composed]
     kept = [entity for entity in mentioned(memory, rewarded) if entity in linked]
     memory.router.release(expert_id, [entity for entity in linked if entity not in kept])
     if not rewarded:
@@ -94,6 +106,28 @@ def learn_from_dreams(
     )
     learned = distil_into_expert(final, expert_id, examples, "rewarded")
     return {**log, **{f"dream_{name}": value for name, value in learned.items()}}
+
+
+def without_outdated(
+    context: SleepContext, data: ConsolidationData, dreams: Sequence[Dream]
+) -> list[Dream]:
+    """Dreams without what the whole day says otherwise: they were read beside one text of it."""
+    items = {item.pair: item for dream in dreams for item in dream}
+    names = plain_texts(context.lm, data.entities)
+    news = [example.pair for example in data.dreams]
+    current = {item.pair for item in drop_outdated(context, list(items.values()), names, news)}
+    return [[item for item in dream if item.pair in current] for dream in dreams]
+
+
+def compose_dreams(
+    context: SleepContext, data: ConsolidationData, dreams: Sequence[Dream]
+) -> list[Dream]:
+    """Composed questions that the model cannot answer without reading, each a dream of its own."""
+    dreamt = [item.pair for dream in dreams for item in dream]
+    pairs = compose_questions(context, data, dreamt, context.config.compositions)
+    composed = [[example] for example in context.score(pairs)]
+    _, new = split_known_and_new(context, composed)
+    return [dream for dream in composed if dream[0].pair in new]
 
 
 class Dreaming(SleepingAgent):

@@ -91,6 +91,7 @@ class ConsolidationData:
         held_back: What the dream stage tries, in place of dreams about the day's texts.
         statements: Verbatim examples of what follows from the day's documents, or says the same.
         by_content: Whether the day's texts are routed by content; they have no ``entities`` then.
+        made_up: The titles that the rehearsals are about.
     """
 
     dreams: list[DistillationExample]
@@ -104,6 +105,7 @@ class ConsolidationData:
     held_back: list[list[DistillationExample]] = field(default_factory=list)
     statements: list[DistillationExample] = field(default_factory=list)
     by_content: bool = False
+    made_up: Sequence[str] = ()
 
     @property
     def examples(self) -> list[DistillationExample]:
@@ -139,7 +141,8 @@ def build_consolidation_data(context: SleepContext) -> ConsolidationData:
     with context.memory.bare():
         dreamt, written = write_examples(context)
         statements = write_statements(context)
-        rehearsals = sample_rehearsal_qa(context)
+        titles = make_up_titles(context)
+        rehearsals = sample_rehearsal_qa(context, titles)
         dreams = [example for example in dreamt if example.confidence >= config.confidence]
         day, nats = context.context_ids, config.min_entity_gain_nats
         entities = []
@@ -164,6 +167,7 @@ def build_consolidation_data(context: SleepContext) -> ConsolidationData:
         written={**written, **led},
         statements=statements,
         by_content=by_content,
+        made_up=[context.lm.prompter.tokenizer.decode(title).strip() for title in titles],
     )
 
 
@@ -249,13 +253,20 @@ def _counts(context: SleepContext, written: Sequence[Sequence[Pair]]) -> dict[st
     return dream_counts(written, context.lm.prompter.tokenizer.decode(context.context_ids))
 
 
-def sample_rehearsal_qa(context: SleepContext) -> list[DistillationExample]:
-    """Questions and answers that the model writes without context, about made-up titles."""
-    asked, count = context.asked, context.config.rehearsals
+def make_up_titles(context: SleepContext) -> list[list[int]]:
+    """Titles that the model makes up, as token ids; none where the budget has no rehearsals."""
+    count = context.config.rehearsals
     if not context.affords(count * (TITLE_TOKENS + ITEM_TOKENS)):
         return []
-    titles = asked.write_titles(count, context.derive_seed("titles"))
-    return context.score(asked.write_qa_about(titles, 1, context.derive_seed("rehearsal")))
+    return context.asked.write_titles(count, context.derive_seed("titles"))
+
+
+def sample_rehearsal_qa(
+    context: SleepContext, titles: Sequence[Sequence[int]]
+) -> list[DistillationExample]:
+    """Questions and answers that the model writes without context, about made-up titles."""
+    seed = context.derive_seed("rehearsal")
+    return context.score(context.asked.write_qa_about(titles, 1, seed))
 
 
 def detect_entities(

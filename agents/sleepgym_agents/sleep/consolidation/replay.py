@@ -116,13 +116,30 @@ def recall_answers(
     counts = Counter(text for x in foreign for text in texts if text in x.pair[0])
     known = [text for text in texts if counts[text] >= LEAST_KNOWN]
     sure = [x for x in sure if x.pair[0] in own or any(text in x.pair[0] for text in known)]
+    return drop_outdated(context, sure, texts, news)
+
+
+def drop_outdated(
+    context: SleepContext,
+    known: Sequence[DistillationExample],
+    names: Sequence[str],
+    news: Sequence[Pair],
+) -> list[DistillationExample]:
+    """What is known about entities without what the day says otherwise.
+
+    Args:
+        context: The night.
+        known: Questions and answers about the entities.
+        names: Of the entities.
+        news: Questions and answers about the day.
+    """
     with context.memory.bare():
-        answers = context.answer([x.pair[0] for x in sure], ITEM_TOKENS, context.parts)
+        answers = context.answer([x.pair[0] for x in known], ITEM_TOKENS, context.parts)
     kept = []
-    for example, answer in zip(sure, answers, strict=True):
+    for example, answer in zip(known, answers, strict=True):
         question, old = example.pair
-        mentioned = [text for text in texts if text in question]
-        fresh = {a for q, a in news if any(text in q for text in mentioned)}
+        mentioned = [name for name in names if name in question]
+        fresh = {a for q, a in news if any(name in q for name in mentioned)}
         if old == answer or answer not in fresh:
             kept.append(example)
     return kept

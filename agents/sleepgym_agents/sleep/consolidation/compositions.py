@@ -1,0 +1,230 @@
+"""Compositions: questions in which a description stands for a name, answered as under the name.
+
+"Where does the mentor of Ada live?" needs two facts. Where they were read on different days, no
+text of either day answers it: dreams about the texts seldom ask it, and the expert that knows who
+the mentor is was never taught where that person lives. Here such questions are put together from
+what the model asks and answers by itself:
+
+1. *Frames*: questions about a single name, without it ("Where does _ live?"). Names that were asked
+   the same are of one kind, and what was asked of one can be asked of the other.
+2. *Descriptions*: what mentions one name and stands where a frame has its own ("the mentor of _").
+3. *Links*: the base model that has the day and the recalled episodes open says whom a description
+   of a name means ("Who is the mentor of Ada?"); those count whose answer is another known name,
+   both of the kinds that the description was used with.
+4. *Compositions*: what is known of the one that is meant, today's news first, asked with the
+   description in place of the name.
+
+Answers need not be read from any text: the facts of the one that is meant may be known from the
+weights alone. Composing questions of single-hop ones is how multi-hop data sets are made (MuSiQue,
+Trivedi et al. 2022); the model itself does here what annotators and rules do there.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from sleepgym import Document
+from sleepgym.core.rng import derive_rng
+from sleepgym_agents.sleep.consolidation.consolidation_data import ConsolidationData
+from sleepgym_agents.sleep.consolidation.replay import (
+    TRANSFERRED_CONFIDENCE,
+    drop_outdated,
+    plain_texts,
+)
+from sleepgym_agents.sleep.sleep_context import SleepContext
+from sleepgym_agents.training.qa_generation import ITEM_TOKENS, Pair
+
+Frames = Mapping[str, set[str]]  # a name -> what was asked about it
+Descriptions = Mapping[str, tuple[set[str], set[str]]]  # a form -> its users, and its frames
+SLOT = "\0"  # stands for a name
+WHO = f"Who is {SLOT}?"
+KINDRED = 0.25  # least share of its frames that a name shares with another of its kind
+LINK_CONFIDENCE = 0.8  # least of an answer that names whom a description means
+
+
+class Link(NamedTuple):
+    """A description that means an entity.
+
+    Attributes:
+        name: The name in the description.
+        description: It, with the name in it.
+        meant: The entity's name.
+    """
+
+    name: str
+    description: str
+    meant: str
+
+
+def compose_questions(
+    context: SleepContext, data: ConsolidationData, dreamt: Iterable[Pair], most: int
+) -> list[Pair]:
+    """Questions with answers that need two facts, one of them about an entity of the day.
+
+    Args:
+        context: The night.
+        data: Its training set.
+        dreamt: Questions and answers of the night's dreams.
+        most: How many are kept, evenly drawn from links and answers.
+    """
+    lm, router = context.lm, context.memory.router
+    if not router.by_entity or not data.entities:
+        return []
+    read = lm.prompter.document
+    texts = [*map(read, map(Document, dict.fromkeys(data.episodes.values()))), *context.parts]
+    own = plain_texts(lm, data.entities)
+    names = {*own, *data.episodes, *plain_texts(lm, context.memory.entities_in(texts))}
+    news = [example.pair for example in data.dreams]
+    known = [*news, *(example.pair for example in data.recollections)]
+    usual = {question for question, _ in [*known, *dreamt]}
+    idle = {example.pair[0] for example in data.rehearsals}
+    frames = find_frames(usual, names) | find_frames(idle, data.made_up)
+    descriptions = find_descriptions(usual | idle, frames, {*names, *data.made_up})
+    links = find_links(context, descriptions, frames, names, texts)
+    fresh = {name for name in names if any(mentions_only(name, q, names) for q, _ in news)}
+    links = [link for link in links if link.name in own or link.meant in fresh]
+    described = sorted({link.meant for link in links if link.name in own})
+    asked = {
+        frame.replace(SLOT, name)
+        for name in described
+        for frame in kindred(name, frames)
+        if not any(form in frame for form in descriptions)
+    }
+    known += answer_surely(context, sorted(asked - usual), described, news)
+    groups: dict[tuple[str, str, str], list[Pair]] = defaultdict(list)
+    for link in links:
+        for question, answer in known if link.name in own else news:
+            if mentions_only(link.meant, question, names) and answer != link.name:
+                composed = question.replace(link.meant, link.description)
+                composed = composed[:1].upper() + composed[1:]
+                if composed not in usual:
+                    groups[link.name, link.meant, answer].append((composed, answer))
+    return draw_evenly(groups, most, derive_rng(context.derive_seed("compositions")))
+
+
+def find_frames(questions: Iterable[str], names: Collection[str]) -> Frames:
+    """What is asked about each name: questions that mention it once, and no other, without it."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for question in questions:
+        name = max((x for x in names if x in question), key=len, default="")
+        if name and question.count(name) == 1 and mentions_only(name, question, names):
+            found[name].add(question.replace(name, SLOT))
+    return dict(found)
+
+
+def kindred(name: str, frames: Frames) -> set[str]:
+    """Frames of the names that share enough of theirs with a name, its own among them."""
+    own = frames.get(name, set())
+    found: set[str] = set()
+    for others in frames.values():
+        shared = len(own & others)
+        if shared and shared >= KINDRED * min(len(own), len(others)):
+            found |= others
+    return found
+
+
+def find_descriptions(
+    questions: Collection[str], frames: Frames, names: Collection[str]
+) -> Descriptions:
+    """What stands in place of a frame's name and mentions a name, with :data:`SLOT` for that.
+
+    Where one is part of another, the one that more questions and frames have in common is found.
+
+    Args:
+        questions: Where to look.
+        frames: Of questions about single names.
+        names: That may be mentioned.
+
+    Returns:
+        The names that each was used with, and the frames that it was used in.
+    """
+    sides = {frame: frame.split(SLOT) for frame in set().union(*frames.values())}
+    used: dict[str, tuple[set[str], set[str]]] = defaultdict(lambda: (set(), set()))
+    for name, own in find_frames(questions, names).items():
+        for question in own:
+            for frame, (before, after) in sides.items():
+                middle = question[len(before) : len(question) - len(after)]
+                whole = question.startswith(before) and question.endswith(after)
+                if whole and before and SLOT in middle and len(middle.split()) > 2:
+                    used[middle][0].add(name)
+                    used[middle][1].add(frame)
+    support = {form: len(used[form][1]) for form in used}
+    return {
+        form: used[form] for form in used if not any(_beats(other, form, support) for other in used)
+    }
+
+
+def _beats(one: str, other: str, support: Mapping[str, int]) -> bool:
+    """Whether one of two descriptions, of which one is part of the other, is found more often."""
+    nested = one != other and (one in other or other in one)
+    return nested and (support[one], -len(one)) > (support[other], -len(other))
+
+
+def find_links(
+    context: SleepContext,
+    descriptions: Descriptions,
+    frames: Frames,
+    names: Collection[str],
+    texts: Sequence[Sequence[int]],
+) -> list[Link]:
+    """Whom descriptions of entities mean, by the base model that has texts (token ids) open."""
+    kinds = {name: kindred(name, frames) for name in names}
+    tried = []
+    for form, (users, _) in sorted(descriptions.items()):
+        asked = set().union(*(frames.get(user, set()) for user in users))
+        tried += [(n, form.replace(SLOT, n)) for n in sorted(names) if kinds[n] & asked]
+    questions = [WHO.replace(SLOT, description) for _, description in tried]
+    with context.memory.bare():
+        answers = context.answer(questions, ITEM_TOKENS, texts)
+        meant = [
+            (Link(name, description, answer), question)
+            for (name, description), question, answer in zip(tried, questions, answers, strict=True)
+            if answer in names
+            and answer not in description
+            and kinds[answer] & descriptions[description.replace(name, SLOT)][1]
+        ]
+        scored = context.score([(question, link.meant) for link, question in meant], texts)
+    sure = zip(meant, scored, strict=True)
+    return [link for (link, _), example in sure if example.confidence >= LINK_CONFIDENCE]
+
+
+def answer_surely(
+    context: SleepContext, asked: Sequence[str], names: Sequence[str], news: Sequence[Pair]
+) -> list[Pair]:
+    """What the model answers surely about entities, where the day does not say otherwise.
+
+    Args:
+        context: The night.
+        asked: Questions.
+        names: Of the entities.
+        news: Questions and answers about the day.
+    """
+    if not asked or not context.affords(len(asked) * ITEM_TOKENS):
+        return []
+    answers = context.answer(asked, ITEM_TOKENS)
+    scored = context.score([(q, a) for q, a in zip(asked, answers, strict=True) if a])
+    sure = [example for example in scored if example.confidence >= TRANSFERRED_CONFIDENCE]
+    return [example.pair for example in drop_outdated(context, sure, names, news)]
+
+
+def draw_evenly(
+    groups: dict[tuple[str, str, str], list[Pair]], most: int, rng: np.random.Generator
+) -> list[Pair]:
+    """At most so many members of groups, taken from all of them in turn, each in random order."""
+    mixed = []
+    for key in sorted(groups):
+        members = sorted(set(groups[key]))
+        mixed.append([members[i] for i in rng.permutation(len(members))])
+    mixed = [mixed[i] for i in rng.permutation(len(mixed))]
+    turns = max(map(len, mixed), default=0)
+    drawn = [members[turn] for turn in range(turns) for members in mixed if turn < len(members)]
+    return drawn[:most]
+
+
+def mentions_only(name: str, question: str, names: Collection[str]) -> bool:
+    """Whether a question mentions a name and no other that is not part of it."""
+    return name in question and all(x in name for x in names if x in question)
