@@ -82,19 +82,21 @@ def compose_questions(
     known = [*news, *(example.pair for example in data.recollections)]
     usual = {question for question, _ in [*known, *dreamt]}
     idle = {example.pair[0] for example in data.rehearsals}
-    frames = find_frames(usual, names) | find_frames(idle, data.made_up)
+    frames = find_frames(usual, names)
+    for title, asked in find_frames(idle, data.made_up).items():
+        frames[title] = frames.get(title, set()) | asked
     descriptions = find_descriptions(usual | idle, frames, {*names, *data.made_up})
     links = find_links(context, descriptions, frames, names, texts)
     fresh = {name for name in names if any(mentions_only(name, q, names) for q, _ in news)}
     links = [link for link in links if link.name in own or link.meant in fresh]
     described = sorted({link.meant for link in links if link.name in own})
-    asked = {
+    foreign = {
         frame.replace(SLOT, name)
         for name in described
         for frame in kindred(name, frames)
         if not any(form in frame for form in descriptions)
     }
-    known += answer_surely(context, sorted(asked - usual), described, news)
+    known += answer_surely(context, sorted(foreign - usual), described, news)
     groups: dict[tuple[str, str, str], list[Pair]] = defaultdict(list)
     for link in links:
         for question, answer in known if link.name in own else news:
@@ -106,7 +108,7 @@ def compose_questions(
     return draw_evenly(groups, most, derive_rng(context.derive_seed("compositions")))
 
 
-def find_frames(questions: Iterable[str], names: Collection[str]) -> Frames:
+def find_frames(questions: Iterable[str], names: Collection[str]) -> dict[str, set[str]]:
     """What is asked about each name: questions that mention it once, and no other, without it."""
     found: dict[str, set[str]] = defaultdict(set)
     for question in questions:
