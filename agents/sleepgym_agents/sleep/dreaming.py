@@ -37,16 +37,12 @@ class DreamingSettings(SamplingSettings, SeedingSettings):
     """Settings of :class:`Dreaming`: those of ``seeding``, and how dreams are tried and learned.
 
     Attributes:
-        compositions: Most questions that are composed of others and learned beside the rewarded
-            dreams (:mod:`sleepgym_agents.sleep.consolidation.compositions`); 0 composes none, and
-            keeps dreams that other texts of the day contradict.
         copy_steps: Optimiser steps of each isolated copy.
         copy_learning_rate: AdamW learning rate of the copies.
         dream_epochs: Passes over the rewarded dreams.
         dream_learning_rate: Peak AdamW learning rate for the rewarded dreams.
     """
 
-    compositions: Annotated[int, Ge(0)] = 0
     copy_steps: Annotated[int, Ge(1)] = 2
     copy_learning_rate: Annotated[float, Gt(0)] = 3e-3
     dream_epochs: Annotated[int, Ge(1)] = 4

@@ -11,12 +11,14 @@ from sleepgym_agents.sleep.consolidation.compositions import (
     Link,
     compose_questions,
     draw_evenly,
-    find_descriptions,
-    find_frames,
     find_links,
-    kindred,
 )
 from sleepgym_agents.sleep.consolidation.consolidation_data import ConsolidationData
+from sleepgym_agents.sleep.consolidation.question_forms import (
+    find_descriptions,
+    find_frames,
+    kindred,
+)
 from sleepgym_agents.sleep.dreaming import without_outdated
 
 NAMES = {"Ada", "Bo", "Cy", "Rome"}

@@ -25,6 +25,12 @@ from sleepgym.core.rng import derive_rng
 from sleepgym_agents.experts.entity_names import EntityName
 from sleepgym_agents.lm.model import LanguageModel
 from sleepgym_agents.sleep.consolidation.episodes import Episodes, EpisodeSettings, related_episodes
+from sleepgym_agents.sleep.consolidation.question_forms import (
+    SLOT,
+    find_descriptions,
+    find_frames,
+    kindred,
+)
 from sleepgym_agents.sleep.sleep_context import SleepContext
 from sleepgym_agents.training.distillation import DistillationExample
 from sleepgym_agents.training.qa_generation import ITEM_TOKENS, Pair
@@ -46,6 +52,10 @@ class ReplaySettings(EpisodeSettings):
         recollections: Questions about each entity of the day that are answered without the day; 0
             recalls none. The first 16 are sampled from its bare name; the others are the day's
             questions about other entities, asked about this one.
+        compositions: Most questions a night that are composed of others and learned beside the
+            rewarded dreams (:mod:`sleepgym_agents.sleep.consolidation.compositions`). 0 composes
+            none, asks any name what others were asked, and keeps dreams that other texts of the
+            day contradict.
         recollection_confidence: Smallest probability of a recalled answer; others are dropped.
         dream_temperature: Of sampling questions and answers; where None, 1 for a model that was
             taught to dream, else what suits one that is asked in words.
@@ -56,6 +66,7 @@ class ReplaySettings(EpisodeSettings):
     dream_tokens: Annotated[int, Ge(8)] = 80
     confidence: Annotated[float, Interval(ge=0, le=1)] = 0.5
     recollections: Annotated[int, Ge(0)] = 16
+    compositions: Annotated[int, Ge(0)] = 0
     recollection_confidence: Annotated[float, Interval(ge=0, le=1)] = 0.8
     dream_temperature: Annotated[float, Gt(0)] | None = None
     dream_answers: Literal["sampled", "read"] = "sampled"
@@ -106,7 +117,7 @@ def recall_answers(
     seed = context.derive_seed("recollections")
     sampled = context.asked.write_qa_about(entities, min(config.recollections, SAMPLED), seed)
     own = {question for question, _ in sampled if any(text in question for text in texts)}
-    asked = sorted(own | transferred_questions(context, [q for q, _ in news], texts))
+    asked = sorted(own | transferred_questions(context, [q for q, _ in news], texts, own))
     answers = context.answer(asked, ITEM_TOKENS)
     examples = context.score([(q, a) for q, a in zip(asked, answers, strict=True) if a])
     least = config.recollection_confidence
@@ -146,24 +157,35 @@ def drop_outdated(
 
 
 def transferred_questions(
-    context: SleepContext, questions: Sequence[str], names: Sequence[str]
+    context: SleepContext, questions: Sequence[str], names: Sequence[str], own: Iterable[str] = ()
 ) -> set[str]:
     """Questions about one name, asked about each of the others; those that were asked are left out.
+
+    Where questions are composed, only names of one kind are asked the same, and descriptions are
+    left to :mod:`sleepgym_agents.sleep.consolidation.compositions`: what the model would answer to
+    "Where does the mentor of Ada live?" before it learned of a mentor is a guess.
 
     Args:
         context: The night; its settings are :class:`ReplaySettings`.
         questions: About the day.
         names: Of its entities.
+        own: Further questions that show of which kind a name is.
     """
-    forms = set()
-    for question in questions:
-        mentioned = [name for name in names if name in question]
-        longest = max(mentioned, key=len, default="")
-        if longest and question.count(longest) == 1 and all(name in longest for name in mentioned):
-            forms.add(question.replace(longest, "\0"))
+    frames, config = find_frames(questions, names), context.config
+    forms, most = set().union(*frames.values()), max(0, config.recollections - SAMPLED)
     order = derive_rng(context.derive_seed("transferred")).permutation(len(forms))
-    drawn = [sorted(forms)[i] for i in order[: max(0, context.config.recollections - SAMPLED)]]
-    return {form.replace("\0", name) for form in drawn for name in names} - set(questions)
+    drawn = [sorted(forms)[i] for i in order]
+    if not config.compositions:
+        found = {form.replace(SLOT, name) for form in drawn[:most] for name in names}
+        return found - set(questions)
+    descriptions = find_descriptions(questions, frames, names)
+    plain = [form for form in drawn if not any(x in form for x in descriptions)]
+    frames = find_frames([*questions, *own], names)
+    found = set()
+    for name in names:
+        alike = kindred(name, frames) or forms
+        found |= {form.replace(SLOT, name) for form in [x for x in plain if x in alike][:most]}
+    return found - set(questions)
 
 
 def _read_episodes(
