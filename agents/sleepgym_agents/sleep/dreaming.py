@@ -75,7 +75,7 @@ def learn_from_dreams(
         "dreams_new": float(len(new)),
         "quiz": float(len(quiz)),
     }
-    composed = compose_dreams(context, data, written) if config.compositions else []
+    composed = compose_dreams(context, expert_id, data, written) if config.compositions else []
     if composed:
         log["compositions"] = float(len(composed))
     if not composed and (not dreams or not quiz):
@@ -116,11 +116,11 @@ def without_outdated(
 
 
 def compose_dreams(
-    context: SleepContext, data: ConsolidationData, dreams: Sequence[Dream]
+    context: SleepContext, expert_id: ExpertId, data: ConsolidationData, dreams: Sequence[Dream]
 ) -> list[Dream]:
     """Composed questions that the model cannot answer without reading, each a dream of its own."""
     dreamt = [item.pair for dream in dreams for item in dream]
-    pairs = compose_questions(context, data, dreamt, context.config.compositions)
+    pairs = compose_questions(context, expert_id, data, dreamt, context.config.compositions)
     composed = [[example] for example in context.score(pairs)]
     _, new = split_known_and_new(context, composed)
     return [dream for dream in composed if dream[0].pair in new]

@@ -21,6 +21,7 @@ from sleepgym_agents.sleep.consolidation.question_forms import (
 )
 from sleepgym_agents.sleep.dreaming import without_outdated
 
+EXPERT = (0, 1)
 NAMES = {"Ada", "Bo", "Cy", "Rome"}
 NEWS = [
     ("Who is the mentor of Ada?", "Bo"),
@@ -46,6 +47,7 @@ class Scripted:
         self.answers, self.asked, self.parts = answers, [], []
         self.memory = SimpleNamespace(
             bare=nullcontext,
+            masked=lambda expert_id: nullcontext(),
             router=SimpleNamespace(by_entity=True),
             entities_in=lambda texts: [name for name in NAMES if name != "Rome"],
         )
@@ -127,7 +129,7 @@ def compose(answers, **values):
     data = {"dreams": [example(x) for x in NEWS], "recollections": [example(x) for x in KNOWN[:1]]}
     data |= {"rehearsals": [example(x) for x in KNOWN[1:]], "made_up": ["Bo"]}
     data |= {"entities": ["Ada"]}
-    return compose_questions(Scripted(answers), day(**{**data, **values}), [], 9)
+    return compose_questions(Scripted(answers), EXPERT, day(**{**data, **values}), [], 9)
 
 
 def test_what_is_known_of_the_one_that_is_meant_is_asked_with_the_description():
@@ -175,4 +177,4 @@ def test_groups_are_drawn_from_in_turn():
 def test_a_night_without_names_composes_nothing():
     agent = make("dreaming", compositions=4)
     context = sleep_context(agent.memory, agent.config)
-    assert compose_questions(context, day(), [], 4) == []
+    assert compose_questions(context, EXPERT, day(), [], 4) == []

@@ -29,6 +29,7 @@ import numpy as np
 
 from sleepgym import Document
 from sleepgym.core.rng import derive_rng
+from sleepgym_agents.experts.routing import ExpertId
 from sleepgym_agents.sleep.consolidation.consolidation_data import ConsolidationData
 from sleepgym_agents.sleep.consolidation.question_forms import (
     SLOT,
@@ -66,12 +67,18 @@ class Link(NamedTuple):
 
 
 def compose_questions(
-    context: SleepContext, data: ConsolidationData, dreamt: Iterable[Pair], most: int
+    context: SleepContext,
+    expert_id: ExpertId,
+    data: ConsolidationData,
+    dreamt: Iterable[Pair],
+    most: int,
 ) -> list[Pair]:
     """Questions with answers that need two facts, one of them about an entity of the day.
 
     Args:
         context: The night.
+        expert_id: The night's expert. It is off where older knowledge is asked for: having learned
+            the day, it mixes that up.
         data: Its training set.
         dreamt: Questions and answers of the night's dreams.
         most: How many are kept, evenly drawn from links and answers.
@@ -101,7 +108,8 @@ def compose_questions(
         for frame in kindred(name, frames)
         if not any(form in frame for form in descriptions)
     }
-    known += answer_surely(context, sorted(foreign - usual), described, news)
+    with context.memory.masked(expert_id):
+        known += answer_surely(context, sorted(foreign - usual), described, news)
     groups: dict[tuple[str, str, str], list[Pair]] = defaultdict(list)
     for link in links:
         for question, answer in known if link.name in own else news:
