@@ -135,8 +135,9 @@ class Dreaming(SleepingAgent):
     in a newly unlocked expert. The saved state is that of ``seeding``.
 
     Logs: those of ``seeding``; ``dreams_sampled``, and ``dreams_new``, the questions in them that
-    the model cannot answer; dreams that were ``dreams_tried`` and ``dreams_rewarded``; questions of
-    the ``quiz``; ``dream_steps`` and ``dream_loss`` of learning what was rewarded.
+    the model cannot answer; ``compositions``, composed questions that it cannot answer; dreams that
+    were ``dreams_tried`` and ``dreams_rewarded``; questions of the ``quiz``; ``dream_steps`` and
+    ``dream_loss`` of learning what was rewarded.
 
     Departures:
         1. Those of :class:`sleepgym_agents.sleep.seeding.Seeding` but the fifth, and those of
@@ -149,6 +150,9 @@ class Dreaming(SleepingAgent):
         4. Only what the model cannot answer without reading is tried. What it can answer, about
            entities that occur in dreams, is rehearsed beside the rewarded dreams, with the night's
            other examples.
+        5. Questions that need facts of two days are composed of others, where ``compositions`` asks
+           for them, and learned without a trial: the model that reads has to agree to whom they
+           mean (:mod:`sleepgym_agents.sleep.consolidation.compositions`).
     """
 
     Config: ClassVar[type] = DreamingSettings
