@@ -5,7 +5,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from sleepers import make, sleep_context
+from sleepers import a_night, make, replace_samples, sleep_context
+from sleepgym_agents.sleep import dreaming
 from sleepgym_agents.sleep.consolidation import compositions
 from sleepgym_agents.sleep.consolidation.compositions import (
     Link,
@@ -178,3 +179,22 @@ def test_a_night_without_names_composes_nothing():
     agent = make("dreaming", compositions=4)
     context = sleep_context(agent.memory, agent.config)
     assert compose_questions(context, EXPERT, day(), [], 4) == []
+
+
+def test_composed_questions_are_learned_without_a_trial(monkeypatch):
+    pair = ("Where does the mentor of Mira Tolwen live?", "Rome")
+    learned = []
+
+    def distil(context, expert_id, examples, name):
+        learned.extend(example.pair for example in examples)
+        return {}
+
+    replace_samples(monkeypatch)
+    monkeypatch.setattr(dreaming, "distil_into_expert", distil)
+    monkeypatch.setattr(dreaming, "reward", lambda _, __, tried, quiz: [0.0] * len(tried))
+    monkeypatch.setattr(dreaming, "compose_questions", lambda *_: [pair])
+    assert "compositions" not in a_night(make("dreaming"))
+    assert not learned
+    log = a_night(make("dreaming", compositions=4))
+    assert (log["compositions"], log["dreams_rewarded"]) == (1.0, 0.0)
+    assert learned.count(pair) == 1
