@@ -66,7 +66,7 @@ def learn_from_dreams(
     rng = derive_rng(context.derive_seed("dreaming"))
     written = data.held_back or sample_dreams(context, data.episodes, rng)
     if config.compositions:
-        written = without_outdated(context, data, written)
+        written = of_the_day(context, expert_id, without_outdated(context, data, written))
     known, new = split_known_and_new(context, written)
     dreams = deduplicate([[item for item in dream if item.pair in new] for dream in written])
     quiz = build_quiz(data, dreams, config.quiz_items, rng)
@@ -81,10 +81,10 @@ def learn_from_dreams(
     if not composed and (not dreams or not quiz):
         return {**log, "dreams_rewarded": 0.0}
     own = set(memory.router.entities_of([expert_id]))
-    everything = [*dreams, *composed]
-    linked = [entity for entity in mentioned(memory, everything) if entity not in own]
+    linked = [entity for entity in mentioned(memory, dreams) if entity not in own]
+    linked = [] if config.compositions else linked
     episodes = recall_episodes(context, linked)
-    known += recall_answers(context, linked, [item.pair for d in everything for item in d])
+    known += recall_answers(context, linked, [item.pair for dream in dreams for item in dream])
     memory.router.assign(expert_id, linked)
     tried = select_dreams(context, expert_id, dreams, rng)
     gains = reward(context, expert_id, tried, quiz) if tried and quiz else []
@@ -102,6 +102,19 @@ def learn_from_dreams(
     )
     learned = distil_into_expert(final, expert_id, examples, "rewarded")
     return {**log, **{f"dream_{name}": value for name, value in learned.items()}}
+
+
+def of_the_day(context: SleepContext, expert_id: ExpertId, dreams: Sequence[Dream]) -> list[Dream]:
+    """Dreams without items that mention known entities, but none that the night's expert knows.
+
+    To learn these it would have to take the entities over, and with them all that older experts
+    know of them: more was lost by that than learned.
+    """
+    router = context.memory.router
+    own = set(router.entities_of([expert_id]))
+    asked = {item.ids[: item.asked] for dream in dreams for item in dream}
+    foreign = {ids for ids in asked if (found := set(router.entities_in(ids))) and not found & own}
+    return [[x for x in dream if x.ids[: x.asked] not in foreign] for dream in dreams]
 
 
 def without_outdated(

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from sleepers import a_night, make, replace_samples, sleep_context
+from sleepers import a_night, make, night, replace_samples, sleep_context
 from sleepgym_agents.sleep import dreaming
 from sleepgym_agents.sleep.consolidation import compositions
 from sleepgym_agents.sleep.consolidation.compositions import (
@@ -20,7 +20,7 @@ from sleepgym_agents.sleep.consolidation.question_forms import (
     find_frames,
     kindred,
 )
-from sleepgym_agents.sleep.dreaming import without_outdated
+from sleepgym_agents.sleep.dreaming import of_the_day, without_outdated
 
 EXPERT = (0, 1)
 NAMES = {"Ada", "Bo", "Cy", "Rome"}
@@ -119,7 +119,7 @@ def test_links_are_sure_and_of_the_kinds_that_a_description_was_used_with():
     frames = find_frames([*asked, "Where is Rome?"], NAMES)
     descriptions = find_descriptions(asked, frames, NAMES)
     context = Scripted(ANSWERS)
-    assert find_links(context, descriptions, frames, NAMES, []) == [
+    assert find_links(context, descriptions, frames, NAMES, NAMES, []) == [
         Link("Ada", "the mentor of Ada", "Bo")
     ]
     assert "Who is the mentor of Bo?" in context.asked
@@ -141,10 +141,17 @@ def test_what_is_known_of_the_one_that_is_meant_is_asked_with_the_description():
     assert compose(ANSWERS, entities=[]) == []
 
 
-def test_of_names_of_older_days_only_the_news_is_asked():
+def test_names_of_older_days_are_left_to_their_experts():
     news = [*NEWS, ("What does Bo eat?", "figs")]
-    found = compose(ANSWERS, dreams=[example(x) for x in news], entities=["Bo"])
-    assert found == [("What does the mentor of Ada eat?", "figs")]
+    assert compose(ANSWERS, dreams=[example(x) for x in news], entities=["Bo"]) == []
+    agent = make("dreaming", compositions=4)
+    memory, encode = agent.memory, agent.lm.prompter.encode
+    for name in ("Ada", "Bo"):
+        memory.assign_entities(memory.unlock(), [tuple(encode(name))], [])
+    questions = ["Where is Ada?", "Where is Bo?", "Is Ada Bo?", "Where is it?"]
+    dream = agent.sleep_context(night(agent)).score([(question, "x") for question in questions])
+    [left] = of_the_day(sleep_context(memory, agent.config), (0, 1), [dream])
+    assert [item.pair[0] for item in left] == questions[1:]
 
 
 def test_the_day_has_the_last_word(monkeypatch):

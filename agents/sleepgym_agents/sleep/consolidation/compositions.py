@@ -98,10 +98,8 @@ def compose_questions(
     for title, asked in find_frames(idle, data.made_up).items():
         frames[title] = frames.get(title, set()) | asked
     descriptions = find_descriptions(usual | idle, frames, {*names, *data.made_up})
-    links = find_links(context, descriptions, frames, names, texts)
-    fresh = {name for name in names if any(mentions_only(name, q, names) for q, _ in news)}
-    links = [link for link in links if link.name in own or link.meant in fresh]
-    described = sorted({link.meant for link in links if link.name in own})
+    links = find_links(context, descriptions, frames, own, names, texts)
+    described = sorted({link.meant for link in links})
     foreign = {
         frame.replace(SLOT, name)
         for name in described
@@ -112,7 +110,7 @@ def compose_questions(
         known += answer_surely(context, sorted(foreign - usual), described, news)
     groups: dict[tuple[str, str, str], list[Pair]] = defaultdict(list)
     for link in links:
-        for question, answer in known if link.name in own else news:
+        for question, answer in known:
             if mentions_only(link.meant, question, names) and answer != link.name:
                 composed = question.replace(link.meant, link.description)
                 composed = composed[:1].upper() + composed[1:]
@@ -125,15 +123,25 @@ def find_links(
     context: SleepContext,
     descriptions: Descriptions,
     frames: Frames,
+    own: Collection[str],
     names: Collection[str],
     texts: Sequence[Sequence[int]],
 ) -> list[Link]:
-    """Whom descriptions of entities mean, by the base model that has texts (token ids) open."""
+    """Whom descriptions of the day's entities mean, by the base model that reads.
+
+    Args:
+        context: The night.
+        descriptions: Their forms.
+        frames: By name; they show which names are of a kind.
+        own: Names of the day's entities.
+        names: All that can be meant.
+        texts: Token ids of the texts that are open.
+    """
     kinds = {name: kindred(name, frames) for name in names}
     tried = []
     for form, (users, _) in sorted(descriptions.items()):
         asked = set().union(*(frames.get(user, set()) for user in users))
-        tried += [(n, form.replace(SLOT, n)) for n in sorted(names) if kinds[n] & asked]
+        tried += [(n, form.replace(SLOT, n)) for n in sorted(own) if kinds[n] & asked]
     questions = [WHO.replace(SLOT, description) for _, description in tried]
     with context.memory.bare():
         answers = context.answer(questions, ITEM_TOKENS, texts)

@@ -29,7 +29,6 @@ from sleepgym_agents.sleep.consolidation.question_forms import (
     SLOT,
     find_descriptions,
     find_frames,
-    kindred,
 )
 from sleepgym_agents.sleep.sleep_context import SleepContext
 from sleepgym_agents.training.distillation import DistillationExample
@@ -54,8 +53,7 @@ class ReplaySettings(EpisodeSettings):
             questions about other entities, asked about this one.
         compositions: Most questions a night that are composed of others and learned beside the
             rewarded dreams (:mod:`sleepgym_agents.sleep.consolidation.compositions`). 0 composes
-            none, asks any name what others were asked, and keeps dreams that other texts of the
-            day contradict.
+            none, and keeps dreams that other texts of the day contradict.
         recollection_confidence: Smallest probability of a recalled answer; others are dropped.
         dream_temperature: Of sampling questions and answers; where None, 1 for a model that was
             taught to dream, else what suits one that is asked in words.
@@ -117,7 +115,7 @@ def recall_answers(
     seed = context.derive_seed("recollections")
     sampled = context.asked.write_qa_about(entities, min(config.recollections, SAMPLED), seed)
     own = {question for question, _ in sampled if any(text in question for text in texts)}
-    asked = sorted(own | transferred_questions(context, [q for q, _ in news], texts, own))
+    asked = sorted(own | transferred_questions(context, [q for q, _ in news], texts))
     answers = context.answer(asked, ITEM_TOKENS)
     examples = context.score([(q, a) for q, a in zip(asked, answers, strict=True) if a])
     least = config.recollection_confidence
@@ -157,35 +155,27 @@ def drop_outdated(
 
 
 def transferred_questions(
-    context: SleepContext, questions: Sequence[str], names: Sequence[str], own: Iterable[str] = ()
+    context: SleepContext, questions: Sequence[str], names: Sequence[str]
 ) -> set[str]:
     """Questions about one name, asked about each of the others; those that were asked are left out.
 
-    Where questions are composed, only names of one kind are asked the same, and descriptions are
-    left to :mod:`sleepgym_agents.sleep.consolidation.compositions`: what the model would answer to
-    "Where does the mentor of Ada live?" before it learned of a mentor is a guess.
+    Where questions are composed, those with a description are left to
+    :mod:`sleepgym_agents.sleep.consolidation.compositions`: what the model would answer to "Where
+    does the mentor of Ada live?" before it learned of a mentor is a guess.
 
     Args:
         context: The night; its settings are :class:`ReplaySettings`.
         questions: About the day.
         names: Of its entities.
-        own: Further questions that show of which kind a name is.
     """
     frames, config = find_frames(questions, names), context.config
-    forms, most = set().union(*frames.values()), max(0, config.recollections - SAMPLED)
+    forms = set().union(*frames.values())
+    if config.compositions:
+        descriptions = find_descriptions(questions, frames, names)
+        forms = {form for form in forms if not any(x in form for x in descriptions)}
     order = derive_rng(context.derive_seed("transferred")).permutation(len(forms))
-    drawn = [sorted(forms)[i] for i in order]
-    if not config.compositions:
-        found = {form.replace(SLOT, name) for form in drawn[:most] for name in names}
-        return found - set(questions)
-    descriptions = find_descriptions(questions, frames, names)
-    plain = [form for form in drawn if not any(x in form for x in descriptions)]
-    frames = find_frames([*questions, *own], names)
-    found = set()
-    for name in names:
-        alike = kindred(name, frames) or forms
-        found |= {form.replace(SLOT, name) for form in [x for x in plain if x in alike][:most]}
-    return found - set(questions)
+    drawn = [sorted(forms)[i] for i in order[: max(0, config.recollections - SAMPLED)]]
+    return {form.replace(SLOT, name) for form in drawn for name in names} - set(questions)
 
 
 def _read_episodes(
