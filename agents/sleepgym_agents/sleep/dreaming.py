@@ -65,8 +65,10 @@ def learn_from_dreams(
     memory, config = context.memory, context.config
     rng = derive_rng(context.derive_seed("dreaming"))
     written = data.held_back or sample_dreams(context, data.episodes, rng)
+    composed: list[Dream] = []
     if config.compositions:
         written = of_the_day(context, expert_id, without_outdated(context, data, written))
+        composed, written = compose_dreams(context, expert_id, data, written)
     known, new = split_known_and_new(context, written)
     dreams = deduplicate([[item for item in dream if item.pair in new] for dream in written])
     quiz = build_quiz(data, dreams, config.quiz_items, rng)
@@ -75,7 +77,6 @@ def learn_from_dreams(
         "dreams_new": float(len(new)),
         "quiz": float(len(quiz)),
     }
-    composed = compose_dreams(context, expert_id, data, written) if config.compositions else []
     if composed:
         log["compositions"] = float(len(composed))
     if not composed and (not dreams or not quiz):
@@ -130,13 +131,18 @@ def without_outdated(
 
 def compose_dreams(
     context: SleepContext, expert_id: ExpertId, data: ConsolidationData, dreams: Sequence[Dream]
-) -> list[Dream]:
-    """Composed questions that the model cannot answer without reading, each a dream of its own."""
-    dreamt = [item.pair for dream in dreams for item in dream]
-    pairs = compose_questions(context, expert_id, data, dreamt, context.config.compositions)
+) -> tuple[list[Dream], list[Dream]]:
+    """Composed questions that the model cannot answer without reading, each a dream of its own.
+
+    With them, the dreams without the items that they contradict.
+    """
+    dreamt = {item.pair for dream in dreams for item in dream}
+    most = context.config.compositions
+    pairs, wrong = compose_questions(context, expert_id, data, dreamt, most)
     composed = [[example] for example in context.score(pairs)]
     _, new = split_known_and_new(context, composed)
-    return [dream for dream in composed if dream[0].pair in new]
+    left = [[item for item in dream if item.pair not in wrong] for dream in dreams]
+    return [dream for dream in composed if dream[0].pair in new], left
 
 
 class Dreaming(SleepingAgent):

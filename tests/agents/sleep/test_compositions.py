@@ -20,6 +20,7 @@ from sleepgym_agents.sleep.consolidation.question_forms import (
     find_frames,
     kindred,
 )
+from sleepgym_agents.sleep.consolidation.replay import believed
 from sleepgym_agents.sleep.dreaming import of_the_day, without_outdated
 
 EXPERT = (0, 1)
@@ -126,24 +127,45 @@ def test_links_are_sure_and_of_the_kinds_that_a_description_was_used_with():
     assert "Who is the mentor of Rome?" not in context.asked  # a town has none
 
 
-def compose(answers, **values):
+def compose(answers, dreamt=(), **values):
     data = {"dreams": [example(x) for x in NEWS], "recollections": [example(x) for x in KNOWN[:1]]}
     data |= {"rehearsals": [example(x) for x in KNOWN[1:]], "made_up": ["Bo"]}
     data |= {"entities": ["Ada"]}
-    return compose_questions(Scripted(answers), EXPERT, day(**{**data, **values}), [], 9)
+    return compose_questions(Scripted(answers), EXPERT, day(**{**data, **values}), dreamt, 9)
 
 
 def test_what_is_known_of_the_one_that_is_meant_is_asked_with_the_description():
     composed = {("Where does the mentor of Ada live?", "Oslo")}
-    assert set(compose(ANSWERS)) == composed | {("What does the mentor of Ada eat?", "rice")}
+    assert set(compose(ANSWERS)[0]) == composed | {("What does the mentor of Ada eat?", "rice")}
     unsure = {**ANSWERS, "What does Bo eat?": ("rice", 0.9)}
-    assert set(compose(unsure)) == composed
-    assert compose(ANSWERS, entities=[]) == []
+    assert set(compose(unsure)[0]) == composed
+    assert compose(ANSWERS, entities=[]) == ([], set())
+
+
+def test_dreams_that_answer_otherwise_are_left_out():
+    asked = "Where does the mentor of Ada live?"
+    right, wrong = (asked, "Oslo"), (asked, "Rome")
+    composed, contradicted = compose(ANSWERS, [right])
+    assert contradicted == set()
+    assert right not in composed  # it was dreamt
+    composed, contradicted = compose(ANSWERS, [wrong])
+    assert contradicted == {wrong}
+    assert right in composed
+
+
+def test_the_weights_know_what_changed_since_an_episode():
+    read = [("What does Bo eat?", "figs"), ("Where does Bo live?", "Oslo"), ("Who is Bo?", "x")]
+    knows = {"What does Bo eat?": ("rice", 0.9), "Where does Bo live?": ("Rome", 0.7)}
+    knows["Who is Bo?"] = ("x", 0.9)
+    context = Scripted(knows)
+    context.config = SimpleNamespace(recollection_confidence=0.8)
+    found = [x.pair for x in believed(context, [*map(example, read)], ["Bo"], [])]
+    assert sorted(found) == sorted([("What does Bo eat?", "rice"), *read[1:]])
 
 
 def test_names_of_older_days_are_left_to_their_experts():
     news = [*NEWS, ("What does Bo eat?", "figs")]
-    assert compose(ANSWERS, dreams=[example(x) for x in news], entities=["Bo"]) == []
+    assert compose(ANSWERS, dreams=[example(x) for x in news], entities=["Bo"]) == ([], set())
     agent = make("dreaming", compositions=4)
     memory, encode = agent.memory, agent.lm.prompter.encode
     for name in ("Ada", "Bo"):
@@ -185,7 +207,7 @@ def test_groups_are_drawn_from_in_turn():
 def test_a_night_without_names_composes_nothing():
     agent = make("dreaming", compositions=4)
     context = sleep_context(agent.memory, agent.config)
-    assert compose_questions(context, EXPERT, day(), [], 4) == []
+    assert compose_questions(context, EXPERT, day(), [], 4) == ([], set())
 
 
 def test_composed_questions_are_learned_without_a_trial(monkeypatch):
@@ -199,7 +221,7 @@ def test_composed_questions_are_learned_without_a_trial(monkeypatch):
     replace_samples(monkeypatch)
     monkeypatch.setattr(dreaming, "distil_into_expert", distil)
     monkeypatch.setattr(dreaming, "reward", lambda _, __, tried, quiz: [0.0] * len(tried))
-    monkeypatch.setattr(dreaming, "compose_questions", lambda *_: [pair])
+    monkeypatch.setattr(dreaming, "compose_questions", lambda *_: ([pair], set()))
     assert "compositions" not in a_night(make("dreaming"))
     assert not learned
     log = a_night(make("dreaming", compositions=4))

@@ -22,7 +22,7 @@ Trivedi et al. 2022); the model itself does here what annotators and rules do th
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -70,9 +70,9 @@ def compose_questions(
     context: SleepContext,
     expert_id: ExpertId,
     data: ConsolidationData,
-    dreamt: Iterable[Pair],
+    dreamt: Collection[Pair],
     most: int,
-) -> list[Pair]:
+) -> tuple[list[Pair], set[Pair]]:
     """Questions with answers that need two facts, one of them about an entity of the day.
 
     Args:
@@ -82,10 +82,13 @@ def compose_questions(
         data: Its training set.
         dreamt: Questions and answers of the night's dreams.
         most: How many are kept, evenly drawn from links and answers.
+
+    Returns:
+        They, and those of the dreams that hold such a question and answer it otherwise.
     """
     lm, router = context.lm, context.memory.router
     if not router.by_entity or not data.entities:
-        return []
+        return [], set()
     read = lm.prompter.document
     texts = [*map(read, map(Document, dict.fromkeys(data.episodes.values()))), *context.parts]
     own = plain_texts(lm, data.entities)
@@ -106,17 +109,28 @@ def compose_questions(
         for frame in kindred(name, frames)
         if not any(form in frame for form in descriptions)
     }
+    undone = {
+        pair: pair[0].replace(link.description, link.meant)
+        for pair in dreamt
+        for link in links
+        if link.description in pair[0]
+    }
+    asked = sorted((foreign | {*undone.values()}) - {question for question, _ in known})
     with context.memory.masked(expert_id):
-        known += answer_surely(context, sorted(foreign - usual), described, news)
+        known += answer_surely(context, asked, described, news)
+    answers = dict(reversed(known))  # the first ones count
+    wrong = {pair for pair, one in undone.items() if answers.get(one, pair[1]) != pair[1]}
+    usual -= {question for question, _ in wrong}
     groups: dict[tuple[str, str, str], list[Pair]] = defaultdict(list)
     for link in links:
-        for question, answer in known:
+        for question, answer in answers.items():
             if mentions_only(link.meant, question, names) and answer != link.name:
                 composed = question.replace(link.meant, link.description)
                 composed = composed[:1].upper() + composed[1:]
                 if composed not in usual:
                     groups[link.name, link.meant, answer].append((composed, answer))
-    return draw_evenly(groups, most, derive_rng(context.derive_seed("compositions")))
+    drawn = draw_evenly(groups, most, derive_rng(context.derive_seed("compositions")))
+    return drawn, wrong
 
 
 def find_links(

@@ -87,6 +87,9 @@ def recollect(
     if not context.config.recollections or not context.memory.router.by_entity:
         return []
     from_episodes = _read_episodes(context, entities, episodes) if episodes else []
+    if context.config.compositions:
+        names, news = plain_texts(context.lm, entities), [example.pair for example in examples]
+        from_episodes = believed(context, from_episodes, names, news)
     pairs = {example.pair for example in from_episodes}
     from_weights = recall_answers(context, entities, [example.pair for example in examples])
     return [*from_episodes, *(example for example in from_weights if example.pair not in pairs)]
@@ -126,6 +129,34 @@ def recall_answers(
     known = [text for text in texts if counts[text] >= LEAST_KNOWN]
     sure = [x for x in sure if x.pair[0] in own or any(text in x.pair[0] for text in known)]
     return drop_outdated(context, sure, texts, news)
+
+
+def believed(
+    context: SleepContext,
+    read: Sequence[DistillationExample],
+    names: Sequence[str],
+    news: Sequence[Pair],
+) -> list[DistillationExample]:
+    """What was read in recalled episodes, or what the model answers surely without them.
+
+    An episode holds what was true when it was read: the weights know what changed since. Where both
+    answer, and differ, the weights are right, unless the day says otherwise.
+
+    Args:
+        context: The night; its settings are :class:`ReplaySettings`.
+        read: Questions and answers about episodes.
+        names: Of the day's entities.
+        news: Questions and answers about the day.
+    """
+    questions = sorted({example.pair[0] for example in read})
+    answers = context.answer(questions, ITEM_TOKENS)
+    own = context.score([(q, a) for q, a in zip(questions, answers, strict=True) if a])
+    least = context.config.recollection_confidence
+    sure = {x.pair[0]: x for x in own if x.confidence >= least}
+    others = [sure[x.pair[0]] for x in read if sure.get(x.pair[0], x).pair != x.pair]
+    kept = [x for x in read if sure.get(x.pair[0], x).pair == x.pair]
+    changed = drop_outdated(context, list({x.pair: x for x in others}.values()), names, news)
+    return [*kept, *changed]
 
 
 def drop_outdated(
