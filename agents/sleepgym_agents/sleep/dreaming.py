@@ -66,7 +66,7 @@ def learn_from_dreams(
     rng = derive_rng(context.derive_seed("dreaming"))
     written = data.held_back or sample_dreams(context, data.episodes, rng)
     composed: list[Dream] = []
-    if config.compositions:
+    if config.compositions and data.entities:
         written = of_the_day(context, expert_id, without_outdated(context, data, written))
         composed, written = compose_dreams(context, expert_id, data, written)
     known, new = split_known_and_new(context, written)
