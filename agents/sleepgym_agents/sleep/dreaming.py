@@ -67,7 +67,8 @@ def learn_from_dreams(
     written = data.held_back or sample_dreams(context, data.episodes, rng)
     composed: list[Dream] = []
     if config.compositions and data.entities:
-        written = of_the_day(context, expert_id, without_outdated(context, data, written))
+        written = without_outdated(context, data, written)
+        written = of_the_day(context, expert_id, data, written)
         composed, written = compose_dreams(context, expert_id, data, written)
     known, new = split_known_and_new(context, written)
     dreams = deduplicate([[item for item in dream if item.pair in new] for dream in written])
@@ -83,9 +84,10 @@ def learn_from_dreams(
         return {**log, "dreams_rewarded": 0.0}
     own = set(memory.router.entities_of([expert_id]))
     linked = [entity for entity in mentioned(memory, dreams) if entity not in own]
-    linked = [] if config.compositions else linked
     episodes = recall_episodes(context, linked)
-    known += recall_answers(context, linked, [item.pair for dream in dreams for item in dream])
+    forms = data.forms if config.compositions else ()
+    items = [item.pair for dream in dreams for item in dream]
+    known += recall_answers(context, linked, items, forms)
     memory.router.assign(expert_id, linked)
     tried = select_dreams(context, expert_id, dreams, rng)
     gains = reward(context, expert_id, tried, quiz) if tried and quiz else []
@@ -105,17 +107,24 @@ def learn_from_dreams(
     return {**log, **{f"dream_{name}": value for name, value in learned.items()}}
 
 
-def of_the_day(context: SleepContext, expert_id: ExpertId, dreams: Sequence[Dream]) -> list[Dream]:
-    """Dreams without items that mention known entities, but none that the night's expert knows.
+def of_the_day(
+    context: SleepContext, expert_id: ExpertId, data: ConsolidationData, dreams: Sequence[Dream]
+) -> list[Dream]:
+    """Dreams without items that are about older days alone.
 
-    To learn these it would have to take the entities over, and with them all that older experts
-    know of them: more was lost by that than learned.
+    They mention known entities, but none that the night's expert knows, and their answer is none of
+    the day's. To learn them the expert would have to take these entities over, with all that older
+    experts know of them: more was lost by that than learned.
     """
     router = context.memory.router
     own = set(router.entities_of([expert_id]))
-    asked = {item.ids[: item.asked] for dream in dreams for item in dream}
-    foreign = {ids for ids in asked if (found := set(router.entities_in(ids))) and not found & own}
-    return [[x for x in dream if x.ids[: x.asked] not in foreign] for dream in dreams]
+    fresh = {example.pair[1] for example in data.dreams}
+
+    def is_old(item: DistillationExample) -> bool:
+        found = set(router.entities_in(item.ids[: item.asked]))
+        return bool(found) and not found & own and item.pair[1] not in fresh
+
+    return [[item for item in dream if not is_old(item)] for dream in dreams]
 
 
 def without_outdated(

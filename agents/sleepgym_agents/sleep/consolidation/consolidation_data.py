@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar
 
@@ -23,7 +23,8 @@ from sleepgym_agents.sleep.consolidation.episodes import (
     episode_examples,
     recall_related_episodes,
 )
-from sleepgym_agents.sleep.consolidation.replay import ReplaySettings, recollect
+from sleepgym_agents.sleep.consolidation.question_forms import find_frames
+from sleepgym_agents.sleep.consolidation.replay import ReplaySettings, plain_texts, recollect
 from sleepgym_agents.sleep.consolidation.text_routes import choose_way
 from sleepgym_agents.sleep.paper_parts import writing_dreams
 from sleepgym_agents.sleep.sleep_context import SleepContext
@@ -92,6 +93,7 @@ class ConsolidationData:
         statements: Verbatim examples of what follows from the day's documents, or says the same.
         by_content: Whether the day's texts are routed by content; they have no ``entities`` then.
         made_up: The titles that the rehearsals are about.
+        forms: What was asked about the day's entities and about these titles, without the names.
     """
 
     dreams: list[DistillationExample]
@@ -106,6 +108,7 @@ class ConsolidationData:
     statements: list[DistillationExample] = field(default_factory=list)
     by_content: bool = False
     made_up: Sequence[str] = ()
+    forms: Collection[str] = ()
 
     @property
     def examples(self) -> list[DistillationExample]:
@@ -152,7 +155,9 @@ def build_consolidation_data(context: SleepContext) -> ConsolidationData:
         entities = [] if by_content else entities
     known = context.memory.entities_in(context.parts)
     episodes = recall_related_episodes(context, known)
-    recollections = recollect(context, entities, dreams, episodes)
+    made_up = [lm.prompter.tokenizer.decode(title).strip() for title in titles]
+    idle = set().union(*find_frames((x.pair[0] for x in rehearsals), made_up).values())
+    recollections = recollect(context, entities, dreams, episodes, idle)
     questions = {example.pair[0] for example in dreams}
     size = config.episode_tokens
     items = episode_examples(context, entities, episodes, size, context.documents) if size else []
@@ -167,7 +172,8 @@ def build_consolidation_data(context: SleepContext) -> ConsolidationData:
         written={**written, **led},
         statements=statements,
         by_content=by_content,
-        made_up=[context.lm.prompter.tokenizer.decode(title).strip() for title in titles],
+        made_up=made_up,
+        forms=idle.union(*find_frames(questions, plain_texts(lm, entities)).values()),
     )
 
 

@@ -14,7 +14,7 @@ Recollections are a part of the paper that the ablation does not show to matter;
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -75,6 +75,7 @@ def recollect(
     entities: Sequence[EntityName],
     examples: Sequence[DistillationExample],
     episodes: Episodes,
+    idle: Collection[str] = (),
 ) -> list[DistillationExample]:
     """What the model knows of the day's entities: from recalled episodes, and from its weights.
 
@@ -83,6 +84,7 @@ def recollect(
         entities: Of the day.
         examples: About the day.
         episodes: Recalled episodes of entities that the day mentions again.
+        idle: Forms of what the model asks about nothing in particular.
     """
     if not context.config.recollections or not context.memory.router.by_entity:
         return []
@@ -91,12 +93,15 @@ def recollect(
         names, news = plain_texts(context.lm, entities), [example.pair for example in examples]
         from_episodes = believed(context, from_episodes, names, news)
     pairs = {example.pair for example in from_episodes}
-    from_weights = recall_answers(context, entities, [example.pair for example in examples])
+    from_weights = recall_answers(context, entities, [example.pair for example in examples], idle)
     return [*from_episodes, *(example for example in from_weights if example.pair not in pairs)]
 
 
 def recall_answers(
-    context: SleepContext, entities: Sequence[EntityName], news: Sequence[Pair]
+    context: SleepContext,
+    entities: Sequence[EntityName],
+    news: Sequence[Pair],
+    idle: Collection[str] = (),
 ) -> list[DistillationExample]:
     """Answers about entities that the model is sure of and that the day does not contradict.
 
@@ -108,6 +113,7 @@ def recall_answers(
         context: The night; its settings are :class:`ReplaySettings`.
         entities: Token ids of their names.
         news: Questions and answers about the day.
+        idle: As in :func:`transferred_questions`.
     """
     lm, config = context.lm, context.config
     if not config.recollections or not context.affords(
@@ -118,7 +124,7 @@ def recall_answers(
     seed = context.derive_seed("recollections")
     sampled = context.asked.write_qa_about(entities, min(config.recollections, SAMPLED), seed)
     own = {question for question, _ in sampled if any(text in question for text in texts)}
-    asked = sorted(own | transferred_questions(context, [q for q, _ in news], texts))
+    asked = sorted(own | transferred_questions(context, [q for q, _ in news], texts, idle))
     answers = context.answer(asked, ITEM_TOKENS)
     examples = context.score([(q, a) for q, a in zip(asked, answers, strict=True) if a])
     least = config.recollection_confidence
@@ -140,7 +146,7 @@ def believed(
     """What was read in recalled episodes, or what the model answers surely without them.
 
     An episode holds what was true when it was read: the weights know what changed since. Where both
-    answer, and differ, the weights are right, unless the day says otherwise.
+    answer, and differ, the weights count, unless the day says otherwise.
 
     Args:
         context: The night; its settings are :class:`ReplaySettings`.
@@ -152,11 +158,11 @@ def believed(
     answers = context.answer(questions, ITEM_TOKENS)
     own = context.score([(q, a) for q, a in zip(questions, answers, strict=True) if a])
     least = context.config.recollection_confidence
-    sure = {x.pair[0]: x for x in own if x.confidence >= least}
-    others = [sure[x.pair[0]] for x in read if sure.get(x.pair[0], x).pair != x.pair]
-    kept = [x for x in read if sure.get(x.pair[0], x).pair == x.pair]
-    changed = drop_outdated(context, list({x.pair: x for x in others}.values()), names, news)
-    return [*kept, *changed]
+    own_by_question = {x.pair[0]: x for x in own if x.confidence >= context.config.confidence}
+    kept = [x for x in read if own_by_question.get(x.pair[0], x).pair == x.pair]
+    others = {x.pair[0] for x in read} - {x.pair[0] for x in kept}
+    sure = [x for x in own if x.pair[0] in others and x.confidence >= least]
+    return [*kept, *drop_outdated(context, sure, names, news)]
 
 
 def drop_outdated(
@@ -186,24 +192,29 @@ def drop_outdated(
 
 
 def transferred_questions(
-    context: SleepContext, questions: Sequence[str], names: Sequence[str]
+    context: SleepContext,
+    questions: Sequence[str],
+    names: Sequence[str],
+    idle: Collection[str] = (),
 ) -> set[str]:
     """Questions about one name, asked about each of the others; those that were asked are left out.
 
-    Where questions are composed, those with a description are left to
-    :mod:`sleepgym_agents.sleep.consolidation.compositions`: what the model would answer to "Where
-    does the mentor of Ada live?" before it learned of a mentor is a guess.
+    Where questions are composed, idle ones are among them, for days that tell of few things, and
+    those with a description are left to :mod:`sleepgym_agents.sleep.consolidation.compositions`:
+    what the model would answer to "Where does the mentor of Ada live?" before it learned of a
+    mentor is a guess.
 
     Args:
         context: The night; its settings are :class:`ReplaySettings`.
         questions: About the day.
         names: Of its entities.
+        idle: Forms of what the model asks about nothing in particular.
     """
     frames, config = find_frames(questions, names), context.config
     forms = set().union(*frames.values())
     if config.compositions:
         descriptions = find_descriptions(questions, frames, names)
-        forms = {form for form in forms if not any(x in form for x in descriptions)}
+        forms = {form for form in forms | {*idle} if not any(x in form for x in descriptions)}
     order = derive_rng(context.derive_seed("transferred")).permutation(len(forms))
     drawn = [sorted(forms)[i] for i in order[: max(0, config.recollections - SAMPLED)]]
     return {form.replace(SLOT, name) for form in drawn for name in names} - set(questions)
