@@ -12,9 +12,10 @@ from sleepgym.core.rng import derive_rng
 from sleepgym_agents.experts.entity_names import EntityName
 from sleepgym_agents.experts.expert_memory import ExpertMemory
 from sleepgym_agents.experts.routing import ExpertId
+from sleepgym_agents.sleep.consolidation.compositions import compose_questions
 from sleepgym_agents.sleep.consolidation.consolidation_data import ConsolidationData, Stage
 from sleepgym_agents.sleep.consolidation.episodes import episode_examples, recall_episodes
-from sleepgym_agents.sleep.consolidation.replay import recall_answers
+from sleepgym_agents.sleep.consolidation.replay import drop_outdated, plain_texts, recall_answers
 from sleepgym_agents.sleep.dream_rewards import Dream, reward
 from sleepgym_agents.sleep.dream_sampling import (
     SamplingSettings,
@@ -64,6 +65,11 @@ def learn_from_dreams(
     memory, config = context.memory, context.config
     rng = derive_rng(context.derive_seed("dreaming"))
     written = data.held_back or sample_dreams(context, data.episodes, rng)
+    composed: list[Dream] = []
+    if config.compositions and data.entities:
+        written = without_outdated(context, data, written)
+        written = of_the_day(context, expert_id, data, written)
+        composed, written = compose_dreams(context, expert_id, data, written)
     known, new = split_known_and_new(context, written)
     dreams = deduplicate([[item for item in dream if item.pair in new] for dream in written])
     quiz = build_quiz(data, dreams, config.quiz_items, rng)
@@ -72,17 +78,22 @@ def learn_from_dreams(
         "dreams_new": float(len(new)),
         "quiz": float(len(quiz)),
     }
-    if not dreams or not quiz:
+    if composed:
+        log["compositions"] = float(len(composed))
+    if not composed and (not dreams or not quiz):
         return {**log, "dreams_rewarded": 0.0}
     own = set(memory.router.entities_of([expert_id]))
     linked = [entity for entity in mentioned(memory, dreams) if entity not in own]
     episodes = recall_episodes(context, linked)
-    known += recall_answers(context, linked, [item.pair for dream in dreams for item in dream])
+    forms = data.forms if config.compositions else ()
+    items = [item.pair for dream in dreams for item in dream]
+    known += recall_answers(context, linked, items, forms)
     memory.router.assign(expert_id, linked)
     tried = select_dreams(context, expert_id, dreams, rng)
-    gains = reward(context, expert_id, tried, quiz)
-    rewarded = [dream for dream, gain in zip(tried, gains, strict=True) if gain > 0]
-    log["dreams_tried"], log["dreams_rewarded"] = float(len(tried)), float(len(rewarded))
+    gains = reward(context, expert_id, tried, quiz) if tried and quiz else []
+    helpful = [dream for dream, gain in zip(tried, gains, strict=bool(gains)) if gain > 0]
+    log["dreams_tried"], log["dreams_rewarded"] = float(len(tried)), float(len(helpful))
+    rewarded = [*helpful, *composed]
     kept = [entity for entity in mentioned(memory, rewarded) if entity in linked]
     memory.router.release(expert_id, [entity for entity in linked if entity not in kept])
     if not rewarded:
@@ -96,6 +107,53 @@ def learn_from_dreams(
     return {**log, **{f"dream_{name}": value for name, value in learned.items()}}
 
 
+def of_the_day(
+    context: SleepContext, expert_id: ExpertId, data: ConsolidationData, dreams: Sequence[Dream]
+) -> list[Dream]:
+    """Dreams without items that are about older days alone.
+
+    They mention known entities, but none that the night's expert knows, and their answer is none of
+    the day's. To learn them the expert would have to take these entities over, with all that older
+    experts know of them: more was lost by that than learned.
+    """
+    router = context.memory.router
+    own = set(router.entities_of([expert_id]))
+    fresh = {example.pair[1] for example in data.dreams}
+
+    def is_old(item: DistillationExample) -> bool:
+        found = set(router.entities_in(item.ids[: item.asked]))
+        return bool(found) and not found & own and item.pair[1] not in fresh
+
+    return [[item for item in dream if not is_old(item)] for dream in dreams]
+
+
+def without_outdated(
+    context: SleepContext, data: ConsolidationData, dreams: Sequence[Dream]
+) -> list[Dream]:
+    """Dreams without what the whole day says otherwise: they were read beside one text of it."""
+    items = {item.pair: item for dream in dreams for item in dream}
+    names = plain_texts(context.lm, data.entities)
+    news = [example.pair for example in data.dreams]
+    current = {item.pair for item in drop_outdated(context, list(items.values()), names, news)}
+    return [[item for item in dream if item.pair in current] for dream in dreams]
+
+
+def compose_dreams(
+    context: SleepContext, expert_id: ExpertId, data: ConsolidationData, dreams: Sequence[Dream]
+) -> tuple[list[Dream], list[Dream]]:
+    """Composed questions that the model cannot answer without reading, each a dream of its own.
+
+    With them, the dreams without the items that they contradict.
+    """
+    dreamt = {item.pair for dream in dreams for item in dream}
+    most = context.config.compositions
+    pairs, wrong = compose_questions(context, expert_id, data, dreamt, most)
+    composed = [[example] for example in context.score(pairs)]
+    _, new = split_known_and_new(context, composed)
+    left = [[item for item in dream if item.pair not in wrong] for dream in dreams]
+    return [dream for dream in composed if dream[0].pair in new], left
+
+
 class Dreaming(SleepingAgent):
     """Reads in context by day; at night learns from those of its dreams that help a copy of it.
 
@@ -105,8 +163,9 @@ class Dreaming(SleepingAgent):
     in a newly unlocked expert. The saved state is that of ``seeding``.
 
     Logs: those of ``seeding``; ``dreams_sampled``, and ``dreams_new``, the questions in them that
-    the model cannot answer; dreams that were ``dreams_tried`` and ``dreams_rewarded``; questions of
-    the ``quiz``; ``dream_steps`` and ``dream_loss`` of learning what was rewarded.
+    the model cannot answer; ``compositions``, composed questions that it cannot answer; dreams that
+    were ``dreams_tried`` and ``dreams_rewarded``; questions of the ``quiz``; ``dream_steps`` and
+    ``dream_loss`` of learning what was rewarded.
 
     Departures:
         1. Those of :class:`sleepgym_agents.sleep.seeding.Seeding` but the fifth, and those of
@@ -119,6 +178,9 @@ class Dreaming(SleepingAgent):
         4. Only what the model cannot answer without reading is tried. What it can answer, about
            entities that occur in dreams, is rehearsed beside the rewarded dreams, with the night's
            other examples.
+        5. Questions that need facts of two days are composed of others, where ``compositions`` asks
+           for them, and learned without a trial: the model that reads has to agree to whom they
+           mean (:mod:`sleepgym_agents.sleep.consolidation.compositions`).
     """
 
     Config: ClassVar[type] = DreamingSettings

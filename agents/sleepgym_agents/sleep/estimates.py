@@ -71,4 +71,5 @@ def _dreaming(config: Any, scale: Scale) -> Cost:
     trained = config.copy_steps * tried * config.dream_tokens
     trained += written if config.gradient_selection else 0
     trained += config.dream_epochs * _items(config, scale)
+    trained += config.dream_epochs * scale.days * config.compositions * scale.pair_tokens
     return Cost(written + quiz, written, trained)

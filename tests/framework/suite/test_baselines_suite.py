@@ -48,7 +48,12 @@ def test_agents_meet_the_environments_that_offer_what_they_need(suite):
     assert len(suite.agents) == len(registry.agents) + 2
     settings = {a.label: (a.id, dict(a.settings)) for a in suite.agents if a.settings}
     gate = {"router": "gate"}
-    assert settings == {"seeding-gate": ("seeding", gate), "sleep-gate": ("sleep", gate)}
+    small = {"rank": 48, "expert_dtype": "float8", "recollections": 64, "compositions": 96}
+    assert settings == {
+        "seeding-gate": ("seeding", gate),
+        "sleep-gate": ("sleep", gate),
+        "sleep": ("sleep", small),
+    }
 
 
 def test_what_an_environment_offers_is_what_its_streams_hold(suite, data_dir):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar
 
@@ -23,7 +23,8 @@ from sleepgym_agents.sleep.consolidation.episodes import (
     episode_examples,
     recall_related_episodes,
 )
-from sleepgym_agents.sleep.consolidation.replay import ReplaySettings, recollect
+from sleepgym_agents.sleep.consolidation.question_forms import find_frames
+from sleepgym_agents.sleep.consolidation.replay import ReplaySettings, plain_texts, recollect
 from sleepgym_agents.sleep.consolidation.text_routes import choose_way
 from sleepgym_agents.sleep.paper_parts import writing_dreams
 from sleepgym_agents.sleep.sleep_context import SleepContext
@@ -91,6 +92,8 @@ class ConsolidationData:
         held_back: What the dream stage tries, in place of dreams about the day's texts.
         statements: Verbatim examples of what follows from the day's documents, or says the same.
         by_content: Whether the day's texts are routed by content; they have no ``entities`` then.
+        made_up: The titles that the rehearsals are about.
+        forms: What was asked about the day's entities and about these titles, without the names.
     """
 
     dreams: list[DistillationExample]
@@ -104,6 +107,8 @@ class ConsolidationData:
     held_back: list[list[DistillationExample]] = field(default_factory=list)
     statements: list[DistillationExample] = field(default_factory=list)
     by_content: bool = False
+    made_up: Sequence[str] = ()
+    forms: Collection[str] = ()
 
     @property
     def examples(self) -> list[DistillationExample]:
@@ -139,7 +144,8 @@ def build_consolidation_data(context: SleepContext) -> ConsolidationData:
     with context.memory.bare():
         dreamt, written = write_examples(context)
         statements = write_statements(context)
-        rehearsals = sample_rehearsal_qa(context)
+        titles = make_up_titles(context)
+        rehearsals = sample_rehearsal_qa(context, titles)
         dreams = [example for example in dreamt if example.confidence >= config.confidence]
         day, nats = context.context_ids, config.min_entity_gain_nats
         entities = []
@@ -149,7 +155,9 @@ def build_consolidation_data(context: SleepContext) -> ConsolidationData:
         entities = [] if by_content else entities
     known = context.memory.entities_in(context.parts)
     episodes = recall_related_episodes(context, known)
-    recollections = recollect(context, entities, dreams, episodes)
+    made_up = [lm.prompter.tokenizer.decode(title).strip() for title in titles]
+    idle = set().union(*find_frames((x.pair[0] for x in rehearsals), made_up).values())
+    recollections = recollect(context, entities, dreams, episodes, idle)
     questions = {example.pair[0] for example in dreams}
     size = config.episode_tokens
     items = episode_examples(context, entities, episodes, size, context.documents) if size else []
@@ -164,6 +172,8 @@ def build_consolidation_data(context: SleepContext) -> ConsolidationData:
         written={**written, **led},
         statements=statements,
         by_content=by_content,
+        made_up=made_up,
+        forms=idle.union(*find_frames(questions, plain_texts(lm, entities)).values()),
     )
 
 
@@ -249,13 +259,20 @@ def _counts(context: SleepContext, written: Sequence[Sequence[Pair]]) -> dict[st
     return dream_counts(written, context.lm.prompter.tokenizer.decode(context.context_ids))
 
 
-def sample_rehearsal_qa(context: SleepContext) -> list[DistillationExample]:
-    """Questions and answers that the model writes without context, about made-up titles."""
-    asked, count = context.asked, context.config.rehearsals
+def make_up_titles(context: SleepContext) -> list[list[int]]:
+    """Titles that the model makes up, as token ids; none where the budget has no rehearsals."""
+    count = context.config.rehearsals
     if not context.affords(count * (TITLE_TOKENS + ITEM_TOKENS)):
         return []
-    titles = asked.write_titles(count, context.derive_seed("titles"))
-    return context.score(asked.write_qa_about(titles, 1, context.derive_seed("rehearsal")))
+    return context.asked.write_titles(count, context.derive_seed("titles"))
+
+
+def sample_rehearsal_qa(
+    context: SleepContext, titles: Sequence[Sequence[int]]
+) -> list[DistillationExample]:
+    """Questions and answers that the model writes without context, about made-up titles."""
+    seed = context.derive_seed("rehearsal")
+    return context.score(context.asked.write_qa_about(titles, 1, seed))
 
 
 def detect_entities(
