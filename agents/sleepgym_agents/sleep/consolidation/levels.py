@@ -12,6 +12,7 @@ from sleepgym_agents.sleep.consolidation.episodes import (
     episode_examples,
     recall_episodes,
 )
+from sleepgym_agents.sleep.consolidation.merged_weights import fit_expert, observed
 from sleepgym_agents.sleep.consolidation.practised import answered
 from sleepgym_agents.sleep.consolidation.replay import recall_answers
 from sleepgym_agents.sleep.expert_distillation import distil_into_expert
@@ -21,8 +22,11 @@ from sleepgym_agents.training.qa_generation import ITEM_TOKENS, single_and_joint
 
 EPISODES_TOGETHER = 6  # that are read together when a level is merged
 HELD_BACK = 8  # every so many-th question is held back when a level is merged
-MERGE_ROUNDS = 2  # of training before a merge is given up
 MERGE_LOSS = 0.03  # share of these questions that a merge may lose
+MERGE_ROUNDS = 3  # of training before a merge is given up
+HOPELESS = 0.2  # share of these questions that a first round may lose, for another to be tried
+EPOCHS_SHARE = 0.5  # of a night's passes over its examples: those of a round
+RATE_SHARE = 0.5  # of a night's learning rate: the first weights are not random
 
 
 def merge_due_levels(context: SleepContext) -> dict[str, float]:
@@ -67,18 +71,30 @@ def merge_level(context: SleepContext, level: int) -> dict[str, float]:
     log: dict[str, float] = {}
     expert_id = memory.unlock(level + 1)
     memory.assign_entities(expert_id, entities, [x.ids[: x.asked] for x in lessons])
-    off_policy = context.with_settings(on_policy_every=0)
+    with observed(memory, expert_ids) as layers:
+        context.score([example.pair for example in lessons])
+    unexplained = fit_expert(memory, expert_id, layers)
+    gentle = context.with_settings(
+        on_policy_every=0,
+        epochs=max(1, round(EPOCHS_SHARE * context.config.epochs)),
+        learning_rate=RATE_SHARE * context.config.learning_rate,
+    )
     with memory.masked(*expert_ids):
         for attempt in range(MERGE_ROUNDS):
             name = f"merge {level} {attempt}" if attempt else f"merge {level}"
-            log = distil_into_expert(off_policy, expert_id, lessons, name)
+            log = distil_into_expert(gentle, expert_id, lessons, name)
             after = answered(context, quiz)
-            if after >= before - MERGE_LOSS or "stopped_by_budget" in log:
+            if after >= before - MERGE_LOSS or after < before - HOPELESS or "stopped_by_budget" in log:
                 break
     if memory.is_blank(expert_id) or "stopped_by_budget" in log:
         memory.reset(expert_id)
         return {"nothing_merged": 1.0}
-    checked = {"merge_quiz_before": before, "merge_quiz_after": after}
+    checked = {
+        "merge_quiz": float(len(quiz)),
+        "merge_quiz_before": before,
+        "merge_quiz_after": after,
+        "merge_unexplained": unexplained,
+    }
     if after < before - MERGE_LOSS:
         memory.reset(expert_id)
         return {**checked, "nothing_merged": 1.0, "merge_rolled_back": 1.0}
