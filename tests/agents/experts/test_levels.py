@@ -70,21 +70,27 @@ def test_a_level_that_cannot_be_consolidated_stays(spoilt, tmp_path, monkeypatch
     assert state(agent, tmp_path / "b") == evening
 
 
-def test_a_merge_that_fails_its_check_is_rolled_back(tmp_path, monkeypatch):
+@pytest.mark.parametrize("shares", [(1.0, 0.9, 0.85, 0.9), (1.0, 0.7)])
+def test_a_merge_that_fails_its_check_is_rolled_back(shares, tmp_path, monkeypatch):
+    """At once, where the first round of training leaves it no hope."""
     agent = make("seeding", windows=(2,), on_policy_every=0)
     a_night(agent)
     evening = state(agent, tmp_path / "a")
-    shares = iter([1.0, 0.5, 0.9])
+    left = list(shares)
     monkeypatch.setattr(
-        "sleepgym_agents.sleep.consolidation.levels.answered", lambda *_: next(shares)
+        "sleepgym_agents.sleep.consolidation.levels.answered", lambda *_: left.pop(0)
     )
-    log = agent.sleep(night(agent, 2))
-    assert nothing(agent, log) == {
+    log = nothing(agent, agent.sleep(night(agent, 2)))
+    assert not left
+    assert 0 <= log.pop("merge_unexplained") < 1
+    assert log.pop("merge_steps") > 0
+    assert log == {
         "nothing_learned": 1,
         "nothing_merged": 1,
         "merge_rolled_back": 1,
+        "merge_quiz": 2,
         "merge_quiz_before": 1.0,
-        "merge_quiz_after": 0.9,
+        "merge_quiz_after": shares[-1],
     }
     assert state(agent, tmp_path / "b") == evening
 

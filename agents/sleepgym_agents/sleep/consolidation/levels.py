@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from sleepgym import Document
 from sleepgym_agents.experts.entity_names import EntityName
+from sleepgym_agents.experts.routing import ExpertId
 from sleepgym_agents.sleep.consolidation.consolidation_data import EPISODE_REPEATS
 from sleepgym_agents.sleep.consolidation.episodes import (
     Episodes,
@@ -18,6 +19,7 @@ from sleepgym_agents.sleep.consolidation.replay import recall_answers
 from sleepgym_agents.sleep.expert_distillation import distil_into_expert
 from sleepgym_agents.sleep.sleep_context import SleepContext
 from sleepgym_agents.training.distillation import DistillationExample
+from sleepgym_agents.training.optimise import learned
 from sleepgym_agents.training.qa_generation import ITEM_TOKENS, single_and_joint_contexts
 
 EPISODES_TOGETHER = 6  # that are read together when a level is merged
@@ -67,26 +69,15 @@ def merge_level(context: SleepContext, level: int) -> dict[str, float]:
     quiz = examples[::HELD_BACK] if len(examples) > HELD_BACK else []
     lessons = [example for i, example in enumerate(examples) if i % HELD_BACK or not quiz]
     lessons += episode_examples(context, entities, episodes, size) * EPISODE_REPEATS
-    before, after = answered(context, quiz), 0.0
-    log: dict[str, float] = {}
+    before = answered(context, quiz)
     expert_id = memory.unlock(level + 1)
     memory.assign_entities(expert_id, entities, [x.ids[: x.asked] for x in lessons])
     with observed(memory, expert_ids) as layers:
         context.score([example.pair for example in lessons])
     unexplained = fit_expert(memory, expert_id, layers)
-    gentle = context.with_settings(
-        on_policy_every=0,
-        epochs=max(1, round(EPOCHS_SHARE * context.config.epochs)),
-        learning_rate=RATE_SHARE * context.config.learning_rate,
-    )
     with memory.masked(*expert_ids):
-        for attempt in range(MERGE_ROUNDS):
-            name = f"merge {level} {attempt}" if attempt else f"merge {level}"
-            log = distil_into_expert(gentle, expert_id, lessons, name)
-            after = answered(context, quiz)
-            if after >= before - MERGE_LOSS or after < before - HOPELESS or "stopped_by_budget" in log:
-                break
-    if memory.is_blank(expert_id) or "stopped_by_budget" in log:
+        log, after = train_merged(context, expert_id, lessons, quiz, before)
+    if not learned(log) or "stopped_by_budget" in log:
         memory.reset(expert_id)
         return {"nothing_merged": 1.0}
     checked = {
@@ -94,6 +85,7 @@ def merge_level(context: SleepContext, level: int) -> dict[str, float]:
         "merge_quiz_before": before,
         "merge_quiz_after": after,
         "merge_unexplained": unexplained,
+        "merge_steps": log["steps"],
     }
     if after < before - MERGE_LOSS:
         memory.reset(expert_id)
@@ -101,6 +93,45 @@ def merge_level(context: SleepContext, level: int) -> dict[str, float]:
     for faster in expert_ids:
         memory.reset(faster)
     return {**checked, "merged": float(len(expert_ids)), "merge_lessons": float(len(lessons))}
+
+
+def train_merged(
+    context: SleepContext,
+    expert_id: ExpertId,
+    lessons: Sequence[DistillationExample],
+    quiz: Sequence[DistillationExample],
+    before: float,
+) -> tuple[dict[str, float], float]:
+    """Train a merged expert, round by round, until it passes its check or has no hope to.
+
+    Args:
+        context: The night.
+        expert_id: The merged expert; its parts are off.
+        lessons: What its parts know.
+        quiz: Held-back questions.
+        before: Share of them that its parts answer.
+
+    Returns:
+        The log of the last round, with the number of all ``steps``; the share of the quiz that the
+        expert answers.
+    """
+    config, level = context.config, expert_id[0] - 1
+    gentle = context.with_settings(
+        on_policy_every=0,
+        epochs=max(1, round(EPOCHS_SHARE * config.epochs)),
+        learning_rate=RATE_SHARE * config.learning_rate,
+    )
+    log, after, steps = {}, 0.0, 0.0
+    for attempt in range(MERGE_ROUNDS):
+        name = f"merge {level} {attempt}" if attempt else f"merge {level}"
+        log = distil_into_expert(gentle, expert_id, lessons, name)
+        steps += log["steps"]
+        after = answered(context, quiz)
+        if not learned(log) or "stopped_by_budget" in log:
+            break
+        if after >= before - MERGE_LOSS or after < before - HOPELESS:
+            break
+    return {**log, "steps": steps}, after
 
 
 def ask_experts(

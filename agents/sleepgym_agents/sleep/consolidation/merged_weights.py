@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -69,8 +68,9 @@ class Regression:
             inverse = inverse - column[:, None] * inverse[out]
             rest = [i for i in range(len(left)) if i != out]
             left, weights, inverse = [left[i] for i in rest], weights[rest], inverse[rest][:, rest]
-        fit = 2 * (weights * self.cross[left]).sum() - (weights * (self.inner[left][:, left] @ weights)).sum()
-        return left, weights, 1 - float(fit) / max(self.square, 1e-30)
+        inner, cross = self.inner[left][:, left], self.cross[left]
+        explained = (weights * (2 * cross - inner @ weights)).sum()
+        return left, weights, 1 - float(explained) / max(self.square, 1e-30)
 
 
 @contextmanager
