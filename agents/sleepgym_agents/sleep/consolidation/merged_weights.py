@@ -44,7 +44,7 @@ class Regression:
     @torch.no_grad()
     def add(self, states: Tensor, added: Tensor) -> None:
         """Count in states and what is added to each, both (states, width)."""
-        inner = torch.cat([expert.inner(states) for expert in self.experts], 1).double()
+        inner = torch.cat([expert.inner(states.float()) for expert in self.experts], 1).double()
         self.inner += inner.T @ inner
         self.cross += inner.T @ added.double()
         self.square += float(added.double().square().sum())
