@@ -99,10 +99,10 @@ class Seeding(SleepingAgent):
         7. Of practised questions whose answers are classes no expert is unlocked where the class
            Gaussians answer held-back ones as well as the model that has the day in context. A night
            of practice that fails on dreams that it held back is rolled back.
-    8. An expert of a slower level begins with those inner units of its parts that explain them
-       best (:mod:`sleepgym_agents.sleep.consolidation.merged_weights`), and learns what they answer
-       (:mod:`sleepgym_agents.sleep.consolidation.levels`). A merge that fails on questions that it
-       held back is rolled back.
+        8. An expert of a slower level begins with those inner units of its parts that explain them
+           best (:mod:`sleepgym_agents.sleep.consolidation.merged_weights`), and learns what they
+           answer (:mod:`sleepgym_agents.sleep.consolidation.levels`). A merge that fails on
+           questions that it held back is rolled back.
     """
 
     Config: ClassVar[type] = SeedingSettings
