@@ -5,9 +5,10 @@ feed-forward block becomes a chain of levels, the fastest first, each a sparse m
 experts. Experts are allocated up front and do nothing until they are unlocked.
 
 Departures:
-    1. The pretrained block is the slowest level. It reads the block's own input and not what the
-       faster levels make of it: ``y = mlp(x) + chain(x) - x``. So nothing that it computes for old
-       text ever changes, and a level without an active expert is the identity.
+    1. The pretrained block is the slowest level. Every level reads the block's own input and not
+       what the faster levels make of it: ``y = mlp(x) + sum of what each level adds to x``. So
+       nothing that a slower level computes for old text changes when a faster one learns, and a
+       level without an active expert adds nothing.
     2. An expert is gated like the blocks of the models it serves (SwiGLU): three matrices, not two.
 """
 
@@ -114,9 +115,9 @@ class ExpertChain(nn.Module):
         z = x
         for level in range(len(self.levels)):
             if active.at(level):
-                added = self._added(level, active, z)
+                added = self._added(level, active, x)
                 if self.observer:
-                    self.observer(level, active, z, added)
+                    self.observer(level, active, x, added)
                 z = z + added
         return self.block(x) + (z - x)
 

@@ -26,6 +26,7 @@ from sleepgym_agents.training.qa_generation import ITEM_TOKENS, single_and_joint
 
 EPISODES_TOGETHER = 6  # that are read together when a level is merged
 HELD_BACK = 8  # every so many-th question is held back when a level is merged
+OFTEN = 4  # times as many questions about an entity when a level is merged as about a day's
 MERGE_LOSS = 0.03  # share of these questions, and of episodes, that a merge may lose
 MERGE_ROUNDS = 4  # of training before a merge is given up
 SHARES = ("_before", "_after", "_unexplained")  # ends of the names of shares in a log
@@ -102,8 +103,11 @@ def merge_experts(context: SleepContext, parts: Sequence[ExpertId]) -> dict[str,
     if not read:
         return {"nothing_merged": 1.0}
     examples = ask_experts(context, entities, read)
-    quiz = examples[::HELD_BACK] if len(examples) > HELD_BACK else []
-    lessons = [example for i, example in enumerate(examples) if i % HELD_BACK or not quiz]
+    least = context.config.recollection_confidence
+    sure = [example for example in examples if example.confidence >= least]
+    quiz = sure[::HELD_BACK] if len(sure) > HELD_BACK else []
+    held = {example.pair for example in quiz}
+    lessons = [example for example in examples if example.pair not in held]
     verbatim = episode_examples(context, entities, episodes, context.config.episode_tokens)
     lessons += verbatim * EPISODE_REPEATS
     check = MergeCheck(quiz, verbatim)
@@ -183,22 +187,19 @@ def ask_experts(
     entities: Sequence[EntityName],
     read: Sequence[DistillationExample],
 ) -> list[DistillationExample]:
-    """What the experts answer to questions, where they are sure; otherwise what was read.
+    """What the experts answer, surely or not: their own distributions are the targets.
 
     Args:
         context: The night.
-        entities: What the experts are asked about besides.
-        read: Questions with the answers of the model that reads the experts' episodes.
+        entities: What the experts are asked about, more often than a day's entities are.
+        read: Questions about the experts' episodes.
     """
     questions = sorted({example.pair[0] for example in read})
     answers = context.answer(questions, ITEM_TOKENS)
     own = context.score([(q, a) for q, a in zip(questions, answers, strict=True) if a])
-    sure = {x.pair[0]: x for x in own if x.confidence >= context.config.recollection_confidence}
-    pairs = [example.pair for example in read]
-    found = {example.pair: example for example in recall_answers(context, entities, pairs)}
-    for example in read:
-        best = sure.get(example.pair[0], example)
-        found[best.pair] = best
+    often = context.with_settings(recollections=OFTEN * context.config.recollections)
+    recalled = recall_answers(often, entities, [example.pair for example in read])
+    found = {example.pair: example for example in [*recalled, *own]}
     return [found[pair] for pair in sorted(found)]
 
 
