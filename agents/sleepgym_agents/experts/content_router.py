@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -119,6 +119,10 @@ class ContentRouter(EntityRouter):
         if self.active is None:
             return super().match(ids, states)
         return torch.zeros_like(ids[:, ids.shape[1] - states.shape[1] :])
+
+    def known_by_entity(self, expert_ids: Iterable[ExpertId]) -> list[ExpertId]:
+        """Those that answer for no class."""
+        return [expert_id for expert_id in expert_ids if expert_id not in self.owners]
 
     def forget(self, expert_id: ExpertId) -> None:
         """Drop an expert, and the entities and classes that only it knew."""

@@ -65,6 +65,10 @@ class EntityRouter(StickyRouter):
         wanted = set(expert_ids)
         return sorted(name for name, expert_set in self.table.items() if wanted & set(expert_set))
 
+    def known_by_entity(self, expert_ids: Iterable[ExpertId]) -> list[ExpertId]:
+        """All of them."""
+        return list(expert_ids)
+
     def entities_in(self, ids: Sequence[int]) -> list[EntityName]:
         """The entities of the table whose names occur in token ids, sorted."""
         sizes = {len(name) for name in self.table}

@@ -5,9 +5,10 @@ feed-forward block becomes a chain of levels, the fastest first, each a sparse m
 experts. Experts are allocated up front and do nothing until they are unlocked.
 
 Departures:
-    1. The pretrained block is the slowest level. It reads the block's own input and not what the
-       faster levels make of it: ``y = mlp(x) + chain(x) - x``. So nothing that it computes for old
-       text ever changes, and a level without an active expert is the identity.
+    1. The pretrained block is the slowest level. Every level reads the block's own input and not
+       what the faster levels make of it: ``y = mlp(x) + sum of what each level adds to x``. So
+       nothing that a slower level computes for old text changes when a faster one learns, and a
+       level without an active expert adds nothing.
     2. An expert is gated like the blocks of the models it serves (SwiGLU): three matrices, not two.
 """
 
@@ -58,9 +59,12 @@ class Expert(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The expert's addition to states (tokens, width)."""
-        gate, up, down = (weight.to(x.dtype) for weight in (self.gate, self.up, self.down))
-        inner = nn.functional.silu(nn.functional.linear(x, gate)) * nn.functional.linear(x, up)
-        return nn.functional.linear(inner, down)
+        return nn.functional.linear(self.inner(x), self.down.to(x.dtype))
+
+    def inner(self, x: Tensor) -> Tensor:
+        """The inner layer, (tokens, rank)."""
+        gate, up = (weight.to(x.dtype) for weight in (self.gate, self.up))
+        return nn.functional.silu(nn.functional.linear(x, gate)) * nn.functional.linear(x, up)
 
     @torch.no_grad()
     def packed(self, dtype: ExpertDtype) -> dict[str, Tensor]:
@@ -104,6 +108,7 @@ class ExpertChain(nn.Module):
         block: The pretrained block, frozen.
         levels: Experts of each level, fastest level first.
         activation: From this layer's input to which experts are on, and where.
+        observer: Sees each level's number, what is on, its input, and what it adds; None is nobody.
     """
 
     def __init__(
@@ -113,6 +118,7 @@ class ExpertChain(nn.Module):
         self.block = block
         self.levels = nn.ModuleList(nn.ModuleList() for _ in range(levels))
         self.activation = activation
+        self.observer: Callable[[int, Activation, Tensor, Tensor], None] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """States (batch, length, width) after the block and the active experts."""
@@ -122,7 +128,10 @@ class ExpertChain(nn.Module):
         z = x
         for level in range(len(self.levels)):
             if active.at(level):
-                z = z + self._added(level, active, z)
+                added = self._added(level, active, x)
+                if self.observer:
+                    self.observer(level, active, x, added)
+                z = z + added
         return self.block(x) + (z - x)
 
     def _added(self, level: int, active: Activation, z: Tensor) -> Tensor:

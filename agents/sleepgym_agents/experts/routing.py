@@ -177,6 +177,10 @@ class Router:
         """The entities that any of some experts knows, sorted."""
         return []
 
+    def known_by_entity(self, expert_ids: Iterable[ExpertId]) -> list[ExpertId]:
+        """Those of some experts of which all that they know can be asked by entities."""
+        return []
+
     def trained(self, expert_id: ExpertId) -> list[Tensor]:
         """Parameters of the router that are trained together with an expert."""
         return []

@@ -76,7 +76,11 @@ class Seeding(SleepingAgent):
     of answers, shares of a quiz of held-back dreams that were right (``quiz_before`` and
     ``quiz_after``; ``quiz_by_class`` and ``quiz_in_context`` for classes), and whether the night
     was ``rolled_back``. Of documents under ``router=auto``: shares of held-back dreams that are
-    ``led_by_names`` to the night's expert alone, and ``led_by_content`` to their own text.
+    ``led_by_names`` to the night's expert alone, and ``led_by_content`` to their own text. Of
+    levels: experts ``merged`` into one, on how many ``merge_lessons`` and in how many
+    ``merge_steps``; the share of what they add that its first weights leave ``merge_unexplained``;
+    of a ``merge_quiz`` of held-back questions the shares that were answered
+    (``merge_quiz_before``, ``merge_quiz_after``), and whether it was ``merge_rolled_back``.
 
     Departures:
         1. Those of :mod:`sleepgym_agents.experts.expert`.
@@ -95,6 +99,10 @@ class Seeding(SleepingAgent):
         7. Of practised questions whose answers are classes no expert is unlocked where the class
            Gaussians answer held-back ones as well as the model that has the day in context. A night
            of practice that fails on dreams that it held back is rolled back.
+        8. An expert of a slower level begins with those inner units of its parts that explain them
+           best (:mod:`sleepgym_agents.sleep.consolidation.merged_weights`), and learns what they
+           answer (:mod:`sleepgym_agents.sleep.consolidation.levels`). A merge that fails on
+           questions that it held back is rolled back.
     """
 
     Config: ClassVar[type] = SeedingSettings

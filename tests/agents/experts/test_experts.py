@@ -140,7 +140,7 @@ def test_an_expert_by_hand():
 
 
 def test_a_chain_by_hand():
-    """Levels read each other, experts of a level add up, the block reads the input itself."""
+    """Experts of all levels add up; each, and the block, reads the input itself."""
     generator = torch.Generator().manual_seed(0)
     block = torch.nn.Linear(4, 4)
     experts = [Expert(4, 2, generator) for _ in range(3)]
@@ -160,9 +160,9 @@ def test_a_chain_by_hand():
     with torch.no_grad():
         first, second, third = x[0].split(1)
         z = first + one(first) + 0.5 * two(first)
-        wanted = [block(first) + z + slow(z) - first]
+        wanted = [block(first) + z + slow(first) - first]
         z = second + two(second)
-        wanted.append(block(second) + z + slow(z) - second)
+        wanted.append(block(second) + z + slow(second) - second)
         wanted.append(block(third))
         torch.testing.assert_close(chain(x)[0], torch.cat(wanted))
 

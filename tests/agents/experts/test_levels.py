@@ -3,6 +3,7 @@ import torch
 
 from sleepers import a_night, make, night, nothing, replace_samples, state
 from sleepgym.core.errors import BadSetting
+from sleepgym_agents.sleep.consolidation.levels import MergeCheck, merge_due_levels
 from sleepgym_agents.sleep.expert_distillation import distil_into_expert
 
 
@@ -70,23 +71,75 @@ def test_a_level_that_cannot_be_consolidated_stays(spoilt, tmp_path, monkeypatch
     assert state(agent, tmp_path / "b") == evening
 
 
-def test_a_merge_that_fails_its_check_is_rolled_back(tmp_path, monkeypatch):
+QUIZ = [(1.0, 1.0), (0.9, 1.0), (0.85, 1.0), (0.9, 1.0), (0.9, 1.0)]
+EPISODES = [(1.0, 1.0), (1.0, 0.5), (1.0, 0.5), (1.0, 0.9), (1.0, 0.9)]
+NO_HOPE = [(1.0, 1.0), (0.7, 1.0)]
+
+
+@pytest.mark.parametrize("found", [QUIZ, EPISODES, NO_HOPE])
+def test_a_merge_that_fails_its_check_is_rolled_back(found, tmp_path, monkeypatch):
+    """At once, where the first round of training leaves it no hope."""
     agent = make("seeding", windows=(2,), on_policy_every=0)
     a_night(agent)
     evening = state(agent, tmp_path / "a")
-    shares = iter([1.0, 0.5, 0.9])
+    left = list(found)
     monkeypatch.setattr(
-        "sleepgym_agents.sleep.consolidation.levels.answered", lambda *_: next(shares)
+        "sleepgym_agents.sleep.consolidation.levels.MergeCheck.shares",
+        lambda *_: dict(zip(("quiz", "episodes"), left.pop(0), strict=True)),
     )
-    log = agent.sleep(night(agent, 2))
-    assert nothing(agent, log) == {
+    log = nothing(agent, agent.sleep(night(agent, 2)))
+    assert not left
+    assert 0 <= log.pop("merge_unexplained") < 1
+    assert log.pop("merge_steps") > 0
+    assert log.pop("merge_lessons") > 0
+    assert log.pop("merge_quiz") > 0
+    assert log == {
         "nothing_learned": 1,
         "nothing_merged": 1,
         "merge_rolled_back": 1,
         "merge_quiz_before": 1.0,
-        "merge_quiz_after": 0.9,
+        "merge_quiz_after": found[-1][0],
+        "merge_episodes": 0,
+        "merge_episodes_before": 1.0,
+        "merge_episodes_after": found[-1][1],
     }
     assert state(agent, tmp_path / "b") == evening
+
+
+def test_experts_of_a_failed_merge_are_not_merged_with_newer_ones(monkeypatch):
+    agent = make("seeding", windows=(2, 6))
+    for level, count in ((0, 4), (1, 4)):
+        for _ in range(count):
+            agent.memory.unlock(level)
+    merged = []
+
+    def noted(_, parts):
+        merged.append(parts)
+        return {"merged": len(parts), "merge_quiz_after": float(len(merged))}
+
+    monkeypatch.setattr("sleepgym_agents.sleep.consolidation.levels.merge_experts", noted)
+    log = merge_due_levels(agent.sleep_context(night(agent, 6)))
+    assert merged == [
+        [(0, 0), (0, 1)],
+        [(0, 2), (0, 3)],
+        [(1, 0), (1, 1), (1, 2)],
+        [(1, 3)],
+    ]
+    assert log == {"merged": 8, "merge_quiz_after": 2.5}
+    assert merge_due_levels(agent.sleep_context(night(agent, 5))) == {}
+
+
+def test_the_check_asks_for_held_back_questions_and_for_episodes(monkeypatch):
+    agent = make("seeding", episode_confidence=0.5)
+    context = agent.sleep_context(night(agent))
+    texts = [("Mira", "Tolwen was born in Oslo."), ("Ben", "keeps bees.")]
+    episodes = [context.recite(pair) for pair in texts]
+    assert MergeCheck([], []).shares(context) == {"quiz": 0, "episodes": 0}
+    assert MergeCheck(episodes[:1], episodes).shares(context) == {"quiz": 0, "episodes": 0}
+    monkeypatch.setattr(
+        "sleepgym_agents.sleep.consolidation.levels.is_sure", lambda _, x: x.pair == texts[1]
+    )
+    assert MergeCheck([], episodes).shares(context)["episodes"] == 0.5
 
 
 def test_windows_are_multiples():

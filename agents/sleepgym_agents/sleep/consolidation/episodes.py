@@ -62,10 +62,15 @@ def recall_episodes(context: SleepContext, entities: Iterable[EntityName]) -> Ep
     pairs = list(zip(cued, context.answer(cued, tokens), strict=True))
     found: Episodes = {}
     for name, example in zip(cues, context.score(pairs), strict=True):
-        confidence = float(example.likelihoods[example.asked - 1 :].mean().exp())
-        if example.pair[1] and confidence >= context.config.episode_confidence:
+        if example.pair[1] and is_sure(context, example):
             found[name] = example.pair[1]
     return found
+
+
+def is_sure(context: SleepContext, episode: DistillationExample) -> bool:
+    """Whether a model that scored an episode is sure enough of it to recall it."""
+    confidence = float(episode.likelihoods[episode.asked - 1 :].mean().exp())
+    return confidence >= context.config.episode_confidence
 
 
 def recall_related_episodes(context: SleepContext, entities: Sequence[EntityName]) -> Episodes:

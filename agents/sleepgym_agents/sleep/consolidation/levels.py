@@ -2,89 +2,184 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from sleepgym import Document
 from sleepgym_agents.experts.entity_names import EntityName
+from sleepgym_agents.experts.routing import ExpertId
 from sleepgym_agents.sleep.consolidation.consolidation_data import EPISODE_REPEATS
 from sleepgym_agents.sleep.consolidation.episodes import (
     Episodes,
     episode_examples,
+    is_sure,
     recall_episodes,
 )
+from sleepgym_agents.sleep.consolidation.merged_weights import fit_expert, observed
 from sleepgym_agents.sleep.consolidation.practised import answered
 from sleepgym_agents.sleep.consolidation.replay import recall_answers
 from sleepgym_agents.sleep.expert_distillation import distil_into_expert
 from sleepgym_agents.sleep.sleep_context import SleepContext
 from sleepgym_agents.training.distillation import DistillationExample
+from sleepgym_agents.training.optimise import learned
 from sleepgym_agents.training.qa_generation import ITEM_TOKENS, single_and_joint_contexts
 
 EPISODES_TOGETHER = 6  # that are read together when a level is merged
 HELD_BACK = 8  # every so many-th question is held back when a level is merged
-MERGE_ROUNDS = 2  # of training before a merge is given up
-MERGE_LOSS = 0.03  # share of these questions that a merge may lose
+OFTEN = 4  # times as many questions about an entity when a level is merged as about a day's
+MERGE_LOSS = 0.03  # share of these questions, and of episodes, that a merge may lose
+MERGE_ROUNDS = 4  # of training before a merge is given up
+SHARES = ("_before", "_after", "_unexplained")  # ends of the names of shares in a log
+HOPELESS = 0.2  # share of these questions that a first round may lose, for another to be tried
+EPOCHS_SHARE = 0.5  # of a night's passes over its examples: those of a round
+RATE_SHARE = 0.5  # of a night's learning rate: the first weights are not random
+
+
+@dataclass(frozen=True)
+class MergeCheck:
+    """What a merged expert must know as well as its parts did.
+
+    Attributes:
+        quiz: Questions that it does not learn.
+        episodes: Verbatim examples that it learns: later nights and merges read them again.
+    """
+
+    quiz: Sequence[DistillationExample]
+    episodes: Sequence[DistillationExample]
+
+    def shares(self, context: SleepContext) -> dict[str, float]:
+        """Shares of the quiz that are answered, and of episodes that are known verbatim, as now."""
+        scored = context.score([episode.pair for episode in self.episodes])
+        sure = sum(is_sure(context, episode) for episode in scored)
+        return {
+            "quiz": answered(context, self.quiz),
+            "episodes": sure / max(len(self.episodes), 1),
+        }
 
 
 def merge_due_levels(context: SleepContext) -> dict[str, float]:
     """Merge the levels whose window ends with this night; see the setting ``windows``.
+
+    A window's experts are merged into one; where merges failed there are those of several, the
+    oldest first. Only entities can be asked for: an expert that answers for classes stays, and so
+    do all where the router does not go by entities.
 
     Args:
         context: The night; its settings are
             :class:`sleepgym_agents.sleep.seeding.SeedingSettings`.
 
     Returns:
-        What to log.
+        What to log: sums of counts over merges, means of shares.
     """
+    memory, windows = context.memory, context.config.windows
+    logs: list[dict[str, float]] = []
+    for level, window in enumerate(windows):
+        own = [expert_id for expert_id in memory.unlocked if expert_id[0] == level]
+        if context.night.number % window or not own:
+            continue
+        size = window // (1, *windows)[level]
+        parts = memory.router.known_by_entity(own)
+        groups = [parts[at : at + size] for at in range(0, len(parts), size)]
+        logs += [merge_experts(context, group) for group in groups] or [{"nothing_merged": 1.0}]
     log: dict[str, float] = {}
-    for level, window in enumerate(context.config.windows):
-        if context.night.number % window == 0:
-            log |= merge_level(context, level)
+    for name in dict.fromkeys(name for one in logs for name in one):
+        values = [one[name] for one in logs if name in one]
+        log[name] = sum(values) / (len(values) if name.endswith(SHARES) else 1)
     return log
 
 
-def merge_level(context: SleepContext, level: int) -> dict[str, float]:
-    """Consolidate all experts of a level into one new expert of the next, and reset them.
+def merge_experts(context: SleepContext, parts: Sequence[ExpertId]) -> dict[str, float]:
+    """Consolidate experts of a level into one new expert of the next, and reset them.
 
-    The new expert is taught by the level's own: by what they answer to questions about the episodes
-    that they recall, and to their own questions. Every eighth question is held back: where the new
-    expert, after two rounds of training, answers fewer of these than they did, the merge is rolled
-    back. Only entities can be asked for: routers that do not go by entities merge nothing.
+    The new expert begins with those inner units of its parts that explain them best, and is taught
+    by them: by what they answer to questions about the episodes that they recall, by their answers
+    to their own questions, and by the episodes. Every eighth question is held back. Where the new
+    expert answers fewer of these than its parts, or knows fewer episodes, the merge is rolled back.
     """
-    memory, size = context.memory, context.config.episode_tokens
-    expert_ids = [expert_id for expert_id in memory.unlocked if expert_id[0] == level]
-    if not expert_ids:
-        return {}
-    entities = memory.router.entities_of(expert_ids)
+    memory, (level, slot) = context.memory, parts[0]
+    entities = memory.router.entities_of(parts)
     episodes = recall_episodes(context, entities)
-    read = regenerate_qa(context, episodes, level)
+    read = regenerate_qa(context, episodes, level, slot)
     if not read:
         return {"nothing_merged": 1.0}
     examples = ask_experts(context, entities, read)
-    quiz = examples[::HELD_BACK] if len(examples) > HELD_BACK else []
-    lessons = [example for i, example in enumerate(examples) if i % HELD_BACK or not quiz]
-    lessons += episode_examples(context, entities, episodes, size) * EPISODE_REPEATS
-    before, after = answered(context, quiz), 0.0
-    log: dict[str, float] = {}
-    expert_id = memory.unlock(level + 1)
-    memory.assign_entities(expert_id, entities, [x.ids[: x.asked] for x in lessons])
-    off_policy = context.with_settings(on_policy_every=0)
-    with memory.masked(*expert_ids):
-        for attempt in range(MERGE_ROUNDS):
-            name = f"merge {level} {attempt}" if attempt else f"merge {level}"
-            log = distil_into_expert(off_policy, expert_id, lessons, name)
-            after = answered(context, quiz)
-            if after >= before - MERGE_LOSS or "stopped_by_budget" in log:
-                break
-    if memory.is_blank(expert_id) or "stopped_by_budget" in log:
-        memory.reset(expert_id)
+    least = context.config.recollection_confidence
+    sure = [example for example in examples if example.confidence >= least]
+    quiz = sure[::HELD_BACK] if len(sure) > HELD_BACK else []
+    held = {example.pair for example in quiz}
+    lessons = [example for example in examples if example.pair not in held]
+    verbatim = episode_examples(context, entities, episodes, context.config.episode_tokens)
+    lessons += verbatim * EPISODE_REPEATS
+    check = MergeCheck(quiz, verbatim)
+    before = check.shares(context)
+    merged = memory.unlock(level + 1)
+    memory.assign_entities(merged, entities, [x.ids[: x.asked] for x in lessons])
+    with observed(memory, parts) as layers:
+        context.score([example.pair for example in lessons])
+    unexplained = fit_expert(memory, merged, layers)
+    with memory.masked(*parts):
+        log, after = train_merged(context, merged, lessons, check, before)
+    if not learned(log) or "stopped_by_budget" in log:
+        memory.reset(merged)
         return {"nothing_merged": 1.0}
-    checked = {"merge_quiz_before": before, "merge_quiz_after": after}
-    if after < before - MERGE_LOSS:
-        memory.reset(expert_id)
-        return {**checked, "nothing_merged": 1.0, "merge_rolled_back": 1.0}
-    for faster in expert_ids:
-        memory.reset(faster)
-    return {**checked, "merged": float(len(expert_ids)), "merge_lessons": float(len(lessons))}
+    known = {
+        "merge_quiz": float(len(quiz)),
+        "merge_episodes": float(len(verbatim)),
+        **{f"merge_{name}_before": share for name, share in before.items()},
+        **{f"merge_{name}_after": share for name, share in after.items()},
+        "merge_unexplained": unexplained,
+        "merge_lessons": float(len(lessons)),
+        "merge_steps": log["steps"],
+    }
+    if lost(before, after) > MERGE_LOSS:
+        memory.reset(merged)
+        return {**known, "nothing_merged": 1.0, "merge_rolled_back": 1.0}
+    for part in parts:
+        memory.reset(part)
+    return {**known, "merged": float(len(parts))}
+
+
+def train_merged(
+    context: SleepContext,
+    merged: ExpertId,
+    lessons: Sequence[DistillationExample],
+    check: MergeCheck,
+    before: Mapping[str, float],
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Train a merged expert, round by round, until it passes its check or has no hope to.
+
+    Args:
+        context: The night.
+        merged: The expert; its parts are off.
+        lessons: What its parts know.
+        check: What it must know as well as they.
+        before: The shares of it that they know.
+
+    Returns:
+        The log of the last round, with the number of all ``steps``; the shares that the expert
+        knows.
+    """
+    config, (level, slot) = context.config, merged
+    gentle = context.with_settings(
+        on_policy_every=0,
+        epochs=max(1, round(EPOCHS_SHARE * config.epochs)),
+        learning_rate=RATE_SHARE * config.learning_rate,
+    )
+    log, after, steps = {}, dict(before), 0.0
+    for attempt in range(MERGE_ROUNDS):
+        log = distil_into_expert(gentle, merged, lessons, f"merge {level - 1} {slot} {attempt}")
+        steps += log["steps"]
+        after = check.shares(context)
+        hopeless = before["quiz"] - after["quiz"] > HOPELESS
+        ended = not learned(log) or "stopped_by_budget" in log
+        if ended or hopeless or lost(before, after) <= MERGE_LOSS:
+            break
+    return {**log, "steps": steps}, after
+
+
+def lost(before: Mapping[str, float], after: Mapping[str, float]) -> float:
+    """By how much the share fell that fell most."""
+    return max(before[name] - after[name] for name in before)
 
 
 def ask_experts(
@@ -92,27 +187,24 @@ def ask_experts(
     entities: Sequence[EntityName],
     read: Sequence[DistillationExample],
 ) -> list[DistillationExample]:
-    """What the experts answer to questions, where they are sure; otherwise what was read.
+    """What the experts answer, surely or not: their own distributions are the targets.
 
     Args:
         context: The night.
-        entities: What the experts are asked about besides.
-        read: Questions with the answers of the model that reads the experts' episodes.
+        entities: What the experts are asked about, more often than a day's entities are.
+        read: Questions about the experts' episodes.
     """
     questions = sorted({example.pair[0] for example in read})
     answers = context.answer(questions, ITEM_TOKENS)
     own = context.score([(q, a) for q, a in zip(questions, answers, strict=True) if a])
-    sure = {x.pair[0]: x for x in own if x.confidence >= context.config.recollection_confidence}
-    pairs = [example.pair for example in read]
-    found = {example.pair: example for example in recall_answers(context, entities, pairs)}
-    for example in read:
-        best = sure.get(example.pair[0], example)
-        found[best.pair] = best
+    often = context.with_settings(recollections=OFTEN * context.config.recollections)
+    recalled = recall_answers(often, entities, [example.pair for example in read])
+    found = {example.pair: example for example in [*recalled, *own]}
     return [found[pair] for pair in sorted(found)]
 
 
 def regenerate_qa(
-    context: SleepContext, episodes: Episodes, level: int
+    context: SleepContext, episodes: Episodes, level: int, slot: int
 ) -> list[DistillationExample]:
     """Questions and answers about recalled episodes, some read together, as about a day's texts."""
     lm, config = context.lm, context.config
@@ -122,7 +214,7 @@ def regenerate_qa(
         parts = read[at : at + EPISODES_TOGETHER]
         contexts = single_and_joint_contexts(parts, config.samples)
         with context.memory.bare():
-            written = context.write_qa(contexts, "merge", level, at)
+            written = context.write_qa(contexts, "merge", level, slot, at)
             pairs = sorted({pair for sample in written for pair in sample})
             examples += context.score(pairs, parts)
     return [example for example in examples if example.confidence >= config.confidence]
