@@ -9,7 +9,8 @@ RUNS holds ``TRACK/LABEL/seed-N``, as ``sleepgym suite`` writes them; what is mi
 the table. A track that has a board is read from its submissions too, unless its first nights are
 asked for. Scales differ: the paper's models have 50 times as many weights, and a language model
 judges its answers. So figures are not compared, only the sign of each row's difference to `Sleep`:
-"yes" or "no" where the 95 % interval of ours (over the same streams) excludes 0, else "open".
+"yes" or "no" where the 95 % interval of ours (over the same streams) excludes 0, else "open";
+"decided" where it does and the paper has no such row.
 
 With fewer than five streams, passages are resampled in place of streams: each is one value, the
 mean difference over its questions in all streams (needs --data). ``--nights TRACK=N`` scores what
@@ -33,7 +34,7 @@ from sleepgym.scoring.statistics import FEWEST_FOR_BOOTSTRAP, paired_difference
 METRIC = "average_accuracy"
 FULL = "sleep"
 SUBMISSIONS = Path(__file__).parents[2] / "leaderboards" / "submissions"
-BOARDS = {"squad-8": "squad-8", "clinc150": "class-incremental-v1"}  # track -> board
+BOARDS = {"squad-8": "squad-8", "clinc150": "class-incremental-v1", "almanac": "ablation-v1"}
 EARLIER = {"clinc150-5": "class-incremental-5", "clinc150-5-v1": "class-incremental-5-v1"}
 Scores = Mapping[tuple[str, str], dict[int, float]]
 Answers = dict[tuple[str, str], dict[int, dict[str, float]]]  # scores by seed and question
@@ -61,6 +62,11 @@ def _squad(label: str, name: str, one: float, many: float) -> Row:
     return Row(label, name, {"squad-1": one, "squad-200": many, "squad-8": many})
 
 
+def _part(name: str, below: bool) -> Row:
+    """A row of Almanac; the paper's bars and its figures on mathematics may rank it below."""
+    return Row(name.replace(" ", "-"), name, {}, ("almanac",) if below else ())
+
+
 CLASSES = ("clinc150", "clinc150-5", "clinc150-5-v1")
 TABLES = {
     "Knowledge incorporation (SQuAD, without the passage)": (
@@ -80,11 +86,23 @@ TABLES = {
         Row("continuum", "Hope", {}, CLASSES),
         Row(FULL, "Sleep", {}),
     ),
+    "Sleep without each of its parts (Almanac)": (
+        Row(FULL, "Sleep", {}),
+        _part("without dreaming", True),
+        _part("without seeding", False),
+        _part("without expansion", True),
+        _part("without imitation", True),
+        _part("without semantic reward", True),
+        _part("without gradient selection", False),  # below with one passage, above with 200
+        _part("without random expert", False),  # below with one passage, above with 200
+        _part("without rehearsal", False),
+    ),
 }
 TRACKS = {
     "squad-1": "one passage (n=1)",
     "squad-200": "200 passages in one night (n=200)",
     "squad-8": "eight days of four passages (beside n=200)",
+    "almanac": "four days of Almanac (suite ablation, board ablation-v1)",
     "clinc150": "150 intents, a domain a day (board class-incremental-v1)",
     "clinc150-5-v1": "five days of five intents (board class-incremental-5-v1)",
     "clinc150-5": "five days of five intents, each asked among those seen (class-incremental-5)",
@@ -102,7 +120,8 @@ def read_answers(runs: Path, nights: Mapping[str, int]) -> Answers:
             own = {
                 line["id"]: line["score"]
                 for line in lines
-                if (line["phase"], line["night"]) == ("morning", last) and line["item_day"] <= last
+                if (line["phase"], line["night"]) == ("morning", last)
+                and 1 <= line["item_day"] <= last
             }
             if own:
                 label = meta.parent.parent.name
@@ -211,8 +230,9 @@ def _difference(
     if ends is None:
         return said, ours, "open"
     ours += f" [{100 * ends.low:.1f}, {100 * ends.high:.1f}]"
-    decided = ends.low > 0 or ends.high < 0
-    return said, ours, ("yes" if found.mean * theirs > 0 else "no") if decided else "open"
+    if ends.low <= 0 <= ends.high:
+        return said, ours, "open"
+    return said, ours, ("yes" if found.mean * theirs > 0 else "no") if theirs else "decided"
 
 
 def page(

@@ -74,3 +74,24 @@ def test_few_streams_are_resampled_by_passage_and_boards_are_read(tmp_path):
     (board / "inca.verdict.json").write_text(module.json.dumps({"results": {"seeds": [row]}}))
     (board / "ewc.verdict.json").write_text('{"results": null}')
     assert module.read_submissions(tmp_path) == {("clinc150", "inca"): {100: 0.7}}
+
+
+def test_parts_of_sleep_are_compared_on_almanac_without_base_questions(tmp_path):
+    module = load()
+    for label, right in (("sleep", 1.0), ("without-dreaming", 0.0), ("without-seeding", 0.0)):
+        for seed in range(100, 105):
+            run = tmp_path / "almanac" / label / f"seed-{seed}"
+            run.mkdir(parents=True)
+            said = {"days": 4, "spec": {"seed": seed}}
+            (run / "run.json").write_text(module.json.dumps(said))
+            about = {"step": 8, "phase": "morning", "night": 2, "day": 2, "kind": "direct"}
+            lines = [
+                about | {"item_day": day, "id": f"d{day}", "answer": "", "score": score}
+                for day, score in ((0, 0.0), (1, right), (2, 0.9), (3, 0.0))
+            ]
+            text = "".join(module.json.dumps(line) + "\n" for line in lines)
+            (run / "answers.jsonl").write_text(text)
+    page = module.page(tmp_path, {"almanac": 2}, None, tmp_path)
+    assert "| Sleep |  | 95.0 | 5 |  |  |  |" in page
+    assert "| without dreaming |  | 45.0 | 5 | below | -50.0 [-50.0, -50.0] | yes |" in page
+    assert "-50.0 [-50.0, -50.0] | decided |" in page  # the paper has no run without seeding
