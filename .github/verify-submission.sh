@@ -46,6 +46,9 @@ while IFS= read -r -d '' change && IFS= read -r -d '' path; do
   elif [ "$kind" != A ] || git cat-file -e "$base:${path%.*}.gz" 2> /dev/null ||
     git cat-file -e "$base:${path%.*}.xz" 2> /dev/null; then
     refuse "\`$board/$slug\` is there already: a new version is a new file under another name."
+  elif git cat-file -e "$head:${path%.*}.gz" 2> /dev/null &&
+    git cat-file -e "$head:${path%.*}.xz" 2> /dev/null; then
+    refuse "\`$board/$slug\` comes twice, as .json.gz and as .json.xz: leave one out."
   elif [ "$mode" != 100644 ]; then
     refuse "\`$board/$slug\` is no plain file."
   elif [ "$(git cat-file -s "$head:$path")" -gt "$limit" ]; then

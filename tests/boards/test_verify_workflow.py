@@ -168,6 +168,14 @@ def test_a_changed_submission_is_refused_and_not_run(checkout):
     assert text.startswith("`open/held` is there already")
 
 
+def test_a_submission_that_comes_twice_is_refused_and_not_run(checkout):
+    files = {f"{PLACE}/open/a.json.{suffix}": b"1" for suffix in ("gz", "xz")}
+    code, text = verdict(checkout, files, "touch ran")
+    assert code == 1
+    assert text.startswith("`open/a` comes twice")
+    assert not list(checkout.parent.rglob("ran"))
+
+
 def test_a_name_that_was_taken_since_the_pull_request_began_is_refused(checkout):
     git(checkout, "init", "-q")
     start = commit(checkout, {"README.md": b""})
