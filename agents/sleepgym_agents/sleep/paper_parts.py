@@ -1,12 +1,15 @@
 """Parts of the paper that the ablation does not show to matter, behind one seam.
 
-They are on by default, as in the paper, where no other default is given. A night without them has
-no branch but those in this module and in :mod:`sleepgym_agents.sleep.consolidation.replay`.
+They are on by default, as in the paper, but for the imitation reward, of which ten streams exclude
+a gain (docs/agents/sleep.md), and where another default is given. A night without them has no
+branch but those in this module and in :mod:`sleepgym_agents.sleep.consolidation.replay`.
 
 ========================================  ===============================  ========================
 Part ("Language Models Need Sleep")       Switched off by                  Code
 ========================================  ===============================  ========================
-Learning to Imitate, on-policy (3.2)      ``on_policy_every=0``            ``sleep.imitation``
+Learning to Imitate, its reward (3.2)     ``distillation_weight=1``, the   ``sleep.imitation``
+                                          default (the paper's is .8)
+what is learned on own samples (3.2)      ``on_policy_every=0``            ``sleep.imitation``
 its semantic reward (3.2)                 ``semantic_weight=0``            ``sleep.imitation``
 dreams chosen by their gradient (3.3)     ``gradient_selection=false``     ``sleep.dream_rewards``
 one random expert while dreaming (3.3)    ``random_expert=false``          here
