@@ -71,9 +71,9 @@ def test_a_level_that_cannot_be_consolidated_stays(spoilt, tmp_path, monkeypatch
     assert state(agent, tmp_path / "b") == evening
 
 
-QUIZ = [(1.0, 1.0), (0.9, 1.0), (0.85, 1.0), (0.9, 1.0), (0.9, 1.0)]
-EPISODES = [(1.0, 1.0), (1.0, 0.5), (1.0, 0.5), (1.0, 0.9), (1.0, 0.9)]
-NO_HOPE = [(1.0, 1.0), (0.7, 1.0)]
+QUIZ = [(1.0, 1.0), (0.95, 1.0), (0.92, 1.0), (0.95, 1.0)]
+EPISODES = [(1.0, 1.0), (1.0, 0.5), (1.0, 0.5), (1.0, 0.9)]
+NO_HOPE = [(1.0, 1.0), (0.88, 1.0)]
 
 
 @pytest.mark.parametrize("found", [QUIZ, EPISODES, NO_HOPE])

@@ -28,10 +28,9 @@ EPISODES_TOGETHER = 6  # that are read together when a level is merged
 HELD_BACK = 8  # every so many-th question is held back when a level is merged
 OFTEN = 4  # times as many questions about an entity when a level is merged as about a day's
 MERGE_LOSS = 0.03  # share of these questions, and of episodes, that a merge may lose
-MERGE_ROUNDS = 4  # of training before a merge is given up
+MERGE_ROUNDS = 3  # of training before a merge is given up
 SHARES = ("_before", "_after", "_unexplained")  # ends of the names of shares in a log
-HOPELESS = 0.2  # share of these questions that a first round may lose, for another to be tried
-EPOCHS_SHARE = 0.5  # of a night's passes over its examples: those of a round
+HOPELESS = 0.1  # share of these questions that no round may lose, for another to be tried
 RATE_SHARE = 0.5  # of a night's learning rate: the first weights are not random
 
 
@@ -161,9 +160,7 @@ def train_merged(
     """
     config, (level, slot) = context.config, merged
     gentle = context.with_settings(
-        on_policy_every=0,
-        epochs=max(1, round(EPOCHS_SHARE * config.epochs)),
-        learning_rate=RATE_SHARE * config.learning_rate,
+        on_policy_every=0, learning_rate=RATE_SHARE * config.learning_rate
     )
     log, after, steps = {}, dict(before), 0.0
     for attempt in range(MERGE_ROUNDS):
