@@ -48,3 +48,8 @@ def test_a_page_keeps_what_else_it_says_and_a_whole_table(tool, tmp_path):
     assert page.read_text() == first
     tool.fill(page, {"squad": tool.table("squad", {**whole, "sleep": finished({100: 0.9})})})
     assert page.read_text() == first.replace("| `sleep` | 0.20 |", "| `sleep` | 0.90 |")
+    tool.fill(page, {"jsonl": tool.table("jsonl", whole)})
+    both = page.read_text() + "\nMore words.\n"
+    page.write_text(both)
+    tool.fill(page, {"squad": tool.table("squad", whole)})
+    assert page.read_text() == both.replace("| `sleep` | 0.90 |", "| `sleep` | 0.20 |")
