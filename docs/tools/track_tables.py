@@ -131,7 +131,7 @@ def fill(page: Path, sections: dict[str, str]) -> None:
     before, _, results = page.read_text().partition(_TITLE)
     for label, section in sections.items():
         old = re.compile(
-            rf"^`{label}`(?: of the suite|:).*?\n\n(?:\|.*\n)+", re.DOTALL | re.MULTILINE
+            rf"^`{label}`(?: of the suite|:).*?\n\n(?:\|[^\n]*\n)+", re.DOTALL | re.MULTILINE
         )
         found = old.search(results)
         if found and _NOT_RUN in section and _NOT_RUN not in found[0]:
