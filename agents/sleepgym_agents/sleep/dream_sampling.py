@@ -35,8 +35,9 @@ class SamplingSettings(ReplaySettings):
         kept_by_importance: Dreams with the largest gradient that are tried (``k``).
         kept_at_random: Other dreams that are tried (``b``).
         random_expert: Whether, while dreams are written, one random expert is active wherever any
-            would be.
-        gradient_selection: Select by gradient; otherwise all that are tried are random.
+            would be. The paper's is true; no effect here on either track (docs/agents/sleep.md).
+        gradient_selection: Select by gradient; otherwise all that are tried are random. The paper's
+            is true; no effect here on either track.
         quiz_items: Most questions of the quiz that a dream must help with.
     """
 
@@ -45,8 +46,8 @@ class SamplingSettings(ReplaySettings):
     associations: Annotated[int, Ge(1)] = 4
     kept_by_importance: Annotated[int, Ge(0)] = 24
     kept_at_random: Annotated[int, Ge(0)] = 4
-    random_expert: bool = True
-    gradient_selection: bool = True
+    random_expert: bool = False
+    gradient_selection: bool = False
     quiz_items: Annotated[int, Ge(1)] = 24
 
 

@@ -1,8 +1,9 @@
 """Parts of the paper that the ablation does not show to matter, behind one seam.
 
-They are on by default, as in the paper, but for the imitation reward, of which ten streams exclude
-a gain (docs/agents/sleep.md), and where another default is given. A night without them has no
-branch but those in this module and in :mod:`sleepgym_agents.sleep.consolidation.replay`.
+The imitation reward, the choice of dreams by their gradient and the random expert show no effect on
+ten streams of Almanac nor on SQuAD, and are off by default (docs/agents/sleep.md). A night without
+them has no branch but those in this module and in
+:mod:`sleepgym_agents.sleep.consolidation.replay`.
 
 ========================================  ===============================  ========================
 Part ("Language Models Need Sleep")       Switched off by                  Code
@@ -11,8 +12,10 @@ Learning to Imitate, its reward (3.2)     ``distillation_weight=1``, the   ``sle
                                           default (the paper's is .8)
 what is learned on own samples (3.2)      ``on_policy_every=0``            ``sleep.imitation``
 its semantic reward (3.2)                 ``semantic_weight=0``            ``sleep.imitation``
-dreams chosen by their gradient (3.3)     ``gradient_selection=false``     ``sleep.dream_rewards``
-one random expert while dreaming (3.3)    ``random_expert=false``          here
+dreams chosen by their gradient (3.3)     ``gradient_selection=false``,    ``sleep.dream_rewards``
+                                          the default
+one random expert while dreaming (3.3)    ``random_expert=false``, the     here
+                                          default
 outer loop that trains a dreamer (3.3)    ``dreamer=`` (default)           ``outer_loops.dreamer``
 routers by hidden state (3.2)             ``router=auto`` (default)        ``experts.state_routers``
 recollections (departure 4 of seeding)    ``recollections=0``              ``sleep.consolidation``
