@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -113,6 +113,10 @@ class ContentRouter(EntityRouter):
     def expert_sets(self) -> list[ExpertSet]:
         """The expert that is on for all items alone, or those of entities."""
         return super().expert_sets if self.active is None else [(self.active,)]
+
+    def experts_for(self, texts: Iterable[Sequence[int]]) -> set[ExpertId]:
+        """The expert that is on for all items, or those of entities."""
+        return super().experts_for(texts) if self.active is None else {self.active}
 
     def match(self, ids: Tensor, states: Tensor) -> Tensor:
         """The expert that is on for all items at each token of them, or the names that end."""

@@ -65,6 +65,11 @@ class EntityRouter(StickyRouter):
         wanted = set(expert_ids)
         return sorted(name for name, expert_set in self.table.items() if wanted & set(expert_set))
 
+    def experts_for(self, texts: Iterable[Sequence[int]]) -> set[ExpertId]:
+        """Those that know an entity that is mentioned."""
+        named = {name for ids in texts for name in self.entities_in(ids)}
+        return {expert_id for name in named for expert_id in self.table[name]}
+
     def entities_in(self, ids: Sequence[int]) -> list[EntityName]:
         """The entities of the table whose names occur in token ids, sorted."""
         sizes = {len(name) for name in self.table}
