@@ -131,6 +131,18 @@ def test_which_experts_a_text_may_activate():
     assert Always(Markers(frozenset(), frozenset())).experts_for([[9]]) == set()
 
 
+@pytest.mark.parametrize("router", ["names", "auto", "keys", "always"])
+def test_experts_that_texts_cannot_activate_are_off_and_not_missed(router):
+    memory = two_experts(router)
+    asked = memory.lm.prompter.prompt("is Bo in?")
+    everything = logits(memory.lm, asked)
+    with memory.limited_to([asked]):
+        assert memory.mask == ({(0, 1)} if router in ("names", "auto") else set())
+        assert torch.equal(logits(memory.lm, asked), everything)
+    with memory.limited_to([]):
+        assert memory.mask == ({(0, 0), (0, 1)} if router in ("names", "auto") else set())
+
+
 def test_gates_looked_up_at_once_are_those_that_are_on():
     expert_sets = ((A,), (A, C), (B,))
     active = torch.tensor([[0, -1, 1, 1], [2, 2, -2, 0]])
