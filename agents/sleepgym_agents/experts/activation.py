@@ -18,10 +18,18 @@ class Activation:
     def __init__(self, gates: Gates) -> None:
         self.gates = gates
         self._tokens: dict[int, list[tuple[int, Tensor, Tensor]]] = {}
+        self._stacked: dict[int, tuple[tuple[int, ...], Tensor]] = {}
 
     def at(self, level: int) -> list[tuple[int, Tensor]]:
         """Slot and gate of each expert of a level that is on."""
         return [(slot, gate) for (at, slot), gate in self.gates.items() if at == level]
+
+    def stacked(self, level: int) -> tuple[tuple[int, ...], Tensor]:
+        """Slots of the experts of a level that are on, and their gates, (tokens, experts)."""
+        if level not in self._stacked:
+            slots, gates = zip(*self.at(level), strict=True)
+            self._stacked[level] = slots, torch.stack(gates, -1).flatten(0, 1)
+        return self._stacked[level]
 
     def tokens(self, level: int) -> list[tuple[int, Tensor, Tensor]]:
         """Slot of each expert of a level that is on, its tokens, and their gates.

@@ -114,6 +114,10 @@ class ContentRouter(EntityRouter):
         """The expert that is on for all items alone, or those of entities."""
         return super().expert_sets if self.active is None else [(self.active,)]
 
+    def experts_for(self, texts: Iterable[Sequence[int]]) -> set[ExpertId]:
+        """The expert that is on for all items, or those of entities."""
+        return super().experts_for(texts) if self.active is None else {self.active}
+
     def match(self, ids: Tensor, states: Tensor) -> Tensor:
         """The expert that is on for all items at each token of them, or the names that end."""
         if self.active is None:

@@ -69,6 +69,11 @@ class EntityRouter(StickyRouter):
         """All of them."""
         return list(expert_ids)
 
+    def experts_for(self, texts: Iterable[Sequence[int]]) -> set[ExpertId]:
+        """Those that know an entity that is mentioned."""
+        named = {name for ids in texts for name in self.entities_in(ids)}
+        return {expert_id for name in named for expert_id in self.table[name]}
+
     def entities_in(self, ids: Sequence[int]) -> list[EntityName]:
         """The entities of the table whose names occur in token ids, sorted."""
         sizes = {len(name) for name in self.table}

@@ -137,7 +137,7 @@ class ExpertChain(nn.Module):
     def _added(self, level: int, active: Activation, z: Tensor) -> Tensor:
         experts: Any = self.levels[level]
         if z.is_cuda:  # waiting to learn where it is active costs more than it saves
-            slots, gates = zip(*active.at(level), strict=True)
+            slots, gates = active.stacked(level)
             return added_by_all([experts[slot] for slot in slots], gates, z)
         states = z.flatten(0, 1)
         added = torch.zeros_like(states)
@@ -146,24 +146,23 @@ class ExpertChain(nn.Module):
         return added.view_as(z)
 
 
-def added_by_all(experts: Sequence[Expert], gates: Sequence[Tensor], z: Tensor) -> Tensor:
+def added_by_all(experts: Sequence[Expert], gates: Tensor, z: Tensor) -> Tensor:
     """What several experts add to all states, each times its gate: as one wide expert.
 
     A GPU launches as many kernels for all of them as for one.
 
     Args:
         experts: One or more, of one rank.
-        gates: Of each expert at each token, (batch, length).
+        gates: Of each expert at each token, (batch * length, experts).
         z: States, (batch, length, width).
     """
     gate, up = (
         torch.cat([getattr(expert, part) for expert in experts]).to(z) for part in ("gate", "up")
     )
     down = torch.cat([expert.down for expert in experts], 1).to(z)
-    weights = torch.stack(list(gates), -1).flatten(0, 1).to(z)
     most = max(1, MOST_INNER // len(gate))
     parts = []
-    for x, weight in zip(z.flatten(0, 1).split(most), weights.split(most), strict=True):
+    for x, weight in zip(z.flatten(0, 1).split(most), gates.to(z).split(most), strict=True):
         inner = nn.functional.silu(nn.functional.linear(x, gate)) * nn.functional.linear(x, up)
         gated = inner.view(len(x), len(experts), -1) * weight[..., None]
         parts.append(nn.functional.linear(gated.flatten(1), down))

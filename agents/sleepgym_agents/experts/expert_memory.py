@@ -225,6 +225,13 @@ class ExpertMemory:
         """Within this context all experts are off: the base model alone."""
         return self.masked(*self.unlocked)
 
+    def limited_to(self, texts: Iterable[Sequence[int]]) -> AbstractContextManager[None]:
+        """Within this context the experts are off that these texts (token ids) cannot activate.
+
+        Reading them gives the same, and costs a GPU no more however many experts there are.
+        """
+        return self.masked(*set(self.unlocked) - self.router.experts_for(texts))
+
     @contextmanager
     def force_active(self, expert_id: ExpertId) -> Iterator[None]:
         """Within this context one expert, though masked, is active wherever any would be."""

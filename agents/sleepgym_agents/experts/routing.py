@@ -181,6 +181,10 @@ class Router:
         """Those of some experts of which all that they know can be asked by entities."""
         return []
 
+    def experts_for(self, texts: Iterable[Sequence[int]]) -> set[ExpertId]:
+        """The experts that may be active while any of several texts (token ids) is read."""
+        return set(self.expert_ids)
+
     def trained(self, expert_id: ExpertId) -> list[Tensor]:
         """Parameters of the router that are trained together with an expert."""
         return []
@@ -255,27 +259,48 @@ class StickyRouter(Router):
             match = torch.full_like(ids, SAME)
         match = torch.where(opening | closing, torch.full_like(match, OFF), match)
         active = _latest(router_state.active, match, match != SAME)
-        gates: Gates = {}
-        expert_sets = self.expert_sets
-        for i, gate in _each_value(active, len(expert_sets)):
-            for expert_id in expert_sets[i]:
-                gates[expert_id] = gates.get(expert_id, 0) + gate
+        gates = _gates_of(active, tuple(self.expert_sets))
         known = known.gather(1, (known != PAD).long().argsort(dim=1, stable=True))
         suffix = known[:, known.shape[1] - self.reach :]
         return gates, RouterState(active[:, -1], in_item[:, -1], suffix)
 
 
-def _each_value(active: Tensor, count: int) -> Iterable[tuple[int, Tensor]]:
-    """Numbers below ``count`` and where they stand, as 0 and 1; on a CPU only those that occur.
+def _gates_of(active: Tensor, expert_sets: tuple[ExpertSet, ...]) -> Gates:
+    """The gate of each expert where numbers of expert sets are active; on a CPU only those on.
 
-    A GPU need not be waited for to learn which do, and a captured step cannot be.
+    A GPU need not be waited for to learn which are on, and a captured step cannot be.
     """
     if active.is_cuda:
-        numbers = torch.arange(count, device=active.device)
-        return enumerate((active == numbers[:, None, None]).float())
+        return gates_of_all(active, expert_sets)
+    gates: Gates = {}
     present = active.unique()
     present = present[present >= 0]
-    return zip(present.tolist(), (active == present[:, None, None]).float(), strict=True)
+    values = (active == present[:, None, None]).float()
+    for i, gate in zip(present.tolist(), values, strict=True):
+        for expert_id in expert_sets[i]:
+            gates[expert_id] = gates.get(expert_id, 0) + gate
+    return gates
+
+
+def gates_of_all(active: Tensor, expert_sets: tuple[ExpertSet, ...]) -> Gates:
+    """The gate of each expert of any set, looked up at once."""
+    expert_ids, members = _members(expert_sets, active.device)
+    places = torch.where(active >= 0, active, len(expert_sets))
+    return dict(zip(expert_ids, members[places].permute(2, 0, 1), strict=True))
+
+
+@lru_cache(maxsize=8)
+def _members(
+    expert_sets: tuple[ExpertSet, ...], device: torch.device
+) -> tuple[list[ExpertId], Tensor]:
+    """The experts of some sets, and which of them each set has, (sets + 1, experts); none last."""
+    expert_ids = sorted({expert_id for expert_set in expert_sets for expert_id in expert_set})
+    places = {expert_id: place for place, expert_id in enumerate(expert_ids)}
+    with torch.inference_mode(False):
+        members = torch.zeros(len(expert_sets) + 1, len(expert_ids))
+        for row, expert_set in enumerate(expert_sets):
+            members[row, [places[expert_id] for expert_id in expert_set]] = 1.0
+        return expert_ids, members.to(device)
 
 
 def _is_any(ids: Tensor, wanted: frozenset[int]) -> Tensor:

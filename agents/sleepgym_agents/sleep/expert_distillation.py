@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -83,7 +84,9 @@ def distil_into_expert(
     def term(batch: DistillationBatch) -> Term | None:
         return imitation.term(batch.examples) if imitation else None
 
-    with context.memory.training(expert_id) as parameters:
+    texts = [example.ids for example in examples]
+    limited = nullcontext() if imitation else context.memory.limited_to(texts)
+    with limited, context.memory.training(expert_id) as parameters:
         collate = make_collator(lm, config.question_weight)
         log = optimise(
             lm, steps, config, context.night, loss, collate, parameters, term=term, capture=True

@@ -193,7 +193,8 @@ def test_one_wide_expert_adds_what_its_parts_do(monkeypatch, most):
     z = torch.randn(2, 5, 8, generator=generator)
     gates = [torch.randint(2, (2, 5), generator=generator).float() for _ in experts]
     wanted = sum(expert(z) * gate[..., None] for expert, gate in zip(experts, gates, strict=True))
-    assert torch.allclose(added_by_all(experts, gates, z), wanted, atol=1e-5)
+    stacked = torch.stack(gates, -1).flatten(0, 1)
+    assert torch.allclose(added_by_all(experts, stacked, z), wanted, atol=1e-5)
 
 
 def test_slots_grow_and_are_used_again():

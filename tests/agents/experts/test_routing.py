@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from expert_models import asked, logits, make_memory, two_experts
 from sleepgym import Document
 from sleepgym_agents.experts.entity_router import EntityRouter
-from sleepgym_agents.experts.routing import PAD, SAME, Always, Markers
+from sleepgym_agents.experts.routing import PAD, SAME, Always, Markers, gates_of_all
 from sleepgym_agents.experts.state_routers import Gate, Keys
 from sleepgym_agents.lm.generation import generate
 from sleepgym_agents.lm.model import LanguageModel, left_padded
@@ -122,6 +122,34 @@ def test_which_experts_know_an_entity():
     router.forget(C)
     assert router.table == {(5, 6): (A,), (6,): (B,), (5, 6, 7): (A,)}
     assert router.expert_ids == [A, B]
+
+
+def test_which_experts_a_text_may_activate():
+    router = names_router()
+    assert router.experts_for([[1, 5, 6, 9], [9]]) == {*router.table[5, 6], *router.table[6,]}
+    assert router.experts_for([[9]]) == set()
+    assert Always(Markers(frozenset(), frozenset())).experts_for([[9]]) == set()
+
+
+@pytest.mark.parametrize("router", ["names", "auto", "keys", "always"])
+def test_experts_that_texts_cannot_activate_are_off_and_not_missed(router):
+    memory = two_experts(router)
+    asked = memory.lm.prompter.prompt("is Bo in?")
+    everything = logits(memory.lm, asked)
+    with memory.limited_to([asked]):
+        assert memory.mask == ({(0, 1)} if router in ("names", "auto") else set())
+        assert torch.equal(logits(memory.lm, asked), everything)
+    with memory.limited_to([]):
+        assert memory.mask == ({(0, 0), (0, 1)} if router in ("names", "auto") else set())
+
+
+def test_gates_looked_up_at_once_are_those_that_are_on():
+    expert_sets = ((A,), (A, C), (B,))
+    active = torch.tensor([[0, -1, 1, 1], [2, 2, -2, 0]])
+    gates = gates_of_all(active, expert_sets)
+    for expert_id in (A, B, C):
+        on = [i for i, expert_set in enumerate(expert_sets) if expert_id in expert_set]
+        assert torch.equal(gates[expert_id], torch.isin(active, torch.tensor(on)).float())
 
 
 def test_other_routers_know_no_entities():
