@@ -39,7 +39,7 @@ NOTES = {
 retention, and of the code of those days. `sleep`, `seeding` and `dreaming` learn practice by its
 content since (rules by the names in their questions); their rows are of today's defaults.
 """,
-    "CLINC150, ten days": """Labels are made-up words; every question offers all 150. Agents have the
+    "CLINC150, ten days": """Labels are made-up words; every question offers all 150. All have the
 settings of the search named above, `ewc` and its like those of Almanac: there was no search here.
 How `sleep` learns classes was designed on CLINC150 streams below seed 100 (the sketch of tokens on
 0-2), which is a head start: a Gaussian for each label, over hidden states and a sketch of the
