@@ -72,6 +72,10 @@ def test_few_streams_are_resampled_by_passage_and_boards_are_read(tmp_path):
     board.mkdir()
     row = {"seed": 100, "metrics": {module.METRIC: 0.7}}
     (board / "inca.verdict.json").write_text(module.json.dumps({"results": {"seeds": [row]}}))
+    worse = row | {"metrics": {module.METRIC: 0.6}}  # searched on the track itself
+    (board / "inca-clinc150.verdict.json").write_text(
+        module.json.dumps({"results": {"seeds": [worse]}})
+    )
     (board / "ewc.verdict.json").write_text('{"results": null}')
     assert module.read_submissions(tmp_path) == {("clinc150", "inca"): {100: 0.7}}
 
