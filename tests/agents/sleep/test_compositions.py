@@ -151,6 +151,9 @@ def test_dreams_that_answer_otherwise_are_left_out():
     composed, contradicted = compose(ANSWERS, [wrong])
     assert contradicted == {wrong}
     assert right in composed
+    assert compose(ANSWERS, [("Where does Bo live?", "Rome")])[1] == {
+        ("Where does Bo live?", "Rome")
+    }
 
 
 def test_the_weights_know_what_changed_since_an_episode():
