@@ -125,6 +125,8 @@ def test_links_are_sure_and_of_the_kinds_that_a_description_was_used_with():
     ]
     assert "Who is the mentor of Bo?" in context.asked
     assert "Who is the mentor of Rome?" not in context.asked  # a town has none
+    is_a_town = Scripted({**ANSWERS, "Who is the mentor of Ada?": ("Rome", 0.9)})
+    assert find_links(is_a_town, descriptions, frames, NAMES, NAMES, []) == []
 
 
 def compose(answers, dreamt=(), **values):
