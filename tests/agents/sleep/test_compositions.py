@@ -125,6 +125,8 @@ def test_links_are_sure_and_of_the_kinds_that_a_description_was_used_with():
     ]
     assert "Who is the mentor of Bo?" in context.asked
     assert "Who is the mentor of Rome?" not in context.asked  # a town has none
+    is_a_town = Scripted({**ANSWERS, "Who is the mentor of Ada?": ("Rome", 0.9)})
+    assert find_links(is_a_town, descriptions, frames, NAMES, NAMES, []) == []
 
 
 def compose(answers, dreamt=(), **values):
@@ -151,6 +153,9 @@ def test_dreams_that_answer_otherwise_are_left_out():
     composed, contradicted = compose(ANSWERS, [wrong])
     assert contradicted == {wrong}
     assert right in composed
+    assert compose(ANSWERS, [("Where does Bo live?", "Rome")])[1] == {
+        ("Where does Bo live?", "Rome")
+    }
 
 
 def test_the_weights_know_what_changed_since_an_episode():

@@ -84,7 +84,8 @@ def compose_questions(
         most: How many are kept, evenly drawn from links and answers.
 
     Returns:
-        They, and those of the dreams that hold such a question and answer it otherwise.
+        They, and those of the dreams that answer such a question, or one about the entity that
+        is meant, otherwise.
     """
     lm, router = context.lm, context.memory.router
     if not router.by_entity or not data.entities:
@@ -119,6 +120,7 @@ def compose_questions(
     with context.memory.masked(expert_id):
         known += answer_surely(context, asked, described, news)
     answers = dict(reversed(known))  # the first ones count
+    undone |= {pair: pair[0] for pair in dreamt if pair[0] in answers}
     wrong = {pair for pair, one in undone.items() if answers.get(one, pair[1]) != pair[1]}
     usual -= {question for question, _ in wrong}
     groups: dict[tuple[str, str, str], list[Pair]] = defaultdict(list)
