@@ -33,7 +33,7 @@ from sleepgym_boards.submission.schema import (
 
 SUFFIXES = GZIP, XZ = (".json.gz", ".json.xz")
 MAX_FILE_BYTES = 16 << 20
-MAX_PARSED_BYTES = 150 << 20  # of memory, about: what is parsed, beside the file itself
+MAX_PARSED_BYTES = 120 << 20  # of memory, about: what is parsed, beside the file itself
 _START = re.compile(rb'\{"format":"sleepgym-submission","schema_version":(\d{1,9}),')
 _RUN_END = re.compile(rb'\],"digest":"([0-9a-f]{64})"\}(,|\]\}\n)$')
 _NO_DIGEST = b'],"digest":"' + b"0" * 64 + b'"}'
