@@ -181,6 +181,8 @@ class Dreaming(SleepingAgent):
         5. Questions that need facts of two days are composed of others, where ``compositions`` asks
            for them, and learned without a trial: the model that reads has to agree to whom they
            mean (:mod:`sleepgym_agents.sleep.consolidation.compositions`).
+        6. Dreams are tried in random order and written without a random expert by default: the
+           ablation shows no effect of the choice by gradient nor of the random expert.
     """
 
     Config: ClassVar[type] = DreamingSettings

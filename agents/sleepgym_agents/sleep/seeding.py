@@ -93,6 +93,7 @@ class Seeding(SleepingAgent):
         4. Beside the day, the night consolidates what was known of entities that are mentioned
            again, so that the newest expert is no worse about them than the older ones.
         5. On-policy distillation and imitation share their samples, and are taken every few steps.
+           The imitation reward is off by default: the ablation shows no gain by it.
         6. The expert also learns the day's texts verbatim, each under the entities in it
            (:mod:`sleepgym_agents.sleep.consolidation.episodes`): later nights, and slower levels,
            read them again.
