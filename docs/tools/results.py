@@ -60,7 +60,8 @@ settings of the search named above, `ewc` and its like those of Almanac: there w
 How `sleep` learns classes was designed on CLINC150 streams below seed 100 (the sketch of tokens on
 0-2), which is a head start: a Gaussian for each label, over hidden states and a sketch of the
 question's tokens. These answer; an expert is unlocked only on nights when it answers better, and
-none was, so that `seeding`, `dreaming` and `sleep` are the same here. No text is kept but the
+none was, so that `seeding` and `dreaming` answer as `sleep` does, word by word: boards refuse
+replays, and one row stands for the three. No text is kept but the
 labels. Evenings are answered from the open context, which holds a part of the day.
 """,
     "CLINC150, five days": """Settings as on ten days. `inca` was searched on these five days too (8

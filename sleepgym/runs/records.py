@@ -163,7 +163,7 @@ def upgrade_spec(saved: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **saved,
         "env_settings": completed_settings(family, saved["env_settings"]),
-        "agent_settings": upgrade_settings(agent, saved["agent_settings"]),
+        "agent_settings": completed_settings(agent, saved["agent_settings"]),
     }
 
 

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -138,7 +139,7 @@ def test_a_dream_that_holds_the_exam_is_rewarded(lm):
 
 
 def test_one_random_older_expert_is_active_while_dreaming(samples, monkeypatch):
-    agent = Seeding(course().agent, model="scratch")
+    agent = Seeding(replace(course().agent, random_expert=True), model="scratch")
     expert_ids = [agent.memory.unlock() for _ in range(3)]
     forced: list = []
     monkeypatch.setattr(

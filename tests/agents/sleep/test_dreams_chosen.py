@@ -153,7 +153,9 @@ def day(dreams, recollections):
 
 
 def settings(**values):
-    return DreamingSettings(kept_by_importance=1, kept_at_random=1, **values)
+    return DreamingSettings(
+        **{"kept_by_importance": 1, "kept_at_random": 1, "gradient_selection": True, **values}
+    )
 
 
 def test_the_most_important_and_some_at_random_are_kept():

@@ -49,10 +49,11 @@ def test_agents_meet_the_environments_that_offer_what_they_need(suite):
     settings = {a.label: (a.id, dict(a.settings)) for a in suite.agents if a.settings}
     gate = {"router": "gate"}
     small = {"rank": 48, "expert_dtype": "float8", "recollections": 64, "compositions": 96}
+    paper = {"distillation_weight": 0.8, "gradient_selection": True, "random_expert": True}
     assert settings == {
         "seeding-gate": ("seeding", gate),
         "sleep-gate": ("sleep", gate),
-        "sleep": ("sleep", small),
+        "sleep": ("sleep", small | paper),
     }
 
 
