@@ -25,7 +25,7 @@ from sleepgym.core import registry
 from sleepgym.core.errors import BadRun, UnknownName
 from sleepgym.core.html import html_table
 from sleepgym.core.schedule import Step
-from sleepgym.core.settings import completed_settings, upgrade_settings
+from sleepgym.core.settings import completed_settings
 from sleepgym.core.types import question_hash
 from sleepgym.runs.lines import follow_chain, read_lines
 
