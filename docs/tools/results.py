@@ -53,7 +53,8 @@ BOARDS = TRACKS | HORIZONS
 NOTES = {
     "Codebook": """Rows dated 2026-11-24 and 2026-11-25 are older: of the search that counted base
 retention, and of the code of those days. `sleep`, `seeding` and `dreaming` learn practice by its
-content since (rules by the names in their questions); their rows are of today's defaults.
+content since (rules by the names in their questions); their rows have the defaults of before
+three parts without effect were switched off ([sleep](agents/sleep.md)).
 """,
     "CLINC150, ten days": """Labels are made-up words; every question offers all 150. All have the
 settings of the search named above, `ewc` and its like those of Almanac: there was no search here.
@@ -61,8 +62,8 @@ How `sleep` learns classes was designed on CLINC150 streams below seed 100 (the 
 0-2), which is a head start: a Gaussian for each label, over hidden states and a sketch of the
 question's tokens. These answer; an expert is unlocked only on nights when it answers better, and
 none was, so that `seeding` and `dreaming` answer as `sleep` does, word by word: boards refuse
-replays, and one row stands for the three. No text is kept but the
-labels. Evenings are answered from the open context, which holds a part of the day.
+replays, and one row stands for the three. No text is kept but the labels. Evenings are answered
+from the open context, which holds a part of the day.
 """,
     "CLINC150, five days": """Settings as on ten days. `inca` was searched on these five days too (8
 trials, seeds 5 and 6; `python agents/tuning/tune.py --recorded agents/tuning/trials-clinc150.jsonl
@@ -96,14 +97,14 @@ those awake (of a whole stream, exams included). The figure counts all nights an
 """
 
 
-class Shown(NamedTuple):
+class Row(NamedTuple):
     """A verified submission: the day it was packed, and its numbers."""
 
     date: str
     results: Results
 
 
-Agents = dict[str, Shown]
+Agents = dict[str, Row]
 
 
 def results() -> dict[str, Agents]:
@@ -117,12 +118,12 @@ def _ranked(entries: Sequence[Entry], boards: Sequence[str]) -> Agents:
     for entry in (e for board in boards for e in entries if e.board == board):
         verdict = entry.verdict
         if verdict and verdict.header and verdict.results:
-            found.setdefault(entry.slug, Shown(verdict.header.date, verdict.results))
+            found.setdefault(entry.slug, Row(verdict.header.date, verdict.results))
     order = sorted(found, key=lambda slug: -_final(found[slug]))
     return {slug: found[slug] for slug in order}
 
 
-def _final(shown: Shown) -> float:
+def _final(shown: Row) -> float:
     return shown.results.mean["average_accuracy"] or 0.0
 
 
