@@ -73,8 +73,8 @@ trials, seeds 5 and 6; `python agents/tuning/tune.py --recorded agents/tuning/tr
 defaults, chosen on seeds 5 and 6; answers of `naive` end after 8 tokens, as long as any gold one.
 What is left by age: [Almanac](tasks/almanac.md#64-and-256-days).
 """,
-    "256 days": """`sleep-lean` is `sleep` as on 64 days, in four passes over its dreams instead of five;
-"against `sleep`" is against it. What is left by age, and of what was known before day 1:
+    "256 days": """`sleep-lean` is `sleep` as on 64 days, in four passes over its dreams, not
+five; "against `sleep`" is against it. What is left by age, and of what was known before day 1:
 [Almanac](tasks/almanac.md#64-and-256-days).
 """,
 }
