@@ -111,4 +111,8 @@ def test_experts_are_packed_together_as_each_alone(dtype):
         found = [p.clone() for p in expert.parameters()]
         expert.unpack(kept)
         assert all(torch.equal(a, b) for a, b in zip(found, expert.parameters(), strict=True))
+        if dtype == "float8":
+            for part, scale in zip(("gate", "up", "down"), kept["scales"].float(), strict=True):
+                weight = kept[part].float() * scale[:, None]
+                assert torch.equal(expert.by_unit()[part], weight)
     assert not torch.equal(experts[0].gate, experts[1].gate)
