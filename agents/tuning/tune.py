@@ -355,7 +355,7 @@ def main() -> None:
         data = Path(data) if data else None
         search = Search(given.env, env_settings, data, given.out, deadline_s, given.model)
         make_env(search.env, data=data, **env_settings)  # refuses what does not exist
-        start = tomllib.loads(given.start.read_text(encoding="utf-8")) if given.start else {}
+        start = read_start(given.start) if given.start else {}
         trials = {
             agent: draw_trials(agent, spaces[agent], given.trials, start.get(agent, ()))
             for agent in agents
@@ -369,6 +369,22 @@ def main() -> None:
     how += [f"--start {given.start.name}"] if given.start else []
     how += [f"--days {given.days}", f"--trials {given.trials}", f"--seeds {given.seeds}"]
     return report(agents, found, given.write, " ".join(how))
+
+
+def read_start(file: Path) -> dict[str, list[dict[str, Any]]]:
+    """Settings to try right after the defaults, agent by agent.
+
+    Raises:
+        BadSetting: If the file is no TOML of arrays of tables.
+    """
+    try:
+        start = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadSetting(f"--start {file}: not readable as TOML ({error})") from error
+    for agent, trials in start.items():
+        if not isinstance(trials, list) or not all(isinstance(one, dict) for one in trials):
+            raise BadSetting(f"--start {file}: {agent} must be an array of tables, [[{agent}]]")
+    return start
 
 
 def read_trials(file: Path) -> list[Line]:
