@@ -15,6 +15,7 @@ from sleepgym.core.settings import build_config
 from sleepgym.suite.suite import load_suite
 
 FOLDER = ROOT / "agents" / "tuning"
+SUITE = str(ROOT / "leaderboards" / "suites" / "almanac-8-any.toml")
 SPACES = {name: registry.agent_class(name).search_space for name in registry.agents}
 SPACES = {name: space for name, space in SPACES.items() if space}
 # nothing of theirs is trained at night
@@ -227,3 +228,16 @@ def test_the_suite_of_the_second_search_holds_what_it_chose(tune):
     assert {row.id: row.settings for row in rows} == {
         agent: settings for agent, settings in chosen.items() if settings != tuned[agent]
     }
+
+
+def test_the_suite_of_a_real_model_holds_what_its_search_chose(tune):
+    file = FOLDER / "trials-almanac-any.jsonl"
+    found = tune.best_trials(tune.read_trials(file), slowest=100)
+    rows = {row.label: row for row in load_suite(SUITE).agents}
+    for agent, best in found.items():
+        settings = {k: v for k, v in rows[agent].settings.items() if k != "read_with_experts"}
+        assert settings == best.settings, agent
+    night = rows["sleep"].settings
+    for stage in ("seeding", "dreaming"):  # each stage alone, as in `sleep`
+        config = registry.agent_class(stage).Config
+        assert rows[stage].settings == {k: v for k, v in night.items() if hasattr(config(), k)}
