@@ -49,7 +49,8 @@ TRACKS = {
     "CLINC150, five days": ("class-incremental-5-v1",),
 }
 HORIZONS = {"64 days": ("almanac-64-v1",), "256 days": ("lifelong-256-v1",)}  # not in the figure
-BOARDS = TRACKS | HORIZONS
+REAL = {"Almanac, with smollm2-reader": ("almanac-8-any",)}  # nor these
+BOARDS = TRACKS | HORIZONS | REAL
 NOTES = {
     "Codebook": """Rows dated 2026-11-24 and 2026-11-25 are older: of the search that counted base
 retention, and of the code of those days. `sleep`, `seeding` and `dreaming` learn practice by its
@@ -64,6 +65,10 @@ question's tokens. These answer; an expert is unlocked only on nights when it an
 none was, so that `seeding` and `dreaming` answer as `sleep` does, word by word: boards refuse
 replays, and one row stands for the three. No text is kept but the labels. Evenings are answered
 from the open context, which holds a part of the day.
+""",
+    "Almanac, with smollm2-reader": """The base model has 134.5 million parameters. The suite
+`leaderboards/suites/almanac-8-any.toml` says which settings were searched, and how; the page of
+[Almanac](tasks/almanac.md#with-a-real-model) what the rows show.
 """,
     "CLINC150, five days": """Settings as on ten days. `inca` was searched on these five days too (8
 trials, seeds 5 and 6; `python agents/tuning/tune.py --recorded agents/tuning/trials-clinc150.jsonl
@@ -80,7 +85,8 @@ HEAD = (
 INTRO = """# Results
 
 Written by `python docs/tools/results.py` from the submissions under `leaderboards/submissions`,
-which anyone can verify again (`sleepgym verify`). Seeds 100-104, the embedded model. Settings are
+which anyone can verify again (`sleepgym verify`). Seeds 100-104, the embedded model where a title
+names no other. Settings are
 those of one search on seeds below 100, the same number of trials for every agent: on Almanac, or
 where it has nothing for an agent, on Codebook (`grpo`, `ttt`, `nearest`) and on invented classes
 (`inca`). They are the trial of the highest final accuracy
