@@ -17,7 +17,7 @@ from sleepgym_agents.sleep.consolidation.episodes import (
 )
 from sleepgym_agents.sleep.consolidation.merged_weights import fit_expert, observed
 from sleepgym_agents.sleep.consolidation.practised import answered
-from sleepgym_agents.sleep.consolidation.replay import recall_answers
+from sleepgym_agents.sleep.consolidation.replay import plain_texts, recall_answers
 from sleepgym_agents.sleep.expert_distillation import distil_into_expert
 from sleepgym_agents.sleep.sleep_context import SleepContext
 from sleepgym_agents.training.distillation import DistillationExample
@@ -102,9 +102,7 @@ def merge_experts(context: SleepContext, parts: Sequence[ExpertId]) -> dict[str,
     if not read:
         return {"nothing_merged": 1.0}
     examples = ask_experts(context, entities, read)
-    least = context.config.recollection_confidence
-    sure = [example for example in examples if example.confidence >= least]
-    quiz = sure[::HELD_BACK] if len(sure) > HELD_BACK else []
+    quiz = held_back(context, entities, examples, list(episodes.values()))
     held = {example.pair for example in quiz}
     lessons = [example for example in examples if example.pair not in held]
     verbatim = episode_examples(context, entities, episodes, context.config.episode_tokens)
@@ -177,6 +175,34 @@ def train_merged(
 def lost(before: Mapping[str, float], after: Mapping[str, float]) -> float:
     """By how much the share fell that fell most."""
     return max(before[name] - after[name] for name in before)
+
+
+def held_back(
+    context: SleepContext,
+    entities: Sequence[EntityName],
+    examples: Sequence[DistillationExample],
+    episodes: Sequence[str],
+) -> list[DistillationExample]:
+    """The questions that check a merge: every so many-th of those that an episode answers too.
+
+    What is held back is not taught. So only what something else teaches tells retention from
+    guessing: the experts are as sure of what they made up as of what they read.
+
+    Args:
+        context: The night.
+        entities: What the experts know.
+        examples: What they answer.
+        episodes: Texts that are taught verbatim.
+    """
+    names, least = plain_texts(context.lm, entities), context.config.recollection_confidence
+    told = []
+    for example in examples:
+        question, answer = example.pair
+        about = [name for name in names if name in question]
+        texts = [text for text in episodes if any(name in text for name in about)]
+        if example.confidence >= least and answer not in question:
+            told += [example] * any(answer in text for text in texts)
+    return told[::HELD_BACK] if len(told) > HELD_BACK else []
 
 
 def ask_experts(
