@@ -1,9 +1,15 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
 from sleepers import a_night, make, night, nothing, replace_samples, state
 from sleepgym.core.errors import BadSetting
-from sleepgym_agents.sleep.consolidation.levels import MergeCheck, merge_due_levels
+from sleepgym_agents.sleep.consolidation.levels import (
+    MergeCheck,
+    held_back,
+    merge_due_levels,
+)
 from sleepgym_agents.sleep.expert_distillation import distil_into_expert
 
 
@@ -12,7 +18,7 @@ def _dreamt(monkeypatch):
     replace_samples(monkeypatch)
     episode = {"Mira Tolwen": "Mira Tolwen was born in Oslo."}
     monkeypatch.setattr(
-        "sleepgym_agents.sleep.consolidation.levels.recall_episodes", lambda *_: episode
+        "sleepgym_agents.sleep.consolidation.levels.recall_related_episodes", lambda *_: episode
     )
 
 
@@ -63,7 +69,7 @@ def test_a_level_that_cannot_be_consolidated_stays(spoilt, tmp_path, monkeypatch
         monkeypatch.setattr("torch.nn.utils.clip_grad_norm_", lambda *_: torch.tensor(float("nan")))
     if spoilt == "nothing recalled":
         monkeypatch.setattr(
-            "sleepgym_agents.sleep.consolidation.levels.recall_episodes", lambda *_: {}
+            "sleepgym_agents.sleep.consolidation.levels.recall_related_episodes", lambda *_: {}
         )
     limits = {"night_train_tokens": 60} if spoilt == "budget" else {}
     log = agent.sleep(night(agent, 2, **limits))
@@ -92,7 +98,7 @@ def test_a_merge_that_fails_its_check_is_rolled_back(found, tmp_path, monkeypatc
     assert 0 <= log.pop("merge_unexplained") < 1
     assert log.pop("merge_steps") > 0
     assert log.pop("merge_lessons") > 0
-    assert log.pop("merge_quiz") > 0
+    assert log.pop("merge_quiz") == 0  # the episode answers fewer than are held back at all
     assert log == {
         "nothing_learned": 1,
         "nothing_merged": 1,
@@ -140,6 +146,29 @@ def test_the_check_asks_for_held_back_questions_and_for_episodes(monkeypatch):
         "sleepgym_agents.sleep.consolidation.levels.is_sure", lambda _, x: x.pair == texts[1]
     )
     assert MergeCheck([], episodes).shares(context)["episodes"] == 0.5
+
+
+def test_questions_are_held_back_that_an_episode_answers_too(monkeypatch):
+    agent = make("seeding", recollection_confidence=0.5)
+    context = agent.sleep_context(night(agent))
+    episodes = {"Mira": "Mira was born in Oslo. Ben taught Mira.", "Ben": "Ben keeps bees."}
+    told = [f"Where was Mira born, {i}?" for i in range(6)]
+    asked = [
+        *((question, "Oslo") for question in told),
+        ("Where was Ben born?", "Oslo"),  # told of another
+        ("What does the teacher of Mira keep?", "bees"),  # told of whom her episode mentions
+        ("Where was she born?", "Oslo"),  # names nothing
+        ("Was Mira born in Oslo?", "Oslo"),  # holds its answer
+        ("What does Mira eat?", "cats"),  # made up
+    ]
+    examples = [replace(x, likelihoods=0 * x.likelihoods) for x in map(context.recite, asked)]
+    unsure = context.recite(("Where was Mira?", "Oslo"))
+    examples.append(replace(unsure, likelihoods=unsure.likelihoods - 9))
+    assert not held_back(context, examples, episodes)  # too few to hold any back
+    monkeypatch.setattr("sleepgym_agents.sleep.consolidation.levels.HELD_BACK", 2)
+    found = [example.pair[0] for example in held_back(context, examples, episodes)]
+    assert found == [told[0], told[2], told[4], asked[7][0]]
+    assert not held_back(context, examples, {})
 
 
 def test_windows_are_multiples():

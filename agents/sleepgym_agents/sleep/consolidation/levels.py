@@ -13,18 +13,23 @@ from sleepgym_agents.sleep.consolidation.episodes import (
     Episodes,
     episode_examples,
     is_sure,
-    recall_episodes,
+    recall_related_episodes,
+    related_episodes,
 )
 from sleepgym_agents.sleep.consolidation.merged_weights import fit_expert, observed
 from sleepgym_agents.sleep.consolidation.practised import answered
-from sleepgym_agents.sleep.consolidation.replay import plain_texts, recall_answers
+from sleepgym_agents.sleep.consolidation.replay import (
+    RELATED_EPISODES,
+    plain_texts,
+    recall_answers,
+)
 from sleepgym_agents.sleep.expert_distillation import distil_into_expert
 from sleepgym_agents.sleep.sleep_context import SleepContext
 from sleepgym_agents.training.distillation import DistillationExample
 from sleepgym_agents.training.optimise import learned
-from sleepgym_agents.training.qa_generation import ITEM_TOKENS, single_and_joint_contexts
+from sleepgym_agents.training.qa_generation import ITEM_TOKENS, Pair
 
-EPISODES_TOGETHER = 6  # that are read together when a level is merged
+SAMPLE_PAIRS = 4  # of questions about an episode, alone and with related ones
 HELD_BACK = 8  # every so many-th question is held back when a level is merged
 OFTEN = 4  # times as many questions about an entity when a level is merged as about a day's
 MERGE_LOSS = 0.03  # share of these questions, and of episodes, that a merge may lose
@@ -97,12 +102,12 @@ def merge_experts(context: SleepContext, parts: Sequence[ExpertId]) -> dict[str,
     """
     memory, (level, slot) = context.memory, parts[0]
     entities = memory.router.entities_of(parts)
-    episodes = recall_episodes(context, entities)
-    read = regenerate_qa(context, episodes, level, slot)
+    episodes = recall_related_episodes(context, entities)
+    read = regenerate_qa(context, entities, episodes, level, slot)
     if not read:
         return {"nothing_merged": 1.0}
     examples = ask_experts(context, entities, read)
-    quiz = held_back(context, entities, examples, list(episodes.values()))
+    quiz = held_back(context, examples, episodes)
     held = {example.pair for example in quiz}
     lessons = [example for example in examples if example.pair not in held]
     verbatim = episode_examples(context, entities, episodes, context.config.episode_tokens)
@@ -178,31 +183,29 @@ def lost(before: Mapping[str, float], after: Mapping[str, float]) -> float:
 
 
 def held_back(
-    context: SleepContext,
-    entities: Sequence[EntityName],
-    examples: Sequence[DistillationExample],
-    episodes: Sequence[str],
+    context: SleepContext, examples: Sequence[DistillationExample], episodes: Episodes
 ) -> list[DistillationExample]:
-    """The questions that check a merge: every so many-th of those that an episode answers too.
+    """The questions that check a merge: every so many-th of those that episodes answer too.
 
     What is held back is not taught. So only what something else teaches tells retention from
     guessing: the experts are as sure of what they made up as of what they read.
 
     Args:
         context: The night.
-        entities: What the experts know.
-        examples: What they answer.
-        episodes: Texts that are taught verbatim.
+        examples: What the experts answer.
+        episodes: What they recall.
     """
-    names, least = plain_texts(context.lm, entities), context.config.recollection_confidence
-    told = []
-    for example in examples:
-        question, answer = example.pair
-        about = [name for name in names if name in question]
-        texts = [text for text in episodes if any(name in text for name in about)]
-        if example.confidence >= least and answer not in question:
-            told += [example] * any(answer in text for text in texts)
-    return told[::HELD_BACK] if len(told) > HELD_BACK else []
+    least = context.config.recollection_confidence
+    known = [x for x in examples if x.confidence >= least and is_told(x.pair, episodes)]
+    return known[::HELD_BACK] if len(known) > HELD_BACK else []
+
+
+def is_told(pair: Pair, episodes: Episodes) -> bool:
+    """Whether an answer is in the episodes of what its question, or one of these, mentions."""
+    question, answer = pair
+    direct = related_episodes(question, episodes)
+    texts = [*direct, *(other for text in direct for other in related_episodes(text, episodes))]
+    return answer not in question and any(answer in text for text in texts)
 
 
 def ask_experts(
@@ -227,17 +230,27 @@ def ask_experts(
 
 
 def regenerate_qa(
-    context: SleepContext, episodes: Episodes, level: int, slot: int
+    context: SleepContext,
+    entities: Sequence[EntityName],
+    episodes: Episodes,
+    level: int,
+    slot: int,
 ) -> list[DistillationExample]:
-    """Questions and answers about recalled episodes, some read together, as about a day's texts."""
+    """Questions and answers about recalled episodes, alone and with those of what they mention."""
     lm, config = context.lm, context.config
-    read = [lm.prompter.document(Document(text)) for text in dict.fromkeys(episodes.values())]
-    examples = []
-    for at in range(0, len(read), EPISODES_TOGETHER):
-        parts = read[at : at + EPISODES_TOGETHER]
-        contexts = single_and_joint_contexts(parts, config.samples)
-        with context.memory.bare():
-            written = context.write_qa(contexts, "merge", level, slot, at)
-            pairs = sorted({pair for sample in written for pair in sample})
-            examples += context.score(pairs, parts)
-    return [example for example in examples if example.confidence >= config.confidence]
+    names, opened = plain_texts(lm, entities), []
+    for episode in sorted(set(episodes.values())):
+        others = [text for text in related_episodes(episode, episodes) if text != episode]
+        together = [*others[:RELATED_EPISODES], episode]
+        opened.append([lm.prompter.document(Document(text)) for text in together])
+    contexts = [[read[-1:], read] * SAMPLE_PAIRS for read in opened]
+    examples: list[DistillationExample] = []
+    with context.memory.bare():
+        written = context.write_qa([one for some in contexts for one in some], "merge", level, slot)
+        for at, read in enumerate(opened):
+            samples = written[2 * SAMPLE_PAIRS * at : 2 * SAMPLE_PAIRS * (at + 1)]
+            pairs = sorted({pair for sample in samples for pair in sample})
+            own = [pair for pair in pairs if any(name in pair[0] for name in names)]
+            examples += context.score(own, read)
+    found = {example.pair: example for example in examples}
+    return [example for example in found.values() if example.confidence >= config.confidence]
