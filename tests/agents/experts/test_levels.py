@@ -4,13 +4,16 @@ import pytest
 import torch
 
 from sleepers import a_night, make, night, nothing, replace_samples, state
+from sleepgym import Document
 from sleepgym.core.errors import BadSetting
 from sleepgym_agents.sleep.consolidation.levels import (
     MergeCheck,
     held_back,
     merge_due_levels,
+    regenerate_qa,
 )
 from sleepgym_agents.sleep.expert_distillation import distil_into_expert
+from sleepgym_agents.sleep.sleep_context import SleepContext
 
 
 @pytest.fixture(autouse=True)
@@ -169,6 +172,25 @@ def test_questions_are_held_back_that_an_episode_answers_too(monkeypatch):
     found = [example.pair[0] for example in held_back(context, examples, episodes)]
     assert found == [told[0], told[2], told[4], asked[7][0]]
     assert not held_back(context, examples, {})
+
+
+def test_episodes_are_read_with_those_of_what_they_mention(monkeypatch):
+    agent = make("seeding")
+    context = agent.sleep_context(night(agent))
+    encode, document = context.lm.prompter.tokenizer.encode, context.lm.prompter.document
+    episodes = {"Mira": "Mira was taught by Ben.", "Ben": "Ben keeps bees.", "Cy": "Cy naps."}
+    mira, ben, cy = (document(Document(text)) for text in episodes.values())
+    read = []
+
+    def write(_, contexts, *names):
+        read.extend(contexts)
+        return [[("Who taught Mira?", "Ben"), ("Who keeps bees?", "Ben")] for _ in contexts]
+
+    monkeypatch.setattr(SleepContext, "write_qa", write)
+    found = regenerate_qa(context, [encode("Mira"), encode("Cy")], episodes, 0, 0)
+    assert read == [*[[ben], [ben]] * 4, *[[cy], [cy]] * 4, *[[mira], [ben, mira]] * 4]
+    assert [example.pair for example in found] == [("Who taught Mira?", "Ben")]
+    assert not regenerate_qa(context, [encode("Cy")], episodes, 0, 0)
 
 
 def test_windows_are_multiples():
