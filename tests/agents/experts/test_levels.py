@@ -11,6 +11,7 @@ from sleepgym_agents.sleep.consolidation.levels import (
     held_back,
     merge_due_levels,
     regenerate_qa,
+    train_merged,
 )
 from sleepgym_agents.sleep.expert_distillation import distil_into_expert
 from sleepgym_agents.sleep.sleep_context import SleepContext
@@ -49,11 +50,11 @@ def test_levels_are_consolidated_before_they_are_reset(monkeypatch):
     at = calls.index(("learn", (1, 0)))
     fast = {(0, 0), (0, 1)}
     assert calls[at + 1] == ("masked", fast)
-    assert calls[at + 2 : at + 4] == [("reset", expert_id) for expert_id in sorted(fast)]
-    assert calls[-5:] == [
+    assert calls[at + 2 : at + 4] == calls[at : at + 2]  # with what was held back
+    assert calls[at + 4 : at + 6] == [("reset", expert_id) for expert_id in sorted(fast)]
+    assert calls[-7:] == [
         ("reset", (0, 1)),
-        ("learn", (2, 0)),
-        ("masked", {(1, 0), (1, 1)}),
+        *[("learn", (2, 0)), ("masked", {(1, 0), (1, 1)})] * 2,
         ("reset", (1, 0)),
         ("reset", (1, 1)),
     ]
@@ -80,9 +81,9 @@ def test_a_level_that_cannot_be_consolidated_stays(spoilt, tmp_path, monkeypatch
     assert state(agent, tmp_path / "b") == evening
 
 
-QUIZ = [(1.0, 1.0), (0.95, 1.0), (0.92, 1.0), (0.95, 1.0)]
-EPISODES = [(1.0, 1.0), (1.0, 0.5), (1.0, 0.5), (1.0, 0.9)]
-NO_HOPE = [(1.0, 1.0), (0.88, 1.0)]
+QUIZ = [(1.0, 1.0), (0.89, 1.0), (0.85, 1.0)]
+EPISODES = [(1.0, 1.0), (1.0, 0.5), (1.0, 0.89)]
+NO_HOPE = [(1.0, 1.0), (0.79, 1.0)]
 
 
 @pytest.mark.parametrize("found", [QUIZ, EPISODES, NO_HOPE])
@@ -113,6 +114,34 @@ def test_a_merge_that_fails_its_check_is_rolled_back(found, tmp_path, monkeypatc
         "merge_episodes_after": found[-1][1],
     }
     assert state(agent, tmp_path / "b") == evening
+
+
+def test_what_was_held_back_is_learned_once_the_merge_has_passed(monkeypatch):
+    agent = make("seeding")
+    context = agent.sleep_context(night(agent))
+    lesson, asked = map(context.recite, [("Who?", "Mira"), ("What?", "bees")])
+    left = [(0.8, 1.0), (0.9, 1.0)]
+    monkeypatch.setattr(
+        "sleepgym_agents.sleep.consolidation.levels.MergeCheck.shares",
+        lambda *_: dict(zip(("quiz", "episodes"), left.pop(0), strict=True)),
+    )
+    taught = []
+
+    def distil(context, expert_id, lessons, name):
+        config = context.config
+        rate = config.learning_rate / agent.config.learning_rate
+        taught.append((expert_id, lessons, name, config.epochs, config.on_policy_every, rate))
+        return {"steps": 3.0, "loss": 0.5}
+
+    monkeypatch.setattr("sleepgym_agents.sleep.consolidation.levels.distil_into_expert", distil)
+    check, before = MergeCheck([asked], []), {"quiz": 1.0, "episodes": 1.0}
+    log, after = train_merged(context, (1, 2), [lesson], check, before)
+    assert taught == [
+        ((1, 2), [lesson], "merge 0 2 0", 4, 0, 0.5),
+        ((1, 2), [lesson], "merge 0 2 1", 4, 0, 0.5),
+        ((1, 2), [lesson, asked], "merge 0 2 last", 2, 0, 0.25),
+    ]
+    assert (log["steps"], after) == (9, {"quiz": 0.9, "episodes": 1.0})
 
 
 def test_experts_of_a_failed_merge_are_not_merged_with_newer_ones(monkeypatch):
@@ -167,7 +196,7 @@ def test_questions_are_held_back_that_an_episode_answers_too(monkeypatch):
     examples = [replace(x, likelihoods=0 * x.likelihoods) for x in map(context.recite, asked)]
     unsure = context.recite(("Where was Mira?", "Oslo"))
     examples.append(replace(unsure, likelihoods=unsure.likelihoods - 9))
-    assert not held_back(context, examples, episodes)  # too few to hold any back
+    assert not held_back(context, examples[:4], episodes)  # too few to hold any back
     monkeypatch.setattr("sleepgym_agents.sleep.consolidation.levels.HELD_BACK", 2)
     found = [example.pair[0] for example in held_back(context, examples, episodes)]
     assert found == [told[0], told[2], told[4], asked[7][0]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sleepgym import Document
 from sleepgym_agents.experts.entity_names import EntityName
@@ -30,13 +31,15 @@ from sleepgym_agents.training.optimise import learned
 from sleepgym_agents.training.qa_generation import ITEM_TOKENS, Pair
 
 SAMPLE_PAIRS = 4  # of questions about an episode, alone and with related ones
-HELD_BACK = 8  # every so many-th question is held back when a level is merged
+HELD_BACK = 4  # every so many-th question that an episode answers is held back
 OFTEN = 4  # times as many questions about an entity when a level is merged as about a day's
-MERGE_LOSS = 0.03  # share of these questions, and of episodes, that a merge may lose
-MERGE_ROUNDS = 3  # of training before a merge is given up
+MERGE_LOSS = 0.1  # share of these questions, and of episodes, that a merge may lose
+MERGE_ROUNDS = 2  # of training before a merge is given up
 SHARES = ("_before", "_after", "_unexplained")  # ends of the names of shares in a log
-HOPELESS = 0.1  # share of these questions that no round may lose, for another to be tried
+HOPELESS = 0.2  # share of these questions that no round may lose, for another to be tried
 RATE_SHARE = 0.5  # of a night's learning rate: the first weights are not random
+LAST_RATE_SHARE = 0.25  # when what was held back is taught too, once the merge has passed
+LAST_EPOCHS = 2  # of it
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class MergeCheck:
     """What a merged expert must know as well as its parts did.
 
     Attributes:
-        quiz: Questions that it does not learn.
+        quiz: Questions that it does not learn before it passes.
         episodes: Verbatim examples that it learns: later nights and merges read them again.
     """
 
@@ -97,8 +100,9 @@ def merge_experts(context: SleepContext, parts: Sequence[ExpertId]) -> dict[str,
 
     The new expert begins with those inner units of its parts that explain them best, and is taught
     by them: by what they answer to questions about the episodes that they recall, by their answers
-    to their own questions, and by the episodes. Every eighth question is held back. Where the new
-    expert answers fewer of these than its parts, or knows fewer episodes, the merge is rolled back.
+    to their own questions, and by the episodes. Every fourth question that an episode answers is
+    held back. Where the new expert answers fewer of these than its parts, or knows fewer episodes,
+    the merge is rolled back.
     """
     memory, (level, slot) = context.memory, parts[0]
     entities = memory.router.entities_of(parts)
@@ -150,6 +154,8 @@ def train_merged(
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Train a merged expert, round by round, until it passes its check or has no hope to.
 
+    One that passed learns what was held back as well: the questions of the check are no others'.
+
     Args:
         context: The night.
         merged: The expert; its parts are off.
@@ -161,20 +167,36 @@ def train_merged(
         The log of the last round, with the number of all ``steps``; the shares that the expert
         knows.
     """
-    config, (level, slot) = context.config, merged
-    gentle = context.with_settings(
-        on_policy_every=0, learning_rate=RATE_SHARE * config.learning_rate
-    )
-    log, after, steps = {}, dict(before), 0.0
+    log, after, steps, passed = {}, dict(before), 0.0, False
     for attempt in range(MERGE_ROUNDS):
-        log = distil_into_expert(gentle, merged, lessons, f"merge {level - 1} {slot} {attempt}")
+        log = teach(context, merged, lessons, str(attempt), RATE_SHARE)
         steps += log["steps"]
         after = check.shares(context)
         hopeless = before["quiz"] - after["quiz"] > HOPELESS
         ended = not learned(log) or "stopped_by_budget" in log
-        if ended or hopeless or lost(before, after) <= MERGE_LOSS:
+        passed = not ended and lost(before, after) <= MERGE_LOSS
+        if ended or hopeless or passed:
             break
+    if passed:
+        everything = [*lessons, *check.quiz]
+        log = teach(context, merged, everything, "last", LAST_RATE_SHARE, epochs=LAST_EPOCHS)
+        steps += log["steps"]
     return {**log, "steps": steps}, after
+
+
+def teach(
+    context: SleepContext,
+    merged: ExpertId,
+    lessons: Sequence[DistillationExample],
+    name: str,
+    rate_share: float,
+    **changes: Any,
+) -> dict[str, float]:
+    """Train a merged expert with a share of the night's learning rate, and other settings."""
+    level, slot = merged
+    rate = rate_share * context.config.learning_rate
+    gentle = context.with_settings(on_policy_every=0, learning_rate=rate, **changes)
+    return distil_into_expert(gentle, merged, lessons, f"merge {level - 1} {slot} {name}")
 
 
 def lost(before: Mapping[str, float], after: Mapping[str, float]) -> float:
