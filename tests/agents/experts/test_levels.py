@@ -10,9 +10,9 @@ from sleepgym_agents.sleep.consolidation.levels import (
     MergeCheck,
     held_back,
     merge_due_levels,
-    regenerate_qa,
     train_merged,
 )
+from sleepgym_agents.sleep.consolidation.merge_lessons import regenerate_qa
 from sleepgym_agents.sleep.expert_distillation import distil_into_expert
 from sleepgym_agents.sleep.sleep_context import SleepContext
 
@@ -137,9 +137,9 @@ def test_what_was_held_back_is_learned_once_the_merge_has_passed(monkeypatch):
     check, before = MergeCheck([asked], []), {"quiz": 1.0, "episodes": 1.0}
     log, after = train_merged(context, (1, 2), [lesson], check, before)
     assert taught == [
-        ((1, 2), [lesson], "merge 0 2 0", 4, 0, 0.5),
-        ((1, 2), [lesson], "merge 0 2 1", 4, 0, 0.5),
-        ((1, 2), [lesson, asked], "merge 0 2 last", 2, 0, 0.25),
+        ((1, 2), [lesson], "merge 0 2 0", 2, 0, 0.5),
+        ((1, 2), [lesson], "merge 0 2 1", 2, 0, 0.5),
+        ((1, 2), [lesson, asked], "merge 0 2 last", 1, 0, 0.25),
     ]
     assert (log["steps"], after) == (9, {"quiz": 0.9, "episodes": 1.0})
 
@@ -217,7 +217,7 @@ def test_episodes_are_read_with_those_of_what_they_mention(monkeypatch):
 
     monkeypatch.setattr(SleepContext, "write_qa", write)
     found = regenerate_qa(context, [encode("Mira"), encode("Cy")], episodes, 0, 0)
-    assert read == [*[[ben], [ben]] * 4, *[[cy], [cy]] * 4, *[[mira], [ben, mira]] * 4]
+    assert read == [*[[ben], [ben]] * 8, *[[cy], [cy]] * 8, *[[mira], [ben, mira]] * 8]
     assert [example.pair for example in found] == [("Who taught Mira?", "Ben")]
     assert not regenerate_qa(context, [encode("Cy")], episodes, 0, 0)
 

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from sleepgym import Document
-from sleepgym_agents.experts.entity_names import EntityName
 from sleepgym_agents.experts.routing import ExpertId
 from sleepgym_agents.sleep.consolidation.consolidation_data import EPISODE_REPEATS
 from sleepgym_agents.sleep.consolidation.episodes import (
@@ -17,29 +14,23 @@ from sleepgym_agents.sleep.consolidation.episodes import (
     recall_related_episodes,
     related_episodes,
 )
+from sleepgym_agents.sleep.consolidation.merge_lessons import ask_experts, regenerate_qa
 from sleepgym_agents.sleep.consolidation.merged_weights import fit_expert, observed
 from sleepgym_agents.sleep.consolidation.practised import answered
-from sleepgym_agents.sleep.consolidation.replay import (
-    RELATED_EPISODES,
-    plain_texts,
-    recall_answers,
-)
 from sleepgym_agents.sleep.expert_distillation import distil_into_expert
 from sleepgym_agents.sleep.sleep_context import SleepContext
 from sleepgym_agents.training.distillation import DistillationExample
 from sleepgym_agents.training.optimise import learned
-from sleepgym_agents.training.qa_generation import ITEM_TOKENS, Pair
+from sleepgym_agents.training.qa_generation import Pair
 
-SAMPLE_PAIRS = 4  # of questions about an episode, alone and with related ones
 HELD_BACK = 4  # every so many-th question that an episode answers is held back
-OFTEN = 4  # times as many questions about an entity when a level is merged as about a day's
 MERGE_LOSS = 0.1  # share of these questions, and of episodes, that a merge may lose
 MERGE_ROUNDS = 2  # of training before a merge is given up
 SHARES = ("_before", "_after", "_unexplained")  # ends of the names of shares in a log
 HOPELESS = 0.2  # share of these questions that no round may lose, for another to be tried
 RATE_SHARE = 0.5  # of a night's learning rate: the first weights are not random
-LAST_RATE_SHARE = 0.25  # when what was held back is taught too, once the merge has passed
-LAST_EPOCHS = 2  # of it
+EPOCHS_SHARE = 0.5  # of a night's passes: there are many questions
+LAST_SHARE = 0.25  # of both, when what was held back is taught too
 
 
 @dataclass(frozen=True)
@@ -169,7 +160,7 @@ def train_merged(
     """
     log, after, steps, passed = {}, dict(before), 0.0, False
     for attempt in range(MERGE_ROUNDS):
-        log = teach(context, merged, lessons, str(attempt), RATE_SHARE)
+        log = teach(context, merged, lessons, str(attempt), RATE_SHARE, EPOCHS_SHARE)
         steps += log["steps"]
         after = check.shares(context)
         hopeless = before["quiz"] - after["quiz"] > HOPELESS
@@ -179,7 +170,7 @@ def train_merged(
             break
     if passed:
         everything = [*lessons, *check.quiz]
-        log = teach(context, merged, everything, "last", LAST_RATE_SHARE, epochs=LAST_EPOCHS)
+        log = teach(context, merged, everything, "last", LAST_SHARE, LAST_SHARE)
         steps += log["steps"]
     return {**log, "steps": steps}, after
 
@@ -190,12 +181,15 @@ def teach(
     lessons: Sequence[DistillationExample],
     name: str,
     rate_share: float,
-    **changes: Any,
+    epochs_share: float,
 ) -> dict[str, float]:
-    """Train a merged expert with a share of the night's learning rate, and other settings."""
-    level, slot = merged
-    rate = rate_share * context.config.learning_rate
-    gentle = context.with_settings(on_policy_every=0, learning_rate=rate, **changes)
+    """Train a merged expert with shares of the night's learning rate and passes."""
+    (level, slot), config = merged, context.config
+    gentle = context.with_settings(
+        on_policy_every=0,
+        learning_rate=rate_share * config.learning_rate,
+        epochs=max(1, round(epochs_share * config.epochs)),
+    )
     return distil_into_expert(gentle, merged, lessons, f"merge {level - 1} {slot} {name}")
 
 
@@ -228,51 +222,3 @@ def is_told(pair: Pair, episodes: Episodes) -> bool:
     direct = related_episodes(question, episodes)
     texts = [*direct, *(other for text in direct for other in related_episodes(text, episodes))]
     return answer not in question and any(answer in text for text in texts)
-
-
-def ask_experts(
-    context: SleepContext,
-    entities: Sequence[EntityName],
-    read: Sequence[DistillationExample],
-) -> list[DistillationExample]:
-    """What the experts answer, surely or not: their own distributions are the targets.
-
-    Args:
-        context: The night.
-        entities: What the experts are asked about, more often than a day's entities are.
-        read: Questions about the experts' episodes.
-    """
-    questions = sorted({example.pair[0] for example in read})
-    answers = context.answer(questions, ITEM_TOKENS)
-    own = context.score([(q, a) for q, a in zip(questions, answers, strict=True) if a])
-    often = context.with_settings(recollections=OFTEN * context.config.recollections)
-    recalled = recall_answers(often, entities, [example.pair for example in read])
-    found = {example.pair: example for example in [*recalled, *own]}
-    return [found[pair] for pair in sorted(found)]
-
-
-def regenerate_qa(
-    context: SleepContext,
-    entities: Sequence[EntityName],
-    episodes: Episodes,
-    level: int,
-    slot: int,
-) -> list[DistillationExample]:
-    """Questions and answers about recalled episodes, alone and with those of what they mention."""
-    lm, config = context.lm, context.config
-    names, opened = plain_texts(lm, entities), []
-    for episode in sorted(set(episodes.values())):
-        others = [text for text in related_episodes(episode, episodes) if text != episode]
-        together = [*others[:RELATED_EPISODES], episode]
-        opened.append([lm.prompter.document(Document(text)) for text in together])
-    contexts = [[read[-1:], read] * SAMPLE_PAIRS for read in opened]
-    examples: list[DistillationExample] = []
-    with context.memory.bare():
-        written = context.write_qa([one for some in contexts for one in some], "merge", level, slot)
-        for at, read in enumerate(opened):
-            samples = written[2 * SAMPLE_PAIRS * at : 2 * SAMPLE_PAIRS * (at + 1)]
-            pairs = sorted({pair for sample in samples for pair in sample})
-            own = [pair for pair in pairs if any(name in pair[0] for name in names)]
-            examples += context.score(own, read)
-    found = {example.pair: example for example in examples}
-    return [example for example in found.values() if example.confidence >= config.confidence]
