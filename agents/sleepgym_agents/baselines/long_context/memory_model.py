@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers import DynamicCache
 
-from sleepgym_agents.lm.attention import Segment, hidden_value
+from sleepgym_agents.lm.attention import Segment, hidden_value, segment_attention
 from sleepgym_agents.lm.checkpoints import named_weights
 from sleepgym_agents.lm.lora import add_lora
 from sleepgym_agents.lm.model import LanguageModel
@@ -149,12 +149,13 @@ class MemoryModel(LanguageModel):
         begin = inputs[0].shape[1] + inputs[1].shape[1]
         seen = nn.functional.pad(nn.functional.pad(real, (begin, 0), value=True), (0, count))
         seen[:, -count:] = True
-        read = self.model.base_model(
-            inputs_embeds=torch.cat(inputs, 1),
-            attention_mask=_causal_bias(seen, self.model.dtype),
-            position_ids=self._positions(len(ids), ids.shape[1], real.sum(1, keepdim=True)),
-            use_cache=False,
-        ).last_hidden_state
+        with segment_attention(self.model, self.attention):  # the same if computed once more
+            read = self.model.base_model(
+                inputs_embeds=torch.cat(inputs, 1),
+                attention_mask=_causal_bias(seen, self.model.dtype),
+                position_ids=self._positions(len(ids), ids.shape[1], real.sum(1, keepdim=True)),
+                use_cache=False,
+            ).last_hidden_state
         said = read[:, -count:].float()
         said = said * said.square().mean(-1, keepdim=True).add(1e-6).rsqrt()
         return moved + said @ self.change * (self._scale * said.shape[-1] ** -0.5)
@@ -175,14 +176,15 @@ class MemoryModel(LanguageModel):
         places = places + skipped * (places // ids.shape[1] + 1)
         inputs = torch.cat([*before, self._embedded(ids)], 1)
         seen = torch.ones(inputs.shape[:2], dtype=torch.bool, device=self.device)
-        return logits_at(
-            self.model,
-            None,
-            places,
-            inputs_embeds=inputs,
-            attention_mask=_causal_bias(seen, self.model.dtype),
-            position_ids=self._positions(len(ids), ids.shape[1]),
-        )
+        with segment_attention(self.model, self.attention):
+            return logits_at(
+                self.model,
+                None,
+                places,
+                inputs_embeds=inputs,
+                attention_mask=_causal_bias(seen, self.model.dtype),
+                position_ids=self._positions(len(ids), ids.shape[1]),
+            )
 
     @torch.inference_mode()
     def take_in(self, ids: Sequence[int]) -> None:
