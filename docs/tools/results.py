@@ -69,7 +69,8 @@ from the open context, which holds a part of the day.
 """,
     "Almanac, with smollm2-reader": """The base model has 134.5 million parameters. The suite
 `leaderboards/suites/almanac-8-any.toml` says which settings were searched, and how; the page of
-[Almanac](tasks/almanac.md#with-a-real-model) what the rows show.
+[Almanac](tasks/almanac.md#with-a-real-model) what the rows show. "Base kept" says nothing here: of
+the base questions, which ask about the embedded model's world, this model answers one or none.
 """,
     "CLINC150, five days": """Settings as on ten days. The paper's rivals were searched on these five
 days too (8 trials, seeds 5 and 6; `python agents/tuning/tune.py --recorded
@@ -96,10 +97,9 @@ INTRO = """# Results
 
 Written by `python docs/tools/results.py` from the submissions under `leaderboards/submissions`,
 which anyone can verify again (`sleepgym verify`). Seeds 100-104, the embedded model where a title
-names no other. Settings are
-those of one search on seeds below 100, the same number of trials for every agent: on Almanac, or
-where it has nothing for an agent, on Codebook (`grpo`, `ttt`, `nearest`) and on invented classes
-(`inca`). They are the trial of the highest final accuracy
+names no other. Settings are those of one search on seeds below 100, the same number of trials for
+every agent: on Almanac, or where it has nothing for an agent, on Codebook (`grpo`, `ttt`,
+`nearest`) and on invented classes (`inca`). They are the trial of the highest final accuracy
 ([tuned.toml](../agents/sleepgym_agents/tuned.toml)); older rows of Codebook are of the trial of the
 highest sum of final accuracy and base retention. "date" is the day a submission was packed.
 {missing}Seconds are of the machine that ran an agent, core or GPU: compare operations.
