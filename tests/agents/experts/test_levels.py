@@ -233,7 +233,8 @@ def test_descriptions_are_asked_with_the_forms_of_other_questions(monkeypatch):
         "What does Ben keep?",
         "When was Oslo founded?",  # of another kind
     }
-    composed = ["What does the mentor of Mira keep?"]
+    twice = "Where does the mentor of the mentor of Mira live?"
+    composed = ["What does the mentor of Mira keep?", twice]
     posed, least = [], 0.0
 
     def score(self, pairs):
@@ -247,13 +248,13 @@ def test_descriptions_are_asked_with_the_forms_of_other_questions(monkeypatch):
     monkeypatch.setattr(SleepContext, "score", score)
     monkeypatch.setattr(SleepContext, "answer", answer)
     found = ask_composed(context, names, asked)
-    assert posed == [composed]
-    assert [example.pair for example in found] == [(composed[0], "bees")]
+    assert [sorted(questions) for questions in posed] == [composed]
+    assert sorted(example.pair for example in found) == [(one, "bees") for one in composed]
     least = -1.0
     assert not ask_composed(context, names, asked)
     monkeypatch.setattr("sleepgym_agents.sleep.consolidation.merge_lessons.COMPOSED", 0)
     assert not ask_composed(context, names, asked)
-    assert posed == [composed] * 2
+    assert len(posed) == 2
 
 
 def test_windows_are_multiples():

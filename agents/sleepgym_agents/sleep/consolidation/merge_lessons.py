@@ -88,13 +88,11 @@ def ask_composed(
     """
     names = plain_texts(context.lm, entities)
     frames = find_frames(asked, names)
-    descriptions = find_descriptions(asked, frames, names)
     composed: set[str] = set()
-    for form, (users, used) in descriptions.items():
+    for form, (users, used) in find_descriptions(asked, frames, names).items():
         kind = set().union(*(own for own in frames.values() if own & used))
-        simple = [frame for frame in kind if not any(one in frame for one in descriptions)]
         described = [form.replace(SLOT, name) for name in users]
-        composed |= {frame.replace(SLOT, one) for frame in simple for one in described}
+        composed |= {frame.replace(SLOT, one) for frame in kind for one in described}
     new = sorted(composed - {*asked})
     order = derive_rng(context.derive_seed("merge", "composed")).permutation(len(new))
     questions = [new[i] for i in order[:COMPOSED]]
