@@ -12,7 +12,7 @@ from sleepgym_agents.sleep.consolidation.levels import (
     merge_due_levels,
     train_merged,
 )
-from sleepgym_agents.sleep.consolidation.merge_lessons import regenerate_qa
+from sleepgym_agents.sleep.consolidation.merge_lessons import ask_composed, regenerate_qa
 from sleepgym_agents.sleep.expert_distillation import distil_into_expert
 from sleepgym_agents.sleep.sleep_context import SleepContext
 
@@ -220,6 +220,41 @@ def test_episodes_are_read_with_those_of_what_they_mention(monkeypatch):
     assert read == [*[[ben], [ben]] * 8, *[[cy], [cy]] * 8, *[[mira], [ben, mira]] * 8]
     assert [example.pair for example in found] == [("Who taught Mira?", "Ben")]
     assert not regenerate_qa(context, [encode("Cy")], episodes, 0, 0)
+
+
+def test_descriptions_are_asked_with_the_forms_of_other_questions(monkeypatch):
+    agent = make("seeding")
+    context = agent.sleep_context(night(agent))
+    names = [context.lm.prompter.tokenizer.encode(name) for name in ("Mira", "Ben", "Oslo")]
+    asked = {
+        "Where does Mira live?",
+        "Where does the mentor of Mira live?",
+        "Where does Ben live?",
+        "What does Ben keep?",
+        "When was Oslo founded?",  # of another kind
+    }
+    twice = "Where does the mentor of the mentor of Mira live?"
+    composed = ["What does the mentor of Mira keep?", twice]
+    posed, least = [], 0.0
+
+    def score(self, pairs):
+        examples = [self.recite(pair) for pair in pairs]
+        return [replace(x, likelihoods=0 * x.likelihoods + least) for x in examples]
+
+    def answer(_, questions, tokens):
+        posed.append(questions)
+        return ["bees" for _ in questions]
+
+    monkeypatch.setattr(SleepContext, "score", score)
+    monkeypatch.setattr(SleepContext, "answer", answer)
+    found = ask_composed(context, names, asked)
+    assert [sorted(questions) for questions in posed] == [composed]
+    assert sorted(example.pair for example in found) == [(one, "bees") for one in composed]
+    least = -1.0
+    assert not ask_composed(context, names, asked)
+    monkeypatch.setattr("sleepgym_agents.sleep.consolidation.merge_lessons.COMPOSED", 0)
+    assert not ask_composed(context, names, asked)
+    assert len(posed) == 2
 
 
 def test_windows_are_multiples():
