@@ -143,7 +143,7 @@ def test_kinds_of_questions_show_what_each_stage_adds(tmp_path):
         assert kind.adds[stage].mean == pytest.approx(sum(gains) / len(gains))
         assert kind.significant(stage) == (kind.adds[stage].interval.low > 0)
     text = page(folder, tmp_path)
-    assert '<th scope="row">accuracy two hop days</th>' in text
+    assert '<th scope="row">two hop days</th>' in text
     assert "seeding adds</th>" in text
 
 
