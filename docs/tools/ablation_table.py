@@ -5,7 +5,7 @@
 
 Prints tables from ``ablation_streams.jsonl``, a line a run; --read puts the finished runs of a
 folder that holds ``.../LABEL/seed-N`` there, in place of those that the file has of these labels
-and seeds. Stages on real text are read from the submissions of the board squad-8. All figures are of
+and seeds. Stages on real text are read from the submissions of the board squad-8. Figures are of
 the last morning, in percent; differences are paired by stream, with their 95 % interval. Of a kind
 that a stream does not ask, that stream is left out.
 """
