@@ -5,9 +5,10 @@
 
 Prints tables from ``ablation_streams.jsonl``, a line a run; --read puts the finished runs of a
 folder that holds ``.../LABEL/seed-N`` there, in place of those that the file has of these labels
-and seeds. Stages on real text are read from the submissions of the board squad-8. Figures are of
-the last morning, in percent; differences are paired by stream, with their 95 % interval. Of a kind
-that a stream does not ask, that stream is left out.
+and seeds. Stages on real text are read from the submissions of the board squad-8; what ran there
+for three nights is in ``ablation_squad.jsonl``, as ``benchmarks/first_nights.py RUNS --nights 3``
+prints it of runs. Figures are of the last morning, in percent; differences are paired by stream,
+with their 95 % interval. Of a kind that a stream does not ask, that stream is left out.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from sleepgym.scoring.scores import score_run
 from sleepgym.scoring.statistics import bootstrap_interval, paired_difference
 
 FILE = Path(__file__).with_name("ablation_streams.jsonl")
+FIRST_NIGHTS = FILE.with_name("ablation_squad.jsonl")
 SQUAD = Path(__file__).parents[2] / "leaderboards" / "submissions" / "squad-8"
 WHOLE, SEEDING, DREAMING = "sleep", "without-dreaming", "without-seeding"
 SUBMITTED = {"sleep": WHOLE, "seeding": SEEDING, "dreaming": DREAMING}
@@ -191,7 +193,9 @@ def main(words: list[str] | None = None) -> None:
     scores = collect(lines)
     print("\n".join(["## Parts", "", *part_lines(scores), ""]))
     print("\n".join(["## Stages, by kind of question", "", *kind_lines(scores), ""]))
-    print("\n".join(["## Stages on real text (squad-8)", "", *kind_lines(read_board(SQUAD))]))
+    print("\n".join(["## Stages on real text (squad-8)", "", *kind_lines(read_board(SQUAD)), ""]))
+    first = part_lines(collect(read_file(FIRST_NIGHTS)))
+    print("\n".join(["## Parts on real text (squad-8, three nights)", "", *first]))
 
 
 if __name__ == "__main__":
