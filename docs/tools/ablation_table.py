@@ -5,8 +5,10 @@
 
 Prints tables from ``ablation_streams.jsonl``, a line a run; --read puts the finished runs of a
 folder that holds ``.../LABEL/seed-N`` there, in place of those that the file has of these labels
-and seeds. All figures are of the last morning, in percent; differences are paired by stream, with
-their 95 % interval. Of a kind that a stream does not ask, that stream is left out.
+and seeds. Stages on real text are read from the submissions of the board squad-8; what ran there
+for three nights is in ``ablation_squad.jsonl``, as ``benchmarks/first_nights.py RUNS --nights 3``
+prints it of runs. Figures are of the last morning, in percent; differences are paired by stream,
+with their 95 % interval. Of a kind that a stream does not ask, that stream is left out.
 """
 
 from __future__ import annotations
@@ -22,7 +24,10 @@ from sleepgym.scoring.scores import score_run
 from sleepgym.scoring.statistics import bootstrap_interval, paired_difference
 
 FILE = Path(__file__).with_name("ablation_streams.jsonl")
+FIRST_NIGHTS = FILE.with_name("ablation_squad.jsonl")
+SQUAD = Path(__file__).parents[2] / "leaderboards" / "submissions" / "squad-8"
 WHOLE, SEEDING, DREAMING = "sleep", "without-dreaming", "without-seeding"
+SUBMITTED = {"sleep": WHOLE, "seeding": SEEDING, "dreaming": DREAMING}
 FINAL = "average_accuracy"
 KEPT = "base_retention"
 COST = "night_flops"
@@ -89,6 +94,18 @@ def collect(lines: Iterable[dict]) -> Scores:
     scores: Scores = {}
     for line in lines:
         scores.setdefault(line["label"], {})[line["seed"]] = line["metrics"]
+    return scores
+
+
+def read_board(folder: Path) -> Scores:
+    """What the verdicts on a board's rows of both stages and of each alone say, by seed."""
+    scores: Scores = {}
+    for slug, label in SUBMITTED.items():
+        file = folder / f"{slug}.verdict.json"
+        verdict = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        for row in (verdict.get("results") or {}).get("seeds", ()):
+            metrics = {k: row["metrics"][k] for k in KINDS if row["metrics"].get(k) is not None}
+            scores.setdefault(label, {})[row["seed"]] = metrics
     return scores
 
 
@@ -175,7 +192,10 @@ def main(words: list[str] | None = None) -> None:
         FILE.write_text(text, encoding="utf-8")
     scores = collect(lines)
     print("\n".join(["## Parts", "", *part_lines(scores), ""]))
-    print("\n".join(["## Stages, by kind of question", "", *kind_lines(scores)]))
+    print("\n".join(["## Stages, by kind of question", "", *kind_lines(scores), ""]))
+    print("\n".join(["## Stages on real text (squad-8)", "", *kind_lines(read_board(SQUAD)), ""]))
+    first = part_lines(collect(read_file(FIRST_NIGHTS)))
+    print("\n".join(["## Parts on real text (squad-8, three nights)", "", *first]))
 
 
 if __name__ == "__main__":

@@ -88,3 +88,13 @@ def test_later_runs_take_the_place_of_earlier():
     before = [{"label": "a", "seed": 2, "metrics": {}}, {"label": "a", "seed": 1, "metrics": {}}]
     after = [{"label": "a", "seed": 2, "metrics": {"x": 1}}]
     assert module.merge(before, after) == [before[1], after[0]]
+
+
+def test_stages_on_real_text_are_read_from_verdicts(tmp_path):
+    module = load()
+    row = {"seed": 100, "metrics": {"average_accuracy": 0.7, "base_retention": None}}
+    (tmp_path / "seeding.verdict.json").write_text(json.dumps({"results": {"seeds": [row]}}))
+    (tmp_path / "dreaming.verdict.json").write_text('{"results": null}')
+    found = module.read_board(tmp_path)
+    assert found == {"without-dreaming": {100: {"average_accuracy": 0.7}}}
+    assert module.kind_lines(found)[2] == "| all | 70.0 |  |  |  |  |  |"
