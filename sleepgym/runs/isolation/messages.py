@@ -114,7 +114,7 @@ def following(experiences: Sequence[Experience]) -> Iterator[str]:
 
 
 def read_experiences(
-    plain: list[Any], receive: Callable[[], Any] | None = None
+    plain: list[Any], receive: Callable[[], Any] = lambda: None
 ) -> list[Experience]:
     """What :func:`plain_experiences` wrote.
 
@@ -125,7 +125,7 @@ def read_experiences(
     return [
         Experience(
             _kept_in_file(receive)
-            if documents is None and receive
+            if documents is None
             else tuple(Document(text, title) for text, title in documents),
             read_questions(questions),
             tuple(answers),
