@@ -9,6 +9,7 @@ from sleepgym_agents.baselines.long_context.memory_model import MemoryModel, seg
 from sleepgym_agents.baselines.long_context.recurrent_memory import RecurrentMemory
 from sleepgym_agents.lm.checkpoints import named_weights
 from sleepgym_agents.lm.model import LanguageModel
+from sleepgym_agents.outer_loops import memory_training
 from sleepgym_agents.outer_loops.lessons import TrainingStreams
 from sleepgym_agents.outer_loops.memory_training import (
     MemoryTraining,
@@ -200,6 +201,7 @@ def test_segments_hold_whole_parts_where_they_fit():
 
 def test_training_lowers_the_loss_and_its_part_is_found_again(tmp_path, monkeypatch):
     monkeypatch.setenv("SLEEPGYM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(memory_training, "MEASURED", 1)
     folder = write(tiny("llama"), tmp_path / "llama")
     with pytest.raises(MissingData, match="run `sleepgym prepare-agent recurrent-memory --model"):
         RecurrentMemory(model=folder)
