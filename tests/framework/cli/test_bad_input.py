@@ -41,7 +41,7 @@ def test_what_cannot_work_is_one_line_that_says_what_to_do(
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["run", "--dry"], "No such option: --dry (see sleepgym run --help)"),
+        (["run", "--zzz"], "No such option: --zzz (see sleepgym run --help)"),
         (["data", "check"], "Missing argument 'FILE' (see sleepgym data check --help)"),
         (["frob"], "No such command 'frob' (see sleepgym --help)"),
     ],
