@@ -15,6 +15,7 @@ from sleepgym.cli import run_command
 from sleepgym_boards.catalogue import verdicts as verdicts_module
 from sleepgym_boards.catalogue.entries import Entry, load_entries, verdict_file
 from sleepgym_boards.catalogue.replays import find_replay, find_replays
+from sleepgym_boards.cli import verifying
 from sleepgym_boards.submission.files import compress, decompress
 from sleepgym_boards.submission.schema import Run, run_digest
 from sleepgym_boards.verification.verdict import Reruns, RuleVerdict, Verdict
@@ -327,6 +328,16 @@ def test_runs_stand_on_two_boards_with_the_same_streams_by_one_name_only(tmp_pat
     assert find_replay(new, copy("open-v1").verdict, [entry]) == ""
     assert find_replay(new, copy("open-v1", authors=("M. Thief",)).verdict, [entry]) == said
     assert find_replays([entry, copy("almanac-64-v1", name="Mine")]) == {}  # other streams
+
+
+def test_that_replays_were_looked_for_is_shown(capsys, tmp_path):
+    file = ROOT / PLACE / "almanac-8-v1" / "exam-only.json.gz"
+    verdict = Verdict.model_validate_json(verdict_file(file).read_bytes())
+    shown = []
+    for against in (None, tmp_path):
+        verifying._show(file, verdict, compared_with=against)
+        shown.append("compared with" in capsys.readouterr().out)
+    assert shown == [False, True]
 
 
 def test_committed_submissions_are_no_replays():
