@@ -62,7 +62,8 @@ HERE = Path(__file__).parent
 TUNED = HERE.parent / "sleepgym_agents" / "tuned.toml"
 VALUE, KEPT = "average_accuracy", "base_retention"
 SHOWN = (VALUE, "morning_accuracy", KEPT, "night_seconds")
-SLOWEST = 1.5  # a second more is nothing
+SLOWEST = 1.5  # nights of a trial, in nights of the defaults; a second more is nothing
+TIE = 1e-9  # values closer than this are equal: means of the same scores differ in the last digit
 ATTEMPTS = 100  # to draw a trial unlike the ones before
 
 Line = dict[str, Any]
@@ -224,7 +225,7 @@ def best_trials(
         }
         if not values:
             continue
-        best = max(values, key=lambda number: values[number])
+        best = next(n for n, value in values.items() if value >= max(values.values()) - TIE)
         settings = next(line["settings"] for line in own if line["trial"] == best)
         errors = [line["error"] for line in own if line["trial"] == 0 and "error" in line]
         kept, before = _kept(trials[best]), _mean(trials[0], VALUE)
@@ -236,14 +237,14 @@ def _improves(runs: Sequence[Line], defaults: Sequence[Line], slowest: float) ->
     """Whether a trial beats the defaults on every stream, and is not much slower."""
     before = {line["seed"]: line.get(VALUE) or 0.0 for line in defaults}
     longest_s = slowest * _mean(defaults, "night_seconds") + 1.0
-    better = all((line.get(VALUE) or 0.0) > before[line["seed"]] for line in runs)
+    better = all((line.get(VALUE) or 0.0) > before[line["seed"]] + TIE for line in runs)
     return better and _mean(runs, "night_seconds") <= longest_s
 
 
 def _keeps(runs: Sequence[Line], retention: float) -> bool:
     """Whether a trial keeps so much of the base, if its streams ask about it."""
     kept = _kept(runs)
-    return kept is None or kept >= retention
+    return kept is None or kept >= retention - TIE
 
 
 def _kept(runs: Sequence[Line]) -> float | None:

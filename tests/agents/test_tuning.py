@@ -98,6 +98,17 @@ def test_the_best_trial_counts_failures_and_waits_for_all_runs(tune):
     assert set(tune.best_trials([*lines, line("b", 0, 6, 0.9), late])) == {"a"}
 
 
+def test_the_last_digit_of_a_mean_decides_nothing(tune):
+    above = 0.1 + 0.2
+    assert above > 0.3
+    lines = [line("a", 0, 5, 0.3), line("a", 1, 5, above)]
+    assert tune.best_trials(lines)["a"].trial == 0
+    lines += [line("a", 2, 5, 0.6), line("a", 3, 5, 2 * above)]
+    assert tune.best_trials(lines)["a"].trial == 2  # of equals the first
+    below = [{**x, "base_retention": 0.8999999999999999} for x in lines]
+    assert tune.best_trials(below, 0.9)["a"].trial == 2
+
+
 def test_what_is_kept_of_the_base_is_a_floor_and_no_part_of_the_value(tune):
     lines = [
         line("a", trial, seed, value, base_retention=kept)
