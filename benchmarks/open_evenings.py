@@ -2,7 +2,7 @@
 
     python benchmarks/open_evenings.py [--seeds 5,6,9] [--days 4] --out runs/evenings
 
-Runs `sleep` as the suite of the board almanac-8-any does, its model included, on tuning streams.
+Runs `sleep-squad` of the suite of the board almanac-8-any, its model included, on tuning streams.
 The day stands in the context of every evening question, so that the model can answer without
 experts; a name that an expert knows turns it on all the same. Prints the accuracy of both, by day
 and by whether the question holds such a name. What was run is only printed. About 160 s a stream
@@ -23,7 +23,7 @@ from sleepgym_agents.baselines.in_context import InContext
 from sleepgym_agents.sleep.sleep import Sleep
 
 SUITE = "leaderboards/suites/almanac-8-any.toml"
-AGENT, FILE = "sleep", "evenings.jsonl"
+AGENT, FILE = "sleep-squad", "evenings.jsonl"  # `sleep` of that suite reads with experts off
 
 
 def ask_twice(file):
