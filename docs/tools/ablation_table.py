@@ -29,6 +29,7 @@ SQUAD = Path(__file__).parents[2] / "leaderboards" / "submissions" / "squad-8"
 WHOLE, SEEDING, DREAMING = "sleep", "without-dreaming", "without-seeding"
 SUBMITTED = {"sleep": WHOLE, "seeding": SEEDING, "dreaming": DREAMING}
 FINAL = "average_accuracy"
+SHOWN = {"accuracy_two_hop_days": "across days", "accuracy_locality": "locality"}
 KEPT = "base_retention"
 COST = "night_flops"
 KINDS = {
@@ -141,17 +142,24 @@ def mean(values: Streams) -> str:
 def part_lines(scores: Scores) -> list[str]:
     """A row a variant, the whole first, then by their means."""
     lines = [
-        "| | streams | final | difference to `sleep` | base kept | GFLOP a night |",
-        "|---|---|---|---|---|---|",
+        f"| | streams | final | difference to `sleep` | {' | '.join(SHOWN.values())} "
+        "| base kept | GFLOP a night |",
+        "|---" * (6 + len(SHOWN)) + "|",
     ]
-    whole = of_metric(scores, WHOLE, FINAL)
     for label in sorted(scores, key=lambda name: (name != WHOLE, -fmean_of(scores, name))):
         own = of_metric(scores, label, FINAL)
-        apart = "" if label == WHOLE else difference(own, whole)
+        apart = [
+            ""
+            if label == WHOLE
+            else difference(of_metric(scores, label, metric), of_metric(scores, WHOLE, metric))
+            for metric in (FINAL, *SHOWN)
+        ]
         kept = mean(of_metric(scores, label, KEPT)).partition(" ")[0]
         spent = [value / 1e9 for value in of_metric(scores, label, COST).values()]
         cost = f"{fmean(spent):,.0f}" if spent else ""
-        lines.append(f"| {label} | {len(own)} | {mean(own)} | {apart} | {kept} | {cost} |")
+        lines.append(
+            f"| {label} | {len(own)} | {mean(own)} | {' | '.join(apart)} | {kept} | {cost} |"
+        )
     return lines
 
 

@@ -75,7 +75,7 @@ def test_differences_are_paired_and_bold_where_an_interval_decides():
     scores = module.collect(lines)
     rows = module.part_lines(scores)
     assert rows[2].startswith("| sleep | 6 | 60.2 [")
-    assert "| without-dreaming | 6 | 60.2 [60.1, 60.4] | +0.0 [0.0, 0.0] |" in rows[3]
+    assert "| without-dreaming | 6 | 60.2 [60.1, 60.4] | +0.0 [0.0, 0.0] |  |  |  |  |" in rows[3]
     assert "| **-20.0 [-20.0, -20.0]** |" in rows[4]
     kinds = module.kind_lines(scores)
     assert "| **+20.0 [20.0, 20.0]** | +0.0 [0.0, 0.0] | **+20.0 [20.0, 20.0]** |" in kinds[2]
