@@ -37,6 +37,7 @@ class AgentProcess:
         self.tail: deque[str] = deque(maxlen=STDERR_LINES)
         self.kill: Callable[[], None] | None = None
         self.ticks: Callable[[], int | None] = lambda: None
+        self.taken_bytes: Callable[[], int] = lambda: 0
         self._start_ticks: int | None = None
         self._ended: int | None = None  # can be read from when the process has ended
 
@@ -77,7 +78,8 @@ class AgentProcess:
             more: Messages that follow the request, JSON each.
 
         Raises:
-            AgentError: If the process ends, is too slow, says too much, or the agent raised.
+            AgentError: If the process ends, is too slow, takes too much memory, says too much, or
+                the agent raised.
             SleepGymError: If the agent raised one of ours.
         """
         limit_s = limit_s or self.call.limit_s
@@ -85,7 +87,8 @@ class AgentProcess:
             for text in chain([json.dumps([verb, told])], more):
                 with suppress(OSError):  # it is gone: there will be no answer
                     self.line.send(text)
-            reply = self.line.receive(limit_s, MAX_LINE_BYTES, self._ended)
+            look = None if self.call.memory_bytes is None else self._limit_memory
+            reply = self.line.receive(limit_s, MAX_LINE_BYTES, self._ended, look)
         except Silence as error:
             self.end()
             last = f": {one_line(self.tail[-1], 200)}" if self.tail else ""
@@ -95,6 +98,11 @@ class AgentProcess:
         if "error" in reply:
             raise raised(reply["error"])
         return reply
+
+    def _limit_memory(self) -> None:
+        limit, taken = self.call.memory_bytes, self.taken_bytes()
+        if limit is not None and taken > limit:
+            raise Silence(f"took {taken / 1e9:.2g} GB of memory, of {limit / 1e9:.2g} GB")
 
     def end(self) -> None:
         """Kill it and everything that it started; remove its folder."""

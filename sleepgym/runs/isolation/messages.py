@@ -9,6 +9,7 @@ side ever holds a long day.
 from __future__ import annotations
 
 import json
+import math
 import select
 import socket
 import tempfile
@@ -22,6 +23,7 @@ from sleepgym.core.types import Document, Experience, Introduction, Question
 
 MAX_LINE_BYTES = 1 << 26
 _CHUNK_BYTES = 1 << 16
+_LOOK_EVERY_S = 0.1
 
 
 class Silence(Exception):
@@ -44,7 +46,11 @@ class Line:
         self.connection.sendall(text.encode() + b"\n")
 
     def receive(
-        self, limit_s: float | None = None, max_bytes: int | None = None, ended: int | None = None
+        self,
+        limit_s: float | None = None,
+        max_bytes: int | None = None,
+        ended: int | None = None,
+        look: Callable[[], None] | None = None,
     ) -> Any:
         """Read one message.
 
@@ -53,6 +59,7 @@ class Line:
             max_bytes: Longest line; None is any.
             ended: What can be read from when the other side has ended: a child of its own may hold
                 the connection open.
+            look: Called ten times a second while it waits; may raise :class:`Silence`.
 
         Raises:
             Silence: If there is none, in words.
@@ -60,11 +67,16 @@ class Line:
         until = None if limit_s is None else time.monotonic() + limit_s
         parts, size = [self._rest], len(self._rest)
         while b"\n" not in parts[-1]:
+            if look is not None:
+                look()
             left = None if until is None else max(0.0, until - time.monotonic())
+            wait = left if look is None else min(math.inf if left is None else left, _LOOK_EVERY_S)
             watched = [self.connection, *([] if ended is None else [ended])]
-            ready = select.select(watched, [], [], left)[0]
-            if not ready:
+            ready = select.select(watched, [], [], wait)[0]
+            if not ready and wait == left:
                 raise Silence(f"did not answer within {limit_s:g} s")
+            if not ready:
+                continue
             if self.connection not in ready:
                 raise Silence("ended without an answer")
             try:

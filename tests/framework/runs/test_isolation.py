@@ -20,7 +20,7 @@ from sleepgym.runs.isolation.view import import_view
 from sleepgym.runs.records import TIMES, read_run
 from sleepgym.runs.runner import run
 from sleepgym.runs.spec import RunSpec
-from strangers import INSIDE, OUTSIDE, RUN_FOLDER, Passer
+from strangers import INSIDE, OUTSIDE, RUN_FOLDER, Filler, Passer
 
 SALT = "0123456789abcdef" * 2
 HAS_SANDBOX = sandbox.strictest_isolation() == "sandbox"
@@ -146,6 +146,42 @@ def test_what_breaks_down_is_one_line_and_resumable(tmp_path, level, agent, says
         assert len(read_run(out).nights) == nights
     if agent == "Raiser":
         assert "second line" in (out / "error.log").read_text()
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_its_memory_is_bounded_with_that_of_what_it_starts(tmp_path, monkeypatch, level):
+    call = replace(stranger("Hoarder", level).agent_call(), memory_bytes=500_000_000)
+    monkeypatch.setattr(RunSpec, "agent_call", lambda spec: call)
+    with pytest.raises(AgentError, match=r"night 2: its process took .* GB of memory, of 0\.5"):
+        run(stranger("Hoarder", level), tmp_path / "run")
+    assert len(read_run(tmp_path / "run").nights) == 1
+
+
+@pytest.mark.skipif(not HAS_SANDBOX or not sandbox._knows_sizes(), reason="no such bubblewrap here")
+def test_folders_in_the_memory_of_a_sandbox_are_bounded(tmp_path, monkeypatch):
+    monkeypatch.setattr(sandbox, "SCRATCH_BYTES", 1 << 20)
+    monkeypatch.setattr(starters, "_starters", {})  # those that wait have a larger one
+    log = run(stranger("Filler", "sandbox"), tmp_path / "run", nights=1).nights[0]["log"]
+    assert {name: log[name] for name in Filler.places} == dict.fromkeys(Filler.places, 0.0)
+
+
+@pytest.mark.skipif(not HAS_SANDBOX, reason="no bubblewrap here")
+def test_a_checkout_and_data_among_the_systems_folders_are_covered(tmp_path, monkeypatch):
+    system, data = tmp_path / "usr", tmp_path / "usr" / "share" / "data"
+    checkout = system / "src" / "app"
+    for folder in (checkout / "sleepgym", checkout / "submissions", data, system / "lib"):
+        folder.mkdir(parents=True)
+        (folder / "answers.json").touch()
+    monkeypatch.setattr(sandbox, "_SYSTEM", (*sandbox._SYSTEM, str(system)))
+    monkeypatch.setenv("SLEEPGYM_DATA", str(data))
+    monkeypatch.syspath_prepend(checkout)
+    monkeypatch.chdir(checkout / "submissions")
+    (tmp_path / "state").mkdir()
+    (tmp_path / "saved").mkdir()
+    code = f"from pathlib import Path; print(*Path({str(system)!r}).rglob('*.json'))"
+    words = [*sandbox.sandboxed([], tmp_path, {}), "-S", "-c", code]
+    told = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert told.stdout.split() == [str(system / "lib" / "answers.json")]
 
 
 @pytest.mark.parametrize("level", LEVELS)

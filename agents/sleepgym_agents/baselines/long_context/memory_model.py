@@ -11,6 +11,7 @@ from transformers import DynamicCache
 
 from sleepgym_agents.lm.attention import Segment, hidden_value, segment_attention
 from sleepgym_agents.lm.checkpoints import named_weights
+from sleepgym_agents.lm.kv_cache import cache_argument
 from sleepgym_agents.lm.lora import add_lora
 from sleepgym_agents.lm.model import LanguageModel
 from sleepgym_agents.training.selected_logits import logits_at
@@ -214,11 +215,12 @@ class MemoryModel(LanguageModel):
             inputs = torch.cat(self._opened(self.memory[None]), 1)
             self._charge(inputs.shape[1])
             cache = DynamicCache()
-            self.model.base_model(
+            decoder = self.model.base_model
+            decoder(
                 inputs_embeds=inputs,
                 position_ids=self._positions(1, 0),
-                past_key_values=cache,
                 use_cache=True,
+                **{cache_argument(decoder): cache},
             )
             self._prefix = Segment(tuple((layer.keys, layer.values) for layer in cache.layers))
         return self._prefix
