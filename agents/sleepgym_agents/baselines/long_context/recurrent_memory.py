@@ -49,7 +49,8 @@ class RecurrentMemory(ModelAgent):
 
     A memory that learned nothing yet is a window of the last tokens read. What is trained is to
     read more than one token of text from each memory token, and to change a memory before it moves
-    on.
+    on. The part that is shipped for the embedded model has 320 memory tokens of two tokens of text
+    each, about two days, and was trained for 260 steps of eight samples.
 
     Departures:
         1. The base model is frozen; a LoRA adapter, always active, the first memory and a matrix
