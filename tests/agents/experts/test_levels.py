@@ -10,6 +10,7 @@ from sleepgym_agents.sleep.consolidation.levels import (
     MergeCheck,
     held_back,
     merge_due_levels,
+    merge_experts,
     train_merged,
 )
 from sleepgym_agents.sleep.consolidation.merge_lessons import ask_composed, regenerate_qa
@@ -86,34 +87,34 @@ EPISODES = [(1.0, 1.0), (1.0, 0.5), (1.0, 0.89)]
 NO_HOPE = [(1.0, 1.0), (0.79, 1.0)]
 
 
-@pytest.mark.parametrize("found", [QUIZ, EPISODES, NO_HOPE])
-def test_a_merge_that_fails_its_check_is_rolled_back(found, tmp_path, monkeypatch):
+def test_a_merge_that_fails_its_check_is_rolled_back(tmp_path, monkeypatch):
     """At once, where the first round of training leaves it no hope."""
     agent = make("seeding", windows=(2,), on_policy_every=0)
     a_night(agent)
-    evening = state(agent, tmp_path / "a")
-    left = list(found)
+    evening, left = state(agent, tmp_path / "0"), []
     monkeypatch.setattr(
         "sleepgym_agents.sleep.consolidation.levels.MergeCheck.shares",
         lambda *_: dict(zip(("quiz", "episodes"), left.pop(0), strict=True)),
     )
-    log = nothing(agent, agent.sleep(night(agent, 2)))
-    assert not left
-    assert 0 <= log.pop("merge_unexplained") < 1
-    assert log.pop("merge_steps") > 0
-    assert log.pop("merge_lessons") > 0
-    assert log.pop("merge_quiz") == 0  # the episode answers fewer than are held back at all
-    assert log == {
-        "nothing_learned": 1,
-        "nothing_merged": 1,
-        "merge_rolled_back": 1,
-        "merge_quiz_before": 1.0,
-        "merge_quiz_after": found[-1][0],
-        "merge_episodes": 0,
-        "merge_episodes_before": 1.0,
-        "merge_episodes_after": found[-1][1],
-    }
-    assert state(agent, tmp_path / "b") == evening
+    for number, found in ((2, QUIZ), (4, EPISODES), (6, NO_HOPE)):
+        left += found
+        log = nothing(agent, agent.sleep(night(agent, number)))
+        assert not left
+        assert 0 <= log.pop("merge_unexplained") < 1
+        assert log.pop("merge_steps") > 0
+        assert log.pop("merge_lessons") > 0
+        assert log == {
+            "nothing_learned": 1,
+            "nothing_merged": 1,
+            "merge_rolled_back": 1,
+            "merge_quiz": 0,  # the episode answers fewer than are held back at all
+            "merge_quiz_before": 1.0,
+            "merge_quiz_after": found[-1][0],
+            "merge_episodes": 0,
+            "merge_episodes_before": 1.0,
+            "merge_episodes_after": found[-1][1],
+        }
+        assert state(agent, tmp_path / str(number)) == evening
 
 
 def test_what_was_held_back_is_learned_once_the_merge_has_passed(monkeypatch):
@@ -142,6 +143,42 @@ def test_what_was_held_back_is_learned_once_the_merge_has_passed(monkeypatch):
         ((1, 2), [lesson, asked], "merge 0 2 last", 1, 0, 0.25),
     ]
     assert (log["steps"], after) == (9, {"quiz": 0.9, "episodes": 1.0})
+    del taught[:]
+    left += [(0.8, 1.0), (0.89, 1.0)]  # and not where it has failed
+    log, _ = train_merged(context, (1, 2), [lesson], check, before)
+    assert [name for _, _, name, *_ in taught] == ["merge 0 2 0", "merge 0 2 1"]
+    assert log["steps"] == 6
+
+
+def test_what_is_held_back_is_no_lesson_and_episodes_are_two(monkeypatch):
+    agent = make("seeding", windows=(2,), episode_tokens=64)
+    a_night(agent)
+    context = agent.sleep_context(night(agent, 2))
+    monkeypatch.setattr(
+        "sleepgym_agents.sleep.consolidation.levels.held_back", lambda _, examples, __: examples[:1]
+    )
+    seen = []
+
+    def train(_, merged, lessons, check, before):
+        seen.append((lessons, check))
+        return {"steps": 0.0}, dict(before)
+
+    monkeypatch.setattr("sleepgym_agents.sleep.consolidation.levels.train_merged", train)
+    merge_experts(context, agent.memory.unlocked)
+    ((lessons, check),) = seen
+    pairs = [lesson.pair for lesson in lessons]
+    assert len(check.quiz) == 1
+    assert check.quiz[0].pair not in pairs
+    assert check.episodes
+    assert all(pairs.count(episode.pair) == 2 for episode in check.episodes)
+
+
+def test_experts_that_answer_for_classes_are_not_merged(monkeypatch):
+    agent = make("seeding", windows=(2,))
+    agent.memory.unlock(0)
+    monkeypatch.setattr(agent.memory.router, "known_by_entity", lambda _: [])
+    log = merge_due_levels(agent.sleep_context(night(agent, 2)))
+    assert log == {"nothing_merged": 1.0}
 
 
 def test_experts_of_a_failed_merge_are_not_merged_with_newer_ones(monkeypatch):
