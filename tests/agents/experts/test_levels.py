@@ -8,23 +8,24 @@ from sleepgym import Document
 from sleepgym.core.errors import BadSetting
 from sleepgym_agents.sleep.consolidation.levels import (
     MergeCheck,
-    held_back,
     merge_due_levels,
     merge_experts,
+    sure_and_told,
     train_merged,
 )
 from sleepgym_agents.sleep.consolidation.merge_lessons import ask_composed, regenerate_qa
 from sleepgym_agents.sleep.expert_distillation import distil_into_expert
 from sleepgym_agents.sleep.sleep_context import SleepContext
 
+LEVELS = "sleepgym_agents.sleep.consolidation.levels"
+
 
 @pytest.fixture(autouse=True)
 def _dreamt(monkeypatch):
     replace_samples(monkeypatch)
+    monkeypatch.setattr(f"{LEVELS}.LEAST_TOLD", 0.0)  # what a random model answers is not told
     episode = {"Mira Tolwen": "Mira Tolwen was born in Oslo."}
-    monkeypatch.setattr(
-        "sleepgym_agents.sleep.consolidation.levels.recall_related_episodes", lambda *_: episode
-    )
+    monkeypatch.setattr(f"{LEVELS}.recall_related_episodes", lambda *_: episode)
 
 
 def test_levels_are_consolidated_before_they_are_reset(monkeypatch):
@@ -42,7 +43,7 @@ def test_levels_are_consolidated_before_they_are_reset(monkeypatch):
         calls.append(("masked", set(context.memory.mask)))
         return distil_into_expert(context, expert_id, *args)
 
-    monkeypatch.setattr("sleepgym_agents.sleep.consolidation.levels.distil_into_expert", watched)
+    monkeypatch.setattr(f"{LEVELS}.distil_into_expert", watched)
     logs = [a_night(agent, number) for number in (1, 2, 3, 4)]
     counts = [[log[f"experts_level_{level}"] for level in (1, 2, 3)] for log in logs]
     assert counts == [[1, 0, 0], [0, 1, 0], [1, 1, 0], [0, 0, 1]]
@@ -73,9 +74,7 @@ def test_a_level_that_cannot_be_consolidated_stays(spoilt, tmp_path, monkeypatch
     if spoilt == "nan":
         monkeypatch.setattr("torch.nn.utils.clip_grad_norm_", lambda *_: torch.tensor(float("nan")))
     if spoilt == "nothing recalled":
-        monkeypatch.setattr(
-            "sleepgym_agents.sleep.consolidation.levels.recall_related_episodes", lambda *_: {}
-        )
+        monkeypatch.setattr(f"{LEVELS}.recall_related_episodes", lambda *_: {})
     limits = {"night_train_tokens": 60} if spoilt == "budget" else {}
     log = agent.sleep(night(agent, 2, **limits))
     assert nothing(agent, log) == {"nothing_learned": 1.0, "nothing_merged": 1.0}
@@ -93,7 +92,7 @@ def test_a_merge_that_fails_its_check_is_rolled_back(tmp_path, monkeypatch):
     a_night(agent)
     evening, left = state(agent, tmp_path / "0"), []
     monkeypatch.setattr(
-        "sleepgym_agents.sleep.consolidation.levels.MergeCheck.shares",
+        f"{LEVELS}.MergeCheck.shares",
         lambda *_: dict(zip(("quiz", "episodes"), left.pop(0), strict=True)),
     )
     for number, found in ((2, QUIZ), (4, EPISODES), (6, NO_HOPE)):
@@ -123,7 +122,7 @@ def test_what_was_held_back_is_learned_once_the_merge_has_passed(monkeypatch):
     lesson, asked = map(context.recite, [("Who?", "Mira"), ("What?", "bees")])
     left = [(0.8, 1.0), (0.9, 1.0)]
     monkeypatch.setattr(
-        "sleepgym_agents.sleep.consolidation.levels.MergeCheck.shares",
+        f"{LEVELS}.MergeCheck.shares",
         lambda *_: dict(zip(("quiz", "episodes"), left.pop(0), strict=True)),
     )
     taught = []
@@ -134,7 +133,7 @@ def test_what_was_held_back_is_learned_once_the_merge_has_passed(monkeypatch):
         taught.append((expert_id, lessons, name, config.epochs, config.on_policy_every, rate))
         return {"steps": 3.0, "loss": 0.5}
 
-    monkeypatch.setattr("sleepgym_agents.sleep.consolidation.levels.distil_into_expert", distil)
+    monkeypatch.setattr(f"{LEVELS}.distil_into_expert", distil)
     check, before = MergeCheck([asked], []), {"quiz": 1.0, "episodes": 1.0}
     log, after = train_merged(context, (1, 2), [lesson], check, before)
     assert taught == [
@@ -154,23 +153,34 @@ def test_what_is_held_back_is_no_lesson_and_episodes_are_two(monkeypatch):
     agent = make("seeding", windows=(2,), episode_tokens=64)
     a_night(agent)
     context = agent.sleep_context(night(agent, 2))
-    monkeypatch.setattr(
-        "sleepgym_agents.sleep.consolidation.levels.held_back", lambda _, examples, __: examples[:1]
-    )
+    monkeypatch.setattr(f"{LEVELS}.sure_and_told", lambda _, examples, __: examples[:5])
     seen = []
 
     def train(_, merged, lessons, check, before):
         seen.append((lessons, check))
         return {"steps": 0.0}, dict(before)
 
-    monkeypatch.setattr("sleepgym_agents.sleep.consolidation.levels.train_merged", train)
+    monkeypatch.setattr(f"{LEVELS}.train_merged", train)
     merge_experts(context, agent.memory.unlocked)
     ((lessons, check),) = seen
     pairs = [lesson.pair for lesson in lessons]
-    assert len(check.quiz) == 1
-    assert check.quiz[0].pair not in pairs
+    assert len(check.quiz) == 2  # every fourth
+    assert not {asked.pair for asked in check.quiz} & {*pairs}
     assert check.episodes
     assert all(pairs.count(episode.pair) == 2 for episode in check.episodes)
+
+
+def test_nothing_is_merged_where_episodes_tell_little(tmp_path, monkeypatch):
+    agent = make("seeding", windows=(2,))
+    a_night(agent)
+    evening = state(agent, tmp_path / "a")
+    context = agent.sleep_context(night(agent, 2))
+    monkeypatch.setattr(f"{LEVELS}.ask_experts", lambda *_: [None] * 8)
+    monkeypatch.setattr(f"{LEVELS}.sure_and_told", lambda *_: [None])
+    monkeypatch.setattr(f"{LEVELS}.LEAST_TOLD", 0.126)
+    log = merge_experts(context, agent.memory.unlocked)
+    assert log == {"nothing_merged": 1.0, "merge_told": 0.125}
+    assert state(agent, tmp_path / "b") == evening
 
 
 def test_experts_that_answer_for_classes_are_not_merged(monkeypatch):
@@ -192,7 +202,7 @@ def test_experts_of_a_failed_merge_are_not_merged_with_newer_ones(monkeypatch):
         merged.append(parts)
         return {"merged": len(parts), "merge_quiz_after": float(len(merged))}
 
-    monkeypatch.setattr("sleepgym_agents.sleep.consolidation.levels.merge_experts", noted)
+    monkeypatch.setattr(f"{LEVELS}.merge_experts", noted)
     log = merge_due_levels(agent.sleep_context(night(agent, 6)))
     assert merged == [
         [(0, 0), (0, 1)],
@@ -211,13 +221,11 @@ def test_the_check_asks_for_held_back_questions_and_for_episodes(monkeypatch):
     episodes = [context.recite(pair) for pair in texts]
     assert MergeCheck([], []).shares(context) == {"quiz": 0, "episodes": 0}
     assert MergeCheck(episodes[:1], episodes).shares(context) == {"quiz": 0, "episodes": 0}
-    monkeypatch.setattr(
-        "sleepgym_agents.sleep.consolidation.levels.is_sure", lambda _, x: x.pair == texts[1]
-    )
+    monkeypatch.setattr(f"{LEVELS}.is_sure", lambda _, x: x.pair == texts[1])
     assert MergeCheck([], episodes).shares(context)["episodes"] == 0.5
 
 
-def test_questions_are_held_back_that_an_episode_answers_too(monkeypatch):
+def test_what_an_episode_answers_too_can_be_held_back():
     agent = make("seeding", recollection_confidence=0.5)
     context = agent.sleep_context(night(agent))
     episodes = {"Mira": "Mira was born in Oslo. Ben taught Mira.", "Ben": "Ben keeps bees."}
@@ -233,11 +241,9 @@ def test_questions_are_held_back_that_an_episode_answers_too(monkeypatch):
     examples = [replace(x, likelihoods=0 * x.likelihoods) for x in map(context.recite, asked)]
     unsure = context.recite(("Where was Mira?", "Oslo"))
     examples.append(replace(unsure, likelihoods=unsure.likelihoods - 9))
-    assert not held_back(context, examples[:4], episodes)  # too few to hold any back
-    monkeypatch.setattr("sleepgym_agents.sleep.consolidation.levels.HELD_BACK", 2)
-    found = [example.pair[0] for example in held_back(context, examples, episodes)]
-    assert found == [told[0], told[2], told[4], asked[7][0]]
-    assert not held_back(context, examples, {})
+    found = [example.pair[0] for example in sure_and_told(context, examples, episodes)]
+    assert found == [*told, asked[7][0]]
+    assert not sure_and_told(context, examples, {})
 
 
 def test_episodes_are_read_with_those_of_what_they_mention(monkeypatch):
