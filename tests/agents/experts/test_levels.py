@@ -13,11 +13,16 @@ from sleepgym_agents.sleep.consolidation.levels import (
     sure_and_told,
     train_merged,
 )
-from sleepgym_agents.sleep.consolidation.merge_lessons import ask_composed, regenerate_qa
+from sleepgym_agents.sleep.consolidation.merge_lessons import (
+    ask_composed,
+    ask_experts,
+    regenerate_qa,
+)
 from sleepgym_agents.sleep.expert_distillation import distil_into_expert
 from sleepgym_agents.sleep.sleep_context import SleepContext
 
 LEVELS = "sleepgym_agents.sleep.consolidation.levels"
+LESSONS = "sleepgym_agents.sleep.consolidation.merge_lessons"
 
 
 @pytest.fixture(autouse=True)
@@ -295,9 +300,31 @@ def test_descriptions_are_asked_with_the_forms_of_other_questions(monkeypatch):
     assert sorted(example.pair for example in found) == [(one, "bees") for one in composed]
     least = -1.0
     assert not ask_composed(context, names, asked)
-    monkeypatch.setattr("sleepgym_agents.sleep.consolidation.merge_lessons.COMPOSED", 0)
+    monkeypatch.setattr(f"{LESSONS}.COMPOSED", 0)
     assert not ask_composed(context, names, asked)
     assert len(posed) == 2
+
+
+def test_experts_are_asked_what_was_read_what_they_recall_and_what_is_composed(monkeypatch):
+    agent = make("seeding", recollections=2)
+    context = agent.sleep_context(night(agent))
+    read, recalled, composed = map(context.recite, [("Q?", "read"), ("R?", "r"), ("C?", "c")])
+    posed = []
+
+    def recall(often, entities, pairs):
+        posed.append((often.config.recollections, entities, pairs))
+        return [recalled]
+
+    def compose(_, entities, asked):
+        posed.append((entities, asked))
+        return [composed]
+
+    monkeypatch.setattr(f"{LESSONS}.recall_answers", recall)
+    monkeypatch.setattr(f"{LESSONS}.ask_composed", compose)
+    monkeypatch.setattr(SleepContext, "answer", lambda *_: ["own"])
+    found = ask_experts(context, [(1,)], [read])
+    assert [example.pair for example in found] == [("C?", "c"), ("Q?", "own"), ("R?", "r")]
+    assert posed == [(16, [(1,)], [read.pair]), ([(1,)], {"Q?", "R?"})]
 
 
 def test_windows_are_multiples():
