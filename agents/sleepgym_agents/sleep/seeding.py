@@ -83,7 +83,8 @@ class Seeding(SleepingAgent):
     levels: experts ``merged`` into one, on how many ``merge_lessons`` and in how many
     ``merge_steps``; the share of what they add that its first weights leave ``merge_unexplained``;
     of a ``merge_quiz`` of held-back questions the shares that were answered
-    (``merge_quiz_before``, ``merge_quiz_after``), and whether it was ``merge_rolled_back``.
+    (``merge_quiz_before``, ``merge_quiz_after``), and whether it was ``merge_rolled_back``; or the
+    share of the experts' answers that is ``merge_told`` by episodes, where that is too small.
 
     Departures:
         1. Those of :mod:`sleepgym_agents.experts.expert`.
@@ -106,7 +107,8 @@ class Seeding(SleepingAgent):
         8. An expert of a slower level begins with those inner units of its parts that explain them
            best (:mod:`sleepgym_agents.sleep.consolidation.merged_weights`), and learns what they
            answer (:mod:`sleepgym_agents.sleep.consolidation.levels`). A merge that fails on
-           questions that it held back is rolled back.
+           questions that it held back is rolled back; where episodes tell little of what the
+           experts answer, as on real text, nothing is merged.
     """
 
     Config: ClassVar[type] = SeedingSettings

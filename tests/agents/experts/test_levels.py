@@ -8,22 +8,29 @@ from sleepgym import Document
 from sleepgym.core.errors import BadSetting
 from sleepgym_agents.sleep.consolidation.levels import (
     MergeCheck,
-    held_back,
     merge_due_levels,
+    merge_experts,
+    sure_and_told,
     train_merged,
 )
-from sleepgym_agents.sleep.consolidation.merge_lessons import ask_composed, regenerate_qa
+from sleepgym_agents.sleep.consolidation.merge_lessons import (
+    ask_composed,
+    ask_experts,
+    regenerate_qa,
+)
 from sleepgym_agents.sleep.expert_distillation import distil_into_expert
 from sleepgym_agents.sleep.sleep_context import SleepContext
+
+LEVELS = "sleepgym_agents.sleep.consolidation.levels"
+LESSONS = "sleepgym_agents.sleep.consolidation.merge_lessons"
 
 
 @pytest.fixture(autouse=True)
 def _dreamt(monkeypatch):
     replace_samples(monkeypatch)
+    monkeypatch.setattr(f"{LEVELS}.LEAST_TOLD", 0.0)  # what a random model answers is not told
     episode = {"Mira Tolwen": "Mira Tolwen was born in Oslo."}
-    monkeypatch.setattr(
-        "sleepgym_agents.sleep.consolidation.levels.recall_related_episodes", lambda *_: episode
-    )
+    monkeypatch.setattr(f"{LEVELS}.recall_related_episodes", lambda *_: episode)
 
 
 def test_levels_are_consolidated_before_they_are_reset(monkeypatch):
@@ -41,7 +48,7 @@ def test_levels_are_consolidated_before_they_are_reset(monkeypatch):
         calls.append(("masked", set(context.memory.mask)))
         return distil_into_expert(context, expert_id, *args)
 
-    monkeypatch.setattr("sleepgym_agents.sleep.consolidation.levels.distil_into_expert", watched)
+    monkeypatch.setattr(f"{LEVELS}.distil_into_expert", watched)
     logs = [a_night(agent, number) for number in (1, 2, 3, 4)]
     counts = [[log[f"experts_level_{level}"] for level in (1, 2, 3)] for log in logs]
     assert counts == [[1, 0, 0], [0, 1, 0], [1, 1, 0], [0, 0, 1]]
@@ -72,9 +79,7 @@ def test_a_level_that_cannot_be_consolidated_stays(spoilt, tmp_path, monkeypatch
     if spoilt == "nan":
         monkeypatch.setattr("torch.nn.utils.clip_grad_norm_", lambda *_: torch.tensor(float("nan")))
     if spoilt == "nothing recalled":
-        monkeypatch.setattr(
-            "sleepgym_agents.sleep.consolidation.levels.recall_related_episodes", lambda *_: {}
-        )
+        monkeypatch.setattr(f"{LEVELS}.recall_related_episodes", lambda *_: {})
     limits = {"night_train_tokens": 60} if spoilt == "budget" else {}
     log = agent.sleep(night(agent, 2, **limits))
     assert nothing(agent, log) == {"nothing_learned": 1.0, "nothing_merged": 1.0}
@@ -86,34 +91,34 @@ EPISODES = [(1.0, 1.0), (1.0, 0.5), (1.0, 0.89)]
 NO_HOPE = [(1.0, 1.0), (0.79, 1.0)]
 
 
-@pytest.mark.parametrize("found", [QUIZ, EPISODES, NO_HOPE])
-def test_a_merge_that_fails_its_check_is_rolled_back(found, tmp_path, monkeypatch):
+def test_a_merge_that_fails_its_check_is_rolled_back(tmp_path, monkeypatch):
     """At once, where the first round of training leaves it no hope."""
     agent = make("seeding", windows=(2,), on_policy_every=0)
     a_night(agent)
-    evening = state(agent, tmp_path / "a")
-    left = list(found)
+    evening, left = state(agent, tmp_path / "0"), []
     monkeypatch.setattr(
-        "sleepgym_agents.sleep.consolidation.levels.MergeCheck.shares",
+        f"{LEVELS}.MergeCheck.shares",
         lambda *_: dict(zip(("quiz", "episodes"), left.pop(0), strict=True)),
     )
-    log = nothing(agent, agent.sleep(night(agent, 2)))
-    assert not left
-    assert 0 <= log.pop("merge_unexplained") < 1
-    assert log.pop("merge_steps") > 0
-    assert log.pop("merge_lessons") > 0
-    assert log.pop("merge_quiz") == 0  # the episode answers fewer than are held back at all
-    assert log == {
-        "nothing_learned": 1,
-        "nothing_merged": 1,
-        "merge_rolled_back": 1,
-        "merge_quiz_before": 1.0,
-        "merge_quiz_after": found[-1][0],
-        "merge_episodes": 0,
-        "merge_episodes_before": 1.0,
-        "merge_episodes_after": found[-1][1],
-    }
-    assert state(agent, tmp_path / "b") == evening
+    for number, found in ((2, QUIZ), (4, EPISODES), (6, NO_HOPE)):
+        left += found
+        log = nothing(agent, agent.sleep(night(agent, number)))
+        assert not left
+        assert 0 <= log.pop("merge_unexplained") < 1
+        assert log.pop("merge_steps") > 0
+        assert log.pop("merge_lessons") > 0
+        assert log == {
+            "nothing_learned": 1,
+            "nothing_merged": 1,
+            "merge_rolled_back": 1,
+            "merge_quiz": 0,  # the episode answers fewer than are held back at all
+            "merge_quiz_before": 1.0,
+            "merge_quiz_after": found[-1][0],
+            "merge_episodes": 0,
+            "merge_episodes_before": 1.0,
+            "merge_episodes_after": found[-1][1],
+        }
+        assert state(agent, tmp_path / str(number)) == evening
 
 
 def test_what_was_held_back_is_learned_once_the_merge_has_passed(monkeypatch):
@@ -122,7 +127,7 @@ def test_what_was_held_back_is_learned_once_the_merge_has_passed(monkeypatch):
     lesson, asked = map(context.recite, [("Who?", "Mira"), ("What?", "bees")])
     left = [(0.8, 1.0), (0.9, 1.0)]
     monkeypatch.setattr(
-        "sleepgym_agents.sleep.consolidation.levels.MergeCheck.shares",
+        f"{LEVELS}.MergeCheck.shares",
         lambda *_: dict(zip(("quiz", "episodes"), left.pop(0), strict=True)),
     )
     taught = []
@@ -133,7 +138,7 @@ def test_what_was_held_back_is_learned_once_the_merge_has_passed(monkeypatch):
         taught.append((expert_id, lessons, name, config.epochs, config.on_policy_every, rate))
         return {"steps": 3.0, "loss": 0.5}
 
-    monkeypatch.setattr("sleepgym_agents.sleep.consolidation.levels.distil_into_expert", distil)
+    monkeypatch.setattr(f"{LEVELS}.distil_into_expert", distil)
     check, before = MergeCheck([asked], []), {"quiz": 1.0, "episodes": 1.0}
     log, after = train_merged(context, (1, 2), [lesson], check, before)
     assert taught == [
@@ -142,6 +147,53 @@ def test_what_was_held_back_is_learned_once_the_merge_has_passed(monkeypatch):
         ((1, 2), [lesson, asked], "merge 0 2 last", 1, 0, 0.25),
     ]
     assert (log["steps"], after) == (9, {"quiz": 0.9, "episodes": 1.0})
+    del taught[:]
+    left += [(0.8, 1.0), (0.89, 1.0)]  # and not where it has failed
+    log, _ = train_merged(context, (1, 2), [lesson], check, before)
+    assert [name for _, _, name, *_ in taught] == ["merge 0 2 0", "merge 0 2 1"]
+    assert log["steps"] == 6
+
+
+def test_what_is_held_back_is_no_lesson_and_episodes_are_two(monkeypatch):
+    agent = make("seeding", windows=(2,), episode_tokens=64)
+    a_night(agent)
+    context = agent.sleep_context(night(agent, 2))
+    monkeypatch.setattr(f"{LEVELS}.sure_and_told", lambda _, examples, __: examples[:5])
+    seen = []
+
+    def train(_, merged, lessons, check, before):
+        seen.append((lessons, check))
+        return {"steps": 0.0}, dict(before)
+
+    monkeypatch.setattr(f"{LEVELS}.train_merged", train)
+    merge_experts(context, agent.memory.unlocked)
+    ((lessons, check),) = seen
+    pairs = [lesson.pair for lesson in lessons]
+    assert len(check.quiz) == 2  # every fourth
+    assert not {asked.pair for asked in check.quiz} & {*pairs}
+    assert check.episodes
+    assert all(pairs.count(episode.pair) == 2 for episode in check.episodes)
+
+
+def test_nothing_is_merged_where_episodes_tell_little(tmp_path, monkeypatch):
+    agent = make("seeding", windows=(2,))
+    a_night(agent)
+    evening = state(agent, tmp_path / "a")
+    context = agent.sleep_context(night(agent, 2))
+    monkeypatch.setattr(f"{LEVELS}.ask_experts", lambda *_: [None] * 8)
+    monkeypatch.setattr(f"{LEVELS}.sure_and_told", lambda *_: [None])
+    monkeypatch.setattr(f"{LEVELS}.LEAST_TOLD", 0.126)
+    log = merge_experts(context, agent.memory.unlocked)
+    assert log == {"nothing_merged": 1.0, "merge_told": 0.125}
+    assert state(agent, tmp_path / "b") == evening
+
+
+def test_experts_that_answer_for_classes_are_not_merged(monkeypatch):
+    agent = make("seeding", windows=(2,))
+    agent.memory.unlock(0)
+    monkeypatch.setattr(agent.memory.router, "known_by_entity", lambda _: [])
+    log = merge_due_levels(agent.sleep_context(night(agent, 2)))
+    assert log == {"nothing_merged": 1.0}
 
 
 def test_experts_of_a_failed_merge_are_not_merged_with_newer_ones(monkeypatch):
@@ -155,7 +207,7 @@ def test_experts_of_a_failed_merge_are_not_merged_with_newer_ones(monkeypatch):
         merged.append(parts)
         return {"merged": len(parts), "merge_quiz_after": float(len(merged))}
 
-    monkeypatch.setattr("sleepgym_agents.sleep.consolidation.levels.merge_experts", noted)
+    monkeypatch.setattr(f"{LEVELS}.merge_experts", noted)
     log = merge_due_levels(agent.sleep_context(night(agent, 6)))
     assert merged == [
         [(0, 0), (0, 1)],
@@ -174,13 +226,11 @@ def test_the_check_asks_for_held_back_questions_and_for_episodes(monkeypatch):
     episodes = [context.recite(pair) for pair in texts]
     assert MergeCheck([], []).shares(context) == {"quiz": 0, "episodes": 0}
     assert MergeCheck(episodes[:1], episodes).shares(context) == {"quiz": 0, "episodes": 0}
-    monkeypatch.setattr(
-        "sleepgym_agents.sleep.consolidation.levels.is_sure", lambda _, x: x.pair == texts[1]
-    )
+    monkeypatch.setattr(f"{LEVELS}.is_sure", lambda _, x: x.pair == texts[1])
     assert MergeCheck([], episodes).shares(context)["episodes"] == 0.5
 
 
-def test_questions_are_held_back_that_an_episode_answers_too(monkeypatch):
+def test_what_an_episode_answers_too_can_be_held_back():
     agent = make("seeding", recollection_confidence=0.5)
     context = agent.sleep_context(night(agent))
     episodes = {"Mira": "Mira was born in Oslo. Ben taught Mira.", "Ben": "Ben keeps bees."}
@@ -196,11 +246,9 @@ def test_questions_are_held_back_that_an_episode_answers_too(monkeypatch):
     examples = [replace(x, likelihoods=0 * x.likelihoods) for x in map(context.recite, asked)]
     unsure = context.recite(("Where was Mira?", "Oslo"))
     examples.append(replace(unsure, likelihoods=unsure.likelihoods - 9))
-    assert not held_back(context, examples[:4], episodes)  # too few to hold any back
-    monkeypatch.setattr("sleepgym_agents.sleep.consolidation.levels.HELD_BACK", 2)
-    found = [example.pair[0] for example in held_back(context, examples, episodes)]
-    assert found == [told[0], told[2], told[4], asked[7][0]]
-    assert not held_back(context, examples, {})
+    found = [example.pair[0] for example in sure_and_told(context, examples, episodes)]
+    assert found == [*told, asked[7][0]]
+    assert not sure_and_told(context, examples, {})
 
 
 def test_episodes_are_read_with_those_of_what_they_mention(monkeypatch):
@@ -252,9 +300,31 @@ def test_descriptions_are_asked_with_the_forms_of_other_questions(monkeypatch):
     assert sorted(example.pair for example in found) == [(one, "bees") for one in composed]
     least = -1.0
     assert not ask_composed(context, names, asked)
-    monkeypatch.setattr("sleepgym_agents.sleep.consolidation.merge_lessons.COMPOSED", 0)
+    monkeypatch.setattr(f"{LESSONS}.COMPOSED", 0)
     assert not ask_composed(context, names, asked)
     assert len(posed) == 2
+
+
+def test_experts_are_asked_what_was_read_what_they_recall_and_what_is_composed(monkeypatch):
+    agent = make("seeding", recollections=2)
+    context = agent.sleep_context(night(agent))
+    read, recalled, composed = map(context.recite, [("Q?", "read"), ("R?", "r"), ("C?", "c")])
+    posed = []
+
+    def recall(often, entities, pairs):
+        posed.append((often.config.recollections, entities, pairs))
+        return [recalled]
+
+    def compose(_, entities, asked):
+        posed.append((entities, asked))
+        return [composed]
+
+    monkeypatch.setattr(f"{LESSONS}.recall_answers", recall)
+    monkeypatch.setattr(f"{LESSONS}.ask_composed", compose)
+    monkeypatch.setattr(SleepContext, "answer", lambda *_: ["own"])
+    found = ask_experts(context, [(1,)], [read])
+    assert [example.pair for example in found] == [("C?", "c"), ("Q?", "own"), ("R?", "r")]
+    assert posed == [(16, [(1,)], [read.pair]), ([(1,)], {"Q?", "R?"})]
 
 
 def test_windows_are_multiples():

@@ -26,7 +26,8 @@ from sleepgym_agents.training.qa_generation import Pair
 HELD_BACK = 4  # every so many-th question that an episode answers is held back
 MERGE_LOSS = 0.1  # share of these questions, and of episodes, that a merge may lose
 MERGE_ROUNDS = 2  # of training before a merge is given up
-SHARES = ("_before", "_after", "_unexplained")  # ends of the names of shares in a log
+LEAST_TOLD = 0.25  # share of the experts' answers that episodes tell, for a check that sees enough
+SHARES = ("_before", "_after", "_unexplained", "_told")  # ends of the names of shares in a log
 HOPELESS = 0.2  # share of these questions that no round may lose, for another to be tried
 RATE_SHARE = 0.5  # of a night's learning rate: the first weights are not random
 EPOCHS_SHARE = 0.5  # of a night's passes: there are many questions
@@ -93,7 +94,8 @@ def merge_experts(context: SleepContext, parts: Sequence[ExpertId]) -> dict[str,
     by them: by what they answer to questions about the episodes that they recall, by their answers
     to their own questions, and by the episodes. Every fourth question that an episode answers is
     held back. Where the new expert answers fewer of these than its parts, or knows fewer episodes,
-    the merge is rolled back.
+    the merge is rolled back. Where episodes tell little of what the parts answer, as on real text,
+    the check would see little of what is lost: nothing is merged.
     """
     memory, (level, slot) = context.memory, parts[0]
     entities = memory.router.entities_of(parts)
@@ -102,7 +104,10 @@ def merge_experts(context: SleepContext, parts: Sequence[ExpertId]) -> dict[str,
     if not read:
         return {"nothing_merged": 1.0}
     examples = ask_experts(context, entities, read)
-    quiz = held_back(context, examples, episodes)
+    told = sure_and_told(context, examples, episodes)
+    if len(told) < LEAST_TOLD * len(examples):
+        return {"nothing_merged": 1.0, "merge_told": len(told) / len(examples)}
+    quiz = told[::HELD_BACK] if len(told) > HELD_BACK else []
     held = {example.pair for example in quiz}
     lessons = [example for example in examples if example.pair not in held]
     verbatim = episode_examples(context, entities, episodes, context.config.episode_tokens)
@@ -198,10 +203,10 @@ def lost(before: Mapping[str, float], after: Mapping[str, float]) -> float:
     return max(before[name] - after[name] for name in before)
 
 
-def held_back(
+def sure_and_told(
     context: SleepContext, examples: Sequence[DistillationExample], episodes: Episodes
 ) -> list[DistillationExample]:
-    """The questions that check a merge: every so many-th of those that episodes answer too.
+    """What the experts answer surely and episodes answer too: a check of a merge asks some of it.
 
     What is held back is not taught. So only what something else teaches tells retention from
     guessing: the experts are as sure of what they made up as of what they read.
@@ -212,8 +217,7 @@ def held_back(
         episodes: What they recall.
     """
     least = context.config.recollection_confidence
-    known = [x for x in examples if x.confidence >= least and is_told(x.pair, episodes)]
-    return known[::HELD_BACK] if len(known) > HELD_BACK else []
+    return [x for x in examples if x.confidence >= least and is_told(x.pair, episodes)]
 
 
 def is_told(pair: Pair, episodes: Episodes) -> bool:
