@@ -131,7 +131,7 @@ def _page(entry: Entry, kind: str) -> str:
         if kind == "Environment"
         else f"sleepgym run --agent {entry.name} --env ENV --out DIR"
     )
-    lines += ["```", use, "```", ""]
+    lines += ["```", use, "```", "", f"Class: `{entry.entry_point}`", ""]
     lines += ["## Settings", "", "| setting | default | range | meaning |"]
     lines.append("|---|---|---|---|")
     words, limits = meanings(cls.Config), ranges(cls.Config)

@@ -71,8 +71,15 @@ def run_command(arguments: list[str]) -> int:
     try:
         code = app(arguments, standalone_mode=False)
     except TyperException as error:  # a wrong option or argument
-        message = " ".join(error.format_message().split())  # empty where only help was shown
-        code = _fail(f"{message} (see sleepgym --help)", 2) if message else 2
+        message = " ".join(error.format_message().split()).removesuffix(
+            "."
+        )  # empty: help was shown
+        words = ["--help"]
+        at = getattr(error, "ctx", None)
+        while at is not None and at.parent is not None:  # the command that was meant
+            words.insert(0, at.info_name)
+            at = at.parent
+        code = _fail(f"{message} (see sleepgym {' '.join(words)})", 2) if message else 2
     except SleepGymError as error:
         code = _fail(str(error), 2)
     except OSError as error:  # a full or read-only disk, a path that cannot be, a dangling link

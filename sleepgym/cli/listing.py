@@ -65,6 +65,7 @@ def show_page(name: str, kinds: Sequence[str] = KINDS) -> None:
 def _env_page(name: str) -> None:
     cls = registry.envs[name].load()
     _line(f"environment {name}: {registry.envs[name].summary}")
+    _line(f"class {registry.envs[name].entry_point}")
     _settings(cls.Config)
     for preset, settings in cls.presets.items():
         _line(f"preset={preset}: {in_words(settings)}")
@@ -73,6 +74,7 @@ def _env_page(name: str) -> None:
 
 def _agent_page(name: str) -> None:
     _line(f"agent {name}: {registry.agents[name].summary}")
+    _line(f"class {registry.agents[name].entry_point}")
     _settings(registry.agents[name].load().Config)
     _line(f"Run it: sleepgym run --agent {name} --env sleepgym/Almanac-v1 --out runs/{name}")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sleepgym.runs.records import RunRecord
 
-FEWEST_ANSWERS = 8
+FEWEST_ANSWERS = 4
 EMPTY_SHARE = 0.5
 NEAR_ZERO = 0.05
 LONG_WORDS = 8.0  # an answer of more words is a sentence

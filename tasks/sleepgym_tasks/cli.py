@@ -47,9 +47,9 @@ def check(
         return 1
     if path.is_dir():
         own = load(path)
-        typer.echo(
-            f"good: {own.days} days, {len(own.documents)} documents, {len(own.questions)} questions"
-        )
+        sizes = {"day": own.days, "document": len(own.documents), "question": len(own.questions)}
+        words = (f"{size} {name}{'' if size == 1 else 's'}" for name, size in sizes.items())
+        typer.echo(f"good: {', '.join(words)}")
     else:
         typer.echo("good")
     return 0

@@ -254,6 +254,12 @@ def test_an_agent_that_never_ends_a_night_stops_no_rerun(honest, monkeypatch):
     hanging = run.model_copy(
         update={"method": run.method.model_copy(update={"agent": "strangers:Hanger"})}
     )
+    endless = [phase.model_copy(update={"seconds": 1e8}) for phase in run.phases]
+    assert phase_limit_s(run.model_copy(update={"phases": endless})) == 86_400
+    with monkeypatch.context() as patched:
+        patched.setattr("sleepgym_boards.verification.replay_night.NIGHT_S", 3.0)
+        with pytest.raises(AgentError, match=r"did not answer within|at most 3 s"):
+            replay_night(hanging, 2, board)
     monkeypatch.setattr("sleepgym_boards.verification.replay_night.phase_limit_s", lambda run: 2.0)
     with pytest.raises(AgentError, match="its process did not answer within 2 s"):
         replay_night(hanging, 2, board)

@@ -109,6 +109,21 @@ def test_another_base_model_is_refused(honest, tmp_path, model, own, rules):
     assert broken(verify(edited(honest[0], use(model, digest)), board)) == rules
 
 
+def test_a_model_that_is_not_named_shows_where_it_reads(honest, tmp_path):
+    text = 'base_model = "sleepgym-base"\n' + board_files.BOARD
+    board = board_files.write_board(tmp_path, text)
+
+    def read(plain):
+        for run in plain["runs"]:
+            run["phases"][0]["read_tokens"] += 500
+            run["phases"][0]["flops"] += 1e6
+
+    verdict = verify(edited(honest[0], read), board)
+    assert broken(verdict) == ["base-model"]
+    said = next(rule.problems[0] for rule in verdict.rules if rule.problems)
+    assert said == "seed 100: no model is named, and one read 500 tokens"
+
+
 @pytest.mark.parametrize("change", [change_an_answer, raise_a_score, work_for_nothing])
 def test_a_change_without_a_new_digest_is_refused_at_once(honest, change):
     content, board = honest

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,9 @@ import pytest
 from checkout import ROOT
 from sleepgym.cli import run_command
 from sleepgym_boards.catalogue import verdicts as verdicts_module
-from sleepgym_boards.catalogue.entries import load_entries
-from sleepgym_boards.catalogue.replays import find_replays
+from sleepgym_boards.catalogue.entries import Entry, load_entries, verdict_file
+from sleepgym_boards.catalogue.replays import find_replay, find_replays
+from sleepgym_boards.cli import verifying
 from sleepgym_boards.submission.files import compress, decompress
 from sleepgym_boards.submission.schema import Run, run_digest
 from sleepgym_boards.verification.verdict import Reruns, RuleVerdict, Verdict
@@ -305,6 +307,37 @@ def test_a_site_shows_no_replay(folder, capsys, tmp_path):
 
 def load_date(file):
     return json.loads(decompress(file.read_bytes()))["date"]
+
+
+def test_runs_stand_on_two_boards_with_the_same_streams_by_one_name_only(tmp_path):
+    file = ROOT / PLACE / "almanac-8-v1" / "exam-only.json.gz"
+    verdict = Verdict.model_validate_json(verdict_file(file).read_bytes())
+    entry = Entry("almanac-8-v1", "exam-only", file, verdict)
+
+    def copy(board, **card):
+        header = verdict.header.model_copy(
+            update={"board": board, "card": verdict.header.card.model_copy(update=card)}
+        )
+        return replace(entry, board=board, verdict=verdict.model_copy(update={"header": header}))
+
+    assert find_replays([entry, copy("almanac-8-any")]) == {}
+    said = find_replays([entry, copy("almanac-8-any", name="Mine")])[file]
+    assert said.endswith("the same answers and saved states as in almanac-8-v1/exam-only")
+    new = tmp_path / "new.json.gz"
+    shutil.copy(file, new)
+    assert find_replay(new, copy("open-v1").verdict, [entry]) == ""
+    assert find_replay(new, copy("open-v1", authors=("M. Thief",)).verdict, [entry]) == said
+    assert find_replays([entry, copy("almanac-64-v1", name="Mine")]) == {}  # other streams
+
+
+def test_that_replays_were_looked_for_is_shown(capsys, tmp_path):
+    file = ROOT / PLACE / "almanac-8-v1" / "exam-only.json.gz"
+    verdict = Verdict.model_validate_json(verdict_file(file).read_bytes())
+    shown = []
+    for against in (None, tmp_path):
+        verifying._show(file, verdict, compared_with=against)
+        shown.append("compared with" in capsys.readouterr().out)
+    assert shown == [False, True]
 
 
 def test_committed_submissions_are_no_replays():

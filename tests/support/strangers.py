@@ -153,6 +153,31 @@ class Talker(Honest):
         return [42 for _ in questions]
 
 
+class Hoarder(Honest):
+    """Takes more and more memory in its second night, in a process that it starts."""
+
+    def sleep(self, night):
+        if night.number == 2:
+            code = "import time; taken = [bytearray(1 << 24) for _ in range(64)]; time.sleep(60)"
+            subprocess.run([sys.executable, "-S", "-c", code], check=True)
+        return super().sleep(night)
+
+
+class Filler(Honest):
+    """Writes 8 MB wherever it can in a sandbox that keeps folders in memory; logs how many took."""
+
+    def sleep(self, night):
+        return {**super().sleep(night), **{name: self.fill(Path(name)) for name in self.places}}
+
+    places = ("/", "/dev", "/dev/shm", "/tmp", "/site-packages", "/usr")
+
+    @staticmethod
+    def fill(folder):
+        with contextlib.suppress(OSError), (folder / "filler").open("wb") as file:
+            return float(file.write(bytes(1 << 23)))
+        return 0.0
+
+
 class Raiser(Honest):
     """Raises in its second night."""
 

@@ -38,6 +38,7 @@ from sleepgym_agents.experts.routing import (
     RouterState,
 )
 from sleepgym_agents.experts.state_routers import Gate, Keys
+from sleepgym_agents.lm.kv_cache import cache_argument
 from sleepgym_agents.lm.model import LanguageModel
 
 
@@ -302,7 +303,7 @@ class ExpertMemory:
         ids = kwargs.get("input_ids")
         ids = args[0] if ids is None else ids
         self._ids = _without_padding(ids, kwargs.get("attention_mask"))
-        self._router_state = getattr(kwargs.get("past_key_values"), "router_state", None)
+        self._router_state = getattr(kwargs.get(cache_argument(module)), "router_state", None)
         segments = kwargs.get("segments") or ()
         if self._router_state is None and segments:
             self._router_state = segments[-1].router_state
@@ -310,9 +311,10 @@ class ExpertMemory:
     def _end(
         self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
     ) -> None:
-        cache = kwargs.get("past_key_values")
+        name = cache_argument(module)
+        cache = kwargs.get(name)
         if cache is None:
-            cache = getattr(output, "past_key_values", None)
+            cache = getattr(output, name, None)
         if cache is not None:
             cache.router_state = self._router_state
 

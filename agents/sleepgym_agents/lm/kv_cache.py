@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import Cache
 from transformers.cache_utils import DynamicLayer
 
 from sleepgym_agents.lm.attention import rows_of
+
+
+def cache_argument(model: nn.Module) -> str:
+    """What a model, and what it returns, calls its cache.
+
+    ``cache`` since transformers 5.24, ``past_key_values`` before. The older name is still taken,
+    but a hook inside the model sees the newer one.
+    """
+    return _cache_argument(type(model).forward)
+
+
+@cache
+def _cache_argument(forward: Callable[..., Any]) -> str:
+    return "cache" if "cache" in inspect.signature(forward).parameters else "past_key_values"
 
 
 class DecodingCache(Cache):

@@ -13,6 +13,7 @@ from transformers import DynamicCache, PreTrainedModel
 
 from sleepgym.core.budget import Meter, Night
 from sleepgym_agents.lm.attention import NAME, Segment, hidden_value, segment_attention
+from sleepgym_agents.lm.kv_cache import cache_argument
 from sleepgym_agents.lm.loading import load_model
 from sleepgym_agents.lm.prompt_format import CHOSEN
 from sleepgym_agents.lm.prompts import Prompter
@@ -221,10 +222,10 @@ class LanguageModel:
                 input_ids=ids,
                 position_ids=positions,
                 attention_mask=bias,
-                past_key_values=cache,
                 use_cache=cache is not None,
                 logits_to_keep=keep,
                 segments=tuple(segments),
+                **{cache_argument(self.model): cache},
             )
         return output.logits.float()
 

@@ -7,6 +7,7 @@ from math import prod
 from pathlib import Path
 
 from sleepgym.core.errors import BadSetting
+from sleepgym.runs.isolation.memory import free_memory_bytes
 
 _HEADER_BYTES = 8
 
@@ -35,17 +36,7 @@ def free_bytes(device: str) -> int | None:
         return torch.cuda.mem_get_info(torch.device(device))[0]
     if device != "cpu":
         return None
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        free = next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, ValueError, StopIteration):
-        return None
-    try:  # within a container
-        group = Path("/sys/fs/cgroup")
-        limit = int((group / "memory.max").read_text())
-        return min(free, limit - int((group / "memory.current").read_text()))
-    except (OSError, ValueError):
-        return free
+    return free_memory_bytes()
 
 
 def require_memory(what: str, needed_bytes: int, device: str, remedy: str) -> None:

@@ -1,4 +1,4 @@
-"""Which dreams are worth learning: importance by gradient, reward by an isolated copy.
+"""Which dreams are worth learning: reward by an isolated copy, and importance by gradient.
 
 "Language Models Need Sleep" (arXiv:2606.03979, section 3.3). Every dream of a batch has its own
 copy of the expert that is to learn. So one backward pass gives the gradient of each dream, and all

@@ -30,9 +30,10 @@ class SamplingSettings(ReplaySettings):
 
     Attributes:
         dreams: Dreams sampled (``m``).
-        dream_scenes: Batches in which they are sampled; each has its own random expert.
+        dream_scenes: Batches in which they are sampled; with ``random_expert`` each has its own.
         associations: Largest number of recalled episodes beside a text of the day.
-        kept_by_importance: Dreams with the largest gradient that are tried (``k``).
+        kept_by_importance: Dreams that are tried (``k``): with ``gradient_selection`` those of the
+            largest gradient, else any.
         kept_at_random: Other dreams that are tried (``b``).
         random_expert: Whether, while dreams are written, one random expert is active wherever any
             would be. The paper's is true; no effect here on either track (docs/agents/sleep.md).
@@ -139,7 +140,7 @@ def build_quiz(
 def select_dreams(
     context: SleepContext, expert_id: ExpertId, dreams: Sequence[Dream], rng: np.random.Generator
 ) -> list[Dream]:
-    """The ``k`` dreams with the largest gradient and ``b`` random others."""
+    """The ``k + b`` dreams to try, at random; where chosen, ``k`` of the largest gradient first."""
     config = context.config
     order = rank_dreams(context, expert_id, dreams, rng.permutation(len(dreams)).tolist())
     return [dreams[i] for i in order[: config.kept_by_importance + config.kept_at_random]]

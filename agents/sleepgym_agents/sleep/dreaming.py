@@ -158,9 +158,10 @@ class Dreaming(SleepingAgent):
     """Reads in context by day; at night learns from those of its dreams that help a copy of it.
 
     Dreaming of "Language Models Need Sleep" (arXiv:2606.03979, section 3.3) without the stage
-    before it: dreams are sampled from the model that has the day in context, selected by their
-    gradient, tried on isolated copies, and those that help are learned (ReST-EM, Singh et al. 2024)
-    in a newly unlocked expert. The saved state is that of ``seeding``.
+    before it: dreams are sampled from the model that has the day in context, some of them (in the
+    paper those of the largest gradient) are tried on isolated copies, and those that help are
+    learned (ReST-EM, Singh et al. 2024) in a newly unlocked expert. The saved state is that of
+    ``seeding``.
 
     Logs: those of ``seeding``; ``dreams_sampled``, and ``dreams_new``, the questions in them that
     the model cannot answer; ``compositions``, composed questions that it cannot answer; dreams that

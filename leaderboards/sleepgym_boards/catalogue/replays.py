@@ -2,7 +2,8 @@
 
 Runs are the same where every answer and every saved state is. A copy can change a few answers: two
 submissions are the same, too, where of the answers that are wrong in either nearly all are alike in
-all runs. Right answers say nothing, for two good methods share them.
+all runs. Right answers say nothing, for two good methods share them. Two boards can have the same
+streams, for other models: there, runs may stand on both under one name, and not under another.
 
 A run that is made again, honestly, on a machine of its own may come out the same; that too adds
 nothing to a board.
@@ -14,12 +15,14 @@ import hashlib
 import json
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sleepgym.core.errors import SleepGymError
+from sleepgym_boards.board import BoardEnvironment, load_board
 from sleepgym_boards.catalogue.entries import Entry
 from sleepgym_boards.submission.files import parse, read_bytes
 from sleepgym_boards.submission.schema import Run
@@ -52,7 +55,7 @@ class _Print:
 
 
 def find_replays(entries: Iterable[Entry], old: Container[Path] = ()) -> dict[Path, str]:
-    """The submissions that hold runs of an earlier one of their board, and which runs those are.
+    """The submissions that hold runs of an earlier one, and which runs those are.
 
     Of two the one that is ``old`` stands, then the earlier by date, then that with the smaller
     name. Two are compared answer by answer where the scores of a stream are the same in both
@@ -65,7 +68,7 @@ def find_replays(entries: Iterable[Entry], old: Container[Path] = ()) -> dict[Pa
     for entry in sorted(standing, key=lambda e: (e.file not in old, _date(e), e.slug)):
         mine = _matrices(entry)
         for rival, theirs in earlier:
-            near = entry.board == rival.board and _may_be_same(mine, theirs)
+            near = _compete(entry, rival) and _may_be_same(mine, theirs)
             if near and (problem := _same(entry.file, rival, prints)):
                 found[entry.file] = problem
                 break
@@ -101,12 +104,38 @@ def find_replay(file: Path, verdict: Verdict, others: Iterable[Entry]) -> str:
     matrices, prints = _matrices(mine), {}
     for other in others:
         same_place = other.file.exists() and file.exists() and other.file.samefile(file)
-        if same_place or other.board != mine.board or not other.verified:
+        if same_place or not _compete(mine, other) or not other.verified:
             continue
         near = _may_be_same(matrices, _matrices(other))
         if near and (problem := _same(file, other, prints)):
             return problem
     return ""
+
+
+def _compete(one: Entry, other: Entry) -> bool:
+    """Whether two may not hold the same runs.
+
+    They are of one board, or of two with the same streams and by other names.
+    """
+    if one.board == other.board:
+        return True
+    environment = _environment(one.board)
+    if environment is None or environment != _environment(other.board):
+        return False
+    return _name(one) != _name(other)
+
+
+@cache
+def _environment(board: str) -> BoardEnvironment | None:
+    try:
+        return load_board(board).environment
+    except SleepGymError:
+        return None
+
+
+def _name(entry: Entry) -> tuple[str, ...]:
+    header = entry.verdict.header if entry.verdict else None
+    return (header.card.name, *header.card.authors) if header else ()
 
 
 def _matrices(entry: Entry) -> _Matrices:

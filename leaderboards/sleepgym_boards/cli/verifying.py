@@ -79,7 +79,7 @@ def verify(
             continue
         verdicts.append(verdict)
         if not as_json:
-            _show(path, verdict)
+            _show(path, verdict, compared_with=against)
     if as_json:
         _print_json(verdicts)
     if any(isinstance(verdict, str) for verdict in verdicts):
@@ -101,8 +101,11 @@ def _print_json(verdicts: Sequence[Verdict | str]) -> None:
     print(json.dumps(plain[0] if len(plain) == 1 else plain, indent=1, allow_nan=False))
 
 
-def _show(path: Path, verdict: Verdict) -> None:
-    """A table: a row a rule; then the headline, if all hold."""
+def _show(path: Path, verdict: Verdict, compared_with: Path | None) -> None:
+    """A table: a row a rule; then the headline, if all hold.
+
+    A verdict has the rule ``replay`` only where it is broken; it is shown wherever it was checked.
+    """
     from rich import box
     from rich.markup import escape
     from rich.table import Table
@@ -120,6 +123,9 @@ def _show(path: Path, verdict: Verdict) -> None:
         lines = [RULES[rule.rule], *([rule.note] if rule.note else []), *rule.problems]
         words = "\n".join(escape(one_line(line)) for line in lines)
         table.add_row(rule.rule, marks[rule.ok], words)
+    if compared_with and verdict.ok:
+        words = f"{RULES['replay']}\ncompared with {compared_with}"
+        table.add_row("replay", marks[True], escape(one_line(words)))
     console.print(table, highlight=False)
     if verdict.ok and verdict.results and verdict.header:
         results, name = verdict.results, verdict.header.card.name

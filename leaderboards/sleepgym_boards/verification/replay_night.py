@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -28,6 +29,7 @@ from sleepgym_boards.submission.schema import Run
 from sleepgym_boards.verification.regrading import rebuild
 
 LIMIT_FACTOR, LIMIT_S = 100.0, 600.0  # of a phase of a rerun: times the longest one, and that much
+NIGHT_S = 86_400.0  # that a drawn night may take, all phases before it too, whatever is recorded
 
 
 @dataclass(frozen=True)
@@ -50,12 +52,21 @@ class Outcome:
     morning: tuple[str, ...] = ()
 
 
-def replay_night(run: Run, night: int, board: Board, data: Path | None = None) -> Outcome:
+def replay_night(
+    run: Run, night: int, board: Board, data: Path | None = None, memory_bytes: int | None = None
+) -> Outcome:
     """Live the days of a run up to a night again, and sit the exams before and after that night.
 
     All nights come first, and the exams when they are over: as no question was asked by then, none
     can reach a night by any way there may be out of a process or a sandbox. Every instance of the
     agent has a process of its own, in a sandbox where one can be made.
+
+    Args:
+        run: The run.
+        night: Which night, from 1.
+        board: Its board.
+        data: Folder of original data files.
+        memory_bytes: The most that an instance's processes may take together; None is no limit.
 
     Raises:
         UnknownName: If the agent is not registered here.
@@ -65,7 +76,7 @@ def replay_night(run: Run, night: int, board: Board, data: Path | None = None) -
     registry.agent_package(run.method.agent)  # named, not imported: raises where there is none
     evening, bedtime, morning = places(run, night)
     with tempfile.TemporaryDirectory(prefix="sleepgym-") as folder:
-        again = _Again(run, env, Path(folder))
+        again = _Again(run, env, Path(folder), memory_bytes)
         try:
             before: Path | None = None
             state: Path | None = None
@@ -89,11 +100,12 @@ class _Again:
         slept: Cost of the last night, what was kept, and that by the rules of schema 1.
     """
 
-    def __init__(self, run: Run, env: ContinualEnv, folder: Path) -> None:
+    def __init__(self, run: Run, env: ContinualEnv, folder: Path, memory_bytes: int | None) -> None:
         self.slept: tuple[dict[str, Any], dict[str, Any], dict[str, int]] = ({}, {}, {})
         self._env = env
         self._folder = folder
-        self._call = replace(_spec(run).agent_call(), upgrade=True)
+        self._call = replace(_spec(run).agent_call(), upgrade=True, memory_bytes=memory_bytes)
+        self._end_s = time.monotonic() + NIGHT_S
         self._budget = build_config(Budget, _limits(run), "the run's budget")
         self._digests: dict[Path, str] = {}
 
@@ -132,7 +144,11 @@ class _Again:
             day.close()
 
     def _make(self, state: Path | None) -> ProcessInstance:
-        return ProcessInstance(self._call, state, self._digests[state] if state else "")
+        left_s = self._end_s - time.monotonic()
+        if left_s <= 0:
+            raise AgentError(f"a rerun of a night takes at most {NIGHT_S:g} s")
+        call = replace(self._call, limit_s=min(self._call.limit_s, left_s))
+        return ProcessInstance(call, state, self._digests[state] if state else "")
 
 
 def _sizes(state: Path) -> dict[str, int]:
@@ -156,9 +172,9 @@ def _spec(run: Run) -> RunSpec:
 
 
 def phase_limit_s(run: Run) -> float:
-    """How long a phase may take here: far longer than any that is recorded, and not for ever."""
+    """How long a phase may take here: far longer than any that is recorded, and a day at most."""
     longest = max(phase.seconds + (phase.setup_seconds or 0.0) for phase in run.phases)
-    return LIMIT_FACTOR * longest + LIMIT_S
+    return min(LIMIT_FACTOR * longest + LIMIT_S, NIGHT_S)
 
 
 def _limits(run: Run) -> dict[str, float]:

@@ -35,6 +35,7 @@ import numpy as np
 from sleepgym.core.budget import Meter
 from sleepgym.core.env import ContinualEnv
 from sleepgym.core.errors import AgentError
+from sleepgym.runs.isolation.memory import free_memory_bytes
 from sleepgym.runs.models.base_model import is_served, model_digest
 from sleepgym.runs.state import KINDS
 from sleepgym.runs.workers import make_pool
@@ -50,6 +51,7 @@ COST_TOLERANCE = 0.25  # of tokens, operations, parameters and bytes
 SECONDS_FACTOR = 10
 # Seconds more than that: a process of its own has to start, and to import its libraries.
 SLACK_S = {"seconds": 1.0, "saving_seconds": 1.0, "setup_seconds": 30.0, "processor_seconds": 30.0}
+MEMORY_SHARE = 0.8  # of the memory that is free, for the agents of all nights that are executed
 ANSWER_TOLERANCE = 0.01  # of the answers of an exam, where the state is the same
 
 
@@ -84,11 +86,14 @@ def rerun(
         workers: Nights executed side by side.
     """
     chosen = draw(runs, count)
+    workers = min(workers, len(chosen))
+    free = free_memory_bytes()
+    told = board, data, None if free is None else int(MEMORY_SHARE * free / workers)
     if workers == 1:
-        found = [_again(run, night, board, data) for run, night in chosen]
+        found = [_again(run, night, *told) for run, night in chosen]
     else:
-        with make_pool(min(workers, len(chosen))) as pool:
-            found = list(pool.map(_again, *zip(*chosen, strict=True), repeat(board), repeat(data)))
+        with make_pool(workers) as pool:
+            found = list(pool.map(_again, *zip(*chosen, strict=True), *map(repeat, told)))
     problems, drawn = [], []
     for (run, night), compared in zip(chosen, found, strict=True):
         problems += [f"seed {run.seed}, night {night}: {problem}" for problem in compared.problems]
@@ -156,11 +161,14 @@ def _better_and_worse(surplus: Sequence[float]) -> tuple[int, int]:
     return sum(value > 0 for value in surplus), sum(value < 0 for value in surplus)
 
 
-def _again(run: Run, night: int, board: Board, data: Path | None) -> Comparison:
+def _again(
+    run: Run, night: int, board: Board, data: Path | None, memory_bytes: int | None
+) -> Comparison:
     if problem := _other_model(run):
         return Comparison([problem])
     try:
-        return compare(run, night, replay_night(run, night, board, data), board, data)
+        lived = replay_night(run, night, board, data, memory_bytes)
+        return compare(run, night, lived, board, data)
     except AgentError as error:
         return Comparison([str(error)])
 

@@ -28,7 +28,7 @@ NUMBERS = {
     "unseen": "Days not yet taught were not known.",
     "budget": "Every night and the saved state keep to a budget class of the board.",
 }
-OTHERS = {"replay": "No other submission of the board holds the same runs."}
+OTHERS = {"replay": "No other submission on these streams holds the same runs."}
 RERUN = {
     "rerun": "Randomly sampled nights, executed again without the answer key, reproduce the record."
 }

@@ -25,6 +25,7 @@ class AgentCall:
         limit_s: The longest that one request may take.
         upgrade: Whether settings may have names of earlier versions.
         prompt: As for a run.
+        memory_bytes: The most that its processes may take together; None is no limit.
     """
 
     name: str
@@ -36,6 +37,7 @@ class AgentCall:
     limit_s: float
     upgrade: bool = False
     prompt: str = ""
+    memory_bytes: int | None = None
 
     def named(self) -> dict[str, Any]:
         """Where the agent's class is, and its settings, as a process is told them."""

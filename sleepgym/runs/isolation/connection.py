@@ -7,8 +7,9 @@ import os
 import socket
 import tempfile
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ class AgentProcess:
         self.tail: deque[str] = deque(maxlen=STDERR_LINES)
         self.kill: Callable[[], None] | None = None
         self.ticks: Callable[[], int | None] = lambda: None
+        self.taken_bytes: Callable[[], int] = lambda: 0
         self._start_ticks: int | None = None
         self._ended: int | None = None  # can be read from when the process has ended
 
@@ -64,18 +66,29 @@ class AgentProcess:
             return None
         return seconds(max(0, now - self._start_ticks))
 
-    def ask(self, verb: str, told: Any, limit_s: float | None = None) -> dict[str, Any]:
+    def ask(
+        self, verb: str, told: Any, limit_s: float | None = None, more: Iterable[str] = ()
+    ) -> dict[str, Any]:
         """Send a request; the reply, within the limit of its phase where no other is given.
 
+        Args:
+            verb: What is asked for.
+            told: What it needs.
+            limit_s: Longest wait for the reply.
+            more: Messages that follow the request, JSON each.
+
         Raises:
-            AgentError: If the process ends, is too slow, says too much, or the agent raised.
+            AgentError: If the process ends, is too slow, takes too much memory, says too much, or
+                the agent raised.
             SleepGymError: If the agent raised one of ours.
         """
         limit_s = limit_s or self.call.limit_s
         try:
-            with suppress(OSError):  # it is gone: there will be no answer
-                self.line.send(json.dumps([verb, told]))
-            reply = self.line.receive(limit_s, MAX_LINE_BYTES, self._ended)
+            for text in chain([json.dumps([verb, told])], more):
+                with suppress(OSError):  # it is gone: there will be no answer
+                    self.line.send(text)
+            look = None if self.call.memory_bytes is None else self._limit_memory
+            reply = self.line.receive(limit_s, MAX_LINE_BYTES, self._ended, look)
         except Silence as error:
             self.end()
             last = f": {one_line(self.tail[-1], 200)}" if self.tail else ""
@@ -85,6 +98,11 @@ class AgentProcess:
         if "error" in reply:
             raise raised(reply["error"])
         return reply
+
+    def _limit_memory(self) -> None:
+        limit, taken = self.call.memory_bytes, self.taken_bytes()
+        if limit is not None and taken > limit:
+            raise Silence(f"took {taken / 1e9:.2g} GB of memory, of {limit / 1e9:.2g} GB")
 
     def end(self) -> None:
         """Kill it and everything that it started; remove its folder."""

@@ -3,8 +3,9 @@
 Bubblewrap (https://github.com/containers/bubblewrap) is a small program that most distributions
 have as ``bubblewrap``. Inside there are the system's libraries, Python, what may be imported, the
 base model, all read-only (of the hub's cache its models, no data sets and no tokens), a scratch
-folder in memory, and two folders shared with the run: the state to load, read-only, and one to save
-into.
+folder in memory of a bounded size, and two folders shared with the run: the state to load,
+read-only, and one to save into. A checkout, the current folder or the data that lie among the
+system's own folders, as in ``/usr/src``, are covered.
 """
 
 from __future__ import annotations
@@ -13,18 +14,21 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Literal
 
 from sleepgym.core.errors import MissingData
+from sleepgym.runs.isolation.view import holds_libraries
 
 STATE, SAVED, SCRATCH = "/state", "/saved", "/tmp"
 MODEL, FETCHED, HUB = "/model", "/fetched", "/hub"  # as a path, a fetched one, one of the hub
 VIEW = "/site-packages"
+SCRATCH_BYTES = 4 << 30  # of the scratch folder, and of what processes share: both lie in memory
 _SYSTEM = ("/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin")
 _SYSTEM += ("/etc/ld.so.cache", "/etc/alternatives")
+_PACKAGES = ("sleepgym_tasks", "sleepgym_boards", "sleepgym")
 
 
 @cache
@@ -69,14 +73,15 @@ def sandboxed(
         others: Where to mount what else, read-only -> the folder or file.
     """
     words = ["bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
-    words += ["--hostname", "sandbox", "--proc", "/proc", "--dev", "/dev", "--tmpfs", SCRATCH]
+    words += ["--hostname", "sandbox", "--proc", "/proc", "--dev", "/dev"]
+    for place in (SCRATCH, "/dev/shm"):
+        words += [*(("--size", str(SCRATCH_BYTES)) if _knows_sizes() else ()), "--tmpfs", place]
     base = Path(sys.base_prefix).resolve()
-    for path in dict.fromkeys((*_SYSTEM, str(base))):
+    roots = dict.fromkeys((*_SYSTEM, str(base)))
+    for path in roots:
         words += ["--ro-bind-try", path, path]
-    for name in ("sleepgym_tasks", "sleepgym_boards", "sleepgym"):  # where they are installed there
-        for place in map(Path, sys.path):
-            if (place / name).is_dir() and _inside(place, (*_SYSTEM, str(base))):
-                words += ["--tmpfs", str((place / name).resolve())]
+    for place in _covered(roots):
+        words += ["--tmpfs", place, "--remount-ro", place]
     for gpu in sorted(Path("/dev").glob("nvidia*")):
         words += ["--dev-bind", str(gpu), str(gpu)]
     for name, path in view:
@@ -84,8 +89,39 @@ def sandboxed(
     words += ["--ro-bind", str(exchange / "state"), STATE, "--bind", str(exchange / "saved"), SAVED]
     for place, path in others.items():
         words += ["--ro-bind", str(path), place]
+    for place in ("/dev", "/"):  # they lie in memory too
+        words += ["--remount-ro", place]
     return [*words, "--chdir", SCRATCH, "--", os.path.realpath(sys.executable)]
 
 
-def _inside(place: Path, roots: tuple[str, ...]) -> bool:
-    return any(Path(root) in (place, *place.resolve().parents) for root in roots)
+def _covered(roots: Iterable[str]) -> list[str]:
+    """Folders inside the roots of which a sandbox shows nothing.
+
+    The framework, the tasks and the boards where they are installed; checkouts of them, whole; the
+    current folder and that of the data. What holds Python itself cannot be covered.
+    """
+    places = [place.resolve() for place in map(Path, sys.path)]
+    installed = [place / name for place in places for name in _PACKAGES]
+    checkouts = [
+        place
+        for place in places
+        if not holds_libraries(place) and any((place / name).is_dir() for name in _PACKAGES)
+    ]
+    others = [Path(folder).resolve() for folder in (".", os.environ.get("SLEEPGYM_DATA")) if folder]
+    needed = [Path(os.path.realpath(sys.executable)), Path(os.__file__).resolve()]
+    needed += [Path(root) for root in roots]
+    found = {
+        place
+        for place in (*checkouts, *others, *installed)
+        if place.is_dir()
+        and any(Path(root) in place.parents for root in roots)
+        and not any(path.is_relative_to(place) for path in needed)
+    }
+    return sorted(str(place) for place in found if not found & set(place.parents))
+
+
+@cache
+def _knows_sizes() -> bool:
+    """Whether this bubblewrap bounds a folder in memory; before 0.7 it takes half of all memory."""
+    told = subprocess.run(["bwrap", "--help"], capture_output=True, text=True, check=False)
+    return "--size" in told.stdout + told.stderr

@@ -31,6 +31,7 @@ from sleepgym.runs.isolation.connection import (
     AgentProcess,
     open_exchange,
 )
+from sleepgym.runs.isolation.memory import taken_below_bytes
 from sleepgym.runs.isolation.messages import Line, Silence
 from sleepgym.runs.isolation.process_tree import (
     adopt_orphans,
@@ -153,6 +154,7 @@ class _Nursery(_Starter):
         process.kill = lambda: self._end(child)
         process.watch(child)
         process.ticks = lambda: ticks_below(self.process.pid)
+        process.taken_bytes = lambda: taken_below_bytes(self.process.pid)
         return process.begin(call)
 
     @property
@@ -233,6 +235,7 @@ class _Sandboxes(_Starter):
         started.kill = kill
         started.watch(process.pid)
         started.ticks = lambda: ticks_with(process.pid)
+        started.taken_bytes = lambda: taken_below_bytes(process.pid)
         return started
 
 

@@ -33,7 +33,7 @@ def import_view(agent: str, env: str) -> list[tuple[str, Path]]:
         if not place.is_dir() or _is_standard(place):
             continue
         names = [file.name for file in sorted(place.iterdir()) if _can_be_imported(file)]
-        if not _holds_libraries(place):
+        if not holds_libraries(place):
             if not {own, f"{own}.py"} & set(names):
                 names = ["sleepgym"] if "sleepgym" in names else []
             names = [name for name in names if _is_code(place / name, hidden)]
@@ -55,7 +55,7 @@ def copy_view(view: list[tuple[str, Path]], folder: Path, own: str) -> None:
             (folder / name).symlink_to(path)
 
 
-def _holds_libraries(place: Path) -> bool:
+def holds_libraries(place: Path) -> bool:
     """Whether libraries are installed in a folder: Python's own, or one of ``pip --target``."""
     return bool(_LIBRARIES.search(str(place))) or any(place.glob("*.dist-info"))
 

@@ -13,6 +13,7 @@ from sleepgym.core.errors import BadData, MissingData, UnknownName
 from sleepgym_agents.lm import loading, lora
 from sleepgym_agents.lm.attention import CAUSAL
 from sleepgym_agents.lm.checkpoints import load_weights, save_weights
+from sleepgym_agents.lm.kv_cache import cache_argument
 from sleepgym_agents.lm.lora import temporary_lora
 from sleepgym_agents.lm.model import LanguageModel
 from sleepgym_agents.lm.prompts import Prompter, PromptFormat
@@ -155,10 +156,12 @@ def test_causal_attention_is_that_of_transformers(kind):
     ids = torch.tensor([[5, 6, 7, 8, 9, 10]])
     with torch.no_grad():
         plain = model(input_ids=ids, use_cache=False).logits
-        cache = model(input_ids=ids[:, :3]).past_key_values
+        cache = getattr(model(input_ids=ids[:, :3]), cache_argument(model))
         model.config._attn_implementation = CAUSAL
         whole = model(input_ids=ids, use_cache=False).logits
-        behind = model(input_ids=ids[:, 3:], past_key_values=cache, use_cache=True).logits
+        behind = model(
+            input_ids=ids[:, 3:], use_cache=True, **{cache_argument(model): cache}
+        ).logits
     torch.testing.assert_close(whole, plain, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(behind, plain[:, 3:], atol=1e-5, rtol=1e-4)
 

@@ -36,3 +36,16 @@ def test_what_cannot_work_is_one_line_that_says_what_to_do(
     assert error.count("\n") == 1, error
     assert not (out / "nights.jsonl").exists() or not (out / "nights.jsonl").read_text()
     assert not list((out / "state").glob("*"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["run", "--zzz"], "No such option: --zzz (see sleepgym run --help)"),
+        (["data", "check"], "Missing argument 'FILE' (see sleepgym data check --help)"),
+        (["frob"], "No such command 'frob' (see sleepgym --help)"),
+    ],
+)
+def test_a_wrong_option_leads_to_the_help_of_its_command(capsys, arguments, line):
+    assert run_command(arguments) == 2
+    assert capsys.readouterr().err == f"sleepgym: {line}\n"

@@ -13,12 +13,14 @@ from pathlib import Path
 import pytest
 
 from sleepgym.core.errors import AgentError, BadRun, BadSetting, MissingData, UnknownName
-from sleepgym.runs.isolation import nursery, process, sandbox, starters
+from sleepgym.core.lazy.sequences import LazySequence
+from sleepgym.core.types import Document, Experience
+from sleepgym.runs.isolation import messages, nursery, process, sandbox, starters
 from sleepgym.runs.isolation.view import import_view
 from sleepgym.runs.records import TIMES, read_run
 from sleepgym.runs.runner import run
 from sleepgym.runs.spec import RunSpec
-from strangers import INSIDE, OUTSIDE, RUN_FOLDER, Passer
+from strangers import INSIDE, OUTSIDE, RUN_FOLDER, Filler, Passer
 
 SALT = "0123456789abcdef" * 2
 HAS_SANDBOX = sandbox.strictest_isolation() == "sandbox"
@@ -59,6 +61,34 @@ def test_a_stranger_finds_nothing(tmp_path, level):
     assert {find.__name__: found[find.__name__] for find in finds} == {
         find.__name__: 0.0 for find in finds
     }
+
+
+def test_documents_made_on_demand_cross_one_by_one_and_are_never_held(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    documents = [Document(f'line\n{n} "\ud800"', str(n)) for n in range(5)]
+    told = [Experience(LazySequence(lambda: documents)), Experience(tuple(documents[:2]))]
+    plain = json.loads(json.dumps(messages.plain_experiences(told, later=True)))
+    assert plain[0][0] is None
+    assert len(plain[1][0]) == 2
+    lines = messages.following(told)
+    received = messages.read_experiences(plain, lambda: json.loads(next(lines)))
+    assert not list(lines)
+    assert isinstance(received[0].documents, LazySequence)
+    assert [list(one.documents) for one in received] == [documents, documents[:2]]
+    assert list(received[0].documents) == documents  # again
+    assert len(list(tmp_path.iterdir())) == 1
+    del received
+    assert not list(tmp_path.iterdir())
+    assert messages.read_experiences(messages.plain_experiences(told))[0].documents == (*documents,)
+
+
+def test_a_long_day_is_read_the_same_in_a_process_of_its_own(tmp_path):
+    settings = {"days": 1, "tokens": 400, "chunk_tokens": 50, "needles": 2}
+    here = RunSpec("sleepgym/Haystack-v0", "nearest", seed=3, salt=SALT, env_settings=settings)
+    run(here, tmp_path / "here")
+    run(replace(here, isolation="process"), tmp_path / "there")
+    assert record(tmp_path / "there") == record(tmp_path / "here")
+    assert read_run(tmp_path / "here").nights[-1]["state_text_bytes"] > 1000
 
 
 def test_libraries_installed_into_a_folder_of_their_own_are_in_sight(tmp_path, monkeypatch):
@@ -116,6 +146,42 @@ def test_what_breaks_down_is_one_line_and_resumable(tmp_path, level, agent, says
         assert len(read_run(out).nights) == nights
     if agent == "Raiser":
         assert "second line" in (out / "error.log").read_text()
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_its_memory_is_bounded_with_that_of_what_it_starts(tmp_path, monkeypatch, level):
+    call = replace(stranger("Hoarder", level).agent_call(), memory_bytes=500_000_000)
+    monkeypatch.setattr(RunSpec, "agent_call", lambda spec: call)
+    with pytest.raises(AgentError, match=r"night 2: its process took .* GB of memory, of 0\.5"):
+        run(stranger("Hoarder", level), tmp_path / "run")
+    assert len(read_run(tmp_path / "run").nights) == 1
+
+
+@pytest.mark.skipif(not HAS_SANDBOX or not sandbox._knows_sizes(), reason="no such bubblewrap here")
+def test_folders_in_the_memory_of_a_sandbox_are_bounded(tmp_path, monkeypatch):
+    monkeypatch.setattr(sandbox, "SCRATCH_BYTES", 1 << 20)
+    monkeypatch.setattr(starters, "_starters", {})  # those that wait have a larger one
+    log = run(stranger("Filler", "sandbox"), tmp_path / "run", nights=1).nights[0]["log"]
+    assert {name: log[name] for name in Filler.places} == dict.fromkeys(Filler.places, 0.0)
+
+
+@pytest.mark.skipif(not HAS_SANDBOX, reason="no bubblewrap here")
+def test_a_checkout_and_data_among_the_systems_folders_are_covered(tmp_path, monkeypatch):
+    system, data = tmp_path / "usr", tmp_path / "usr" / "share" / "data"
+    checkout = system / "src" / "app"
+    for folder in (checkout / "sleepgym", checkout / "submissions", data, system / "lib"):
+        folder.mkdir(parents=True)
+        (folder / "answers.json").touch()
+    monkeypatch.setattr(sandbox, "_SYSTEM", (*sandbox._SYSTEM, str(system)))
+    monkeypatch.setenv("SLEEPGYM_DATA", str(data))
+    monkeypatch.syspath_prepend(checkout)
+    monkeypatch.chdir(checkout / "submissions")
+    (tmp_path / "state").mkdir()
+    (tmp_path / "saved").mkdir()
+    code = f"from pathlib import Path; print(*Path({str(system)!r}).rglob('*.json'))"
+    words = [*sandbox.sandboxed([], tmp_path, {}), "-S", "-c", code]
+    told = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert told.stdout.split() == [str(system / "lib" / "answers.json")]
 
 
 @pytest.mark.parametrize("level", LEVELS)

@@ -34,7 +34,7 @@ def test_no_agent_is_forgotten(suite):
     assert len(suite.seeds) >= 5
 
 
-def test_agents_meet_the_environments_that_offer_what_they_need(suite):
+def test_agents_meet_the_environments_that_offer_what_they_need(suite, tmp_path):
     apart = {  # all others meet every environment
         "nearest": ("codebook", "clinc150", "squad"),  # answers Almanac with a whole sentence
         "grpo": ("codebook", "clinc150"),
@@ -54,10 +54,12 @@ def test_agents_meet_the_environments_that_offer_what_they_need(suite):
     assert settings == {
         "seeding-gate": ("seeding", gate),
         "sleep-gate": ("sleep", gate),
-        "sleep": ("sleep", small | paper),
         "notebook": ("notebook", {"store_bytes": 99_000}),
         "sparse-memory-small": ("sparse-memory", {"layers": 3}),
     }
+    runs = [spec for spec, _ in suite.runs(tmp_path) if spec.label == "sleep"]
+    settings = {spec.env: dict(spec.agent_settings) for spec in runs}
+    assert settings == {e.id: small | paper if e.label == "almanac" else {} for e in suite.envs}
 
 
 def test_what_an_environment_offers_is_what_its_streams_hold(suite, data_dir):

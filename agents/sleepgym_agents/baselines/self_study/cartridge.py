@@ -25,6 +25,7 @@ from sleepgym_agents.baselines.self_study.context_distillation import (
 from sleepgym_agents.baselines.self_study.self_study import SelfStudy
 from sleepgym_agents.lm.attention import Segment
 from sleepgym_agents.lm.checkpoints import read_tensors
+from sleepgym_agents.lm.kv_cache import cache_argument
 from sleepgym_agents.lm.model import LanguageModel
 from sleepgym_agents.training.distillation import (
     DistillationBatch,
@@ -170,7 +171,7 @@ class PrefixedModel(LanguageModel):
             shape = (len(ids), -1, -1, -1)
             cache.update(keys.expand(shape), values.expand(shape), layer)
         positions = torch.arange(ids.shape[1], device=ids.device)[None] + self.first
-        behind = {"position_ids": positions, "past_key_values": cache, "use_cache": True}
+        behind = {"position_ids": positions, cache_argument(self.model): cache, "use_cache": True}
         return logits_at(self.model, ids, places, **behind)
 
 

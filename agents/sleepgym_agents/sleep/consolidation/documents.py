@@ -8,7 +8,11 @@ from sleepgym_agents.experts.content_answers import TEXT_PART
 from sleepgym_agents.experts.content_router import ContentRouter
 from sleepgym_agents.experts.routing import ExpertId
 from sleepgym_agents.sleep.consolidation.consolidation_data import build_consolidation_data
-from sleepgym_agents.sleep.consolidation.practised import consolidate_practice, learn_region
+from sleepgym_agents.sleep.consolidation.practised import (
+    consolidate_practice,
+    learn_region,
+    night_expert,
+)
 from sleepgym_agents.sleep.consolidation.text_routes import questions_by_text
 from sleepgym_agents.sleep.sleep_context import SleepContext
 from sleepgym_agents.training.distillation import DistillationExample
@@ -58,8 +62,7 @@ def consolidate_documents(context: SleepContext) -> dict[str, float]:
     log = data.counts()
     if not data.dreams:
         return {**log, "nothing_learned": 1.0}
-    fresh = context.config.expansion or not memory.unlocked
-    expert_id = memory.unlock() if fresh else memory.unlocked[0]
+    fresh, expert_id, _ = night_expert(context)
     memory.assign_entities(expert_id, data.entities, [x.ids[: x.asked] for x in data.examples])
     with memory.active(expert_id if data.by_content else None):
         for stage in context.stages:
