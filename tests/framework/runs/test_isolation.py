@@ -22,10 +22,8 @@ from strangers import INSIDE, OUTSIDE, RUN_FOLDER, Filler, Passer
 
 SALT = "0123456789abcdef" * 2
 HAS_SANDBOX = sandbox.strictest_isolation() == "sandbox"
-LEVELS = [
-    "process",
-    pytest.param("sandbox", marks=pytest.mark.skipif(not HAS_SANDBOX, reason="no bubblewrap here")),
-]
+NEEDS_SANDBOX = pytest.mark.skipif(not HAS_SANDBOX, reason="no bubblewrap here")
+LEVELS = ["process", pytest.param("sandbox", marks=NEEDS_SANDBOX)]
 
 
 def stranger(name, level, **settings):
@@ -118,7 +116,9 @@ def test_what_breaks_down_is_one_line_and_resumable(tmp_path, level, agent, says
         assert "second line" in (out / "error.log").read_text()
 
 
-@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize(
+    "level", ["process", pytest.param("sandbox", marks=[pytest.mark.slow, NEEDS_SANDBOX])]
+)
 def test_its_memory_is_bounded_with_that_of_what_it_starts(tmp_path, monkeypatch, level):
     call = replace(stranger("Hoarder", level).agent_call(), memory_bytes=500_000_000)
     monkeypatch.setattr(RunSpec, "agent_call", lambda spec: call)
@@ -135,7 +135,7 @@ def test_folders_in_the_memory_of_a_sandbox_are_bounded(tmp_path, monkeypatch):
     assert {name: log[name] for name in Filler.places} == dict.fromkeys(Filler.places, 0.0)
 
 
-@pytest.mark.skipif(not HAS_SANDBOX, reason="no bubblewrap here")
+@NEEDS_SANDBOX
 def test_a_checkout_and_data_among_the_systems_folders_are_covered(tmp_path, monkeypatch):
     system, data = tmp_path / "usr", tmp_path / "usr" / "share" / "data"
     checkout = system / "src" / "app"
