@@ -22,8 +22,8 @@ demo: $(STAMP)  ## Compare agents, sleeping ones too, over two days (with SLEEPG
 	$(BIN)/sleepgym suite $$suite --out runs/$$suite --workers $(WORKERS)
 
 demo-all: $(STAMP)  ## Run every environment, on the files of SLEEPGYM_DATA or invented (again: go on where it stopped)
-	$(BIN)/sleepgym suite tracks --agents frozen,retrieval --out runs/tracks --workers $(WORKERS)
 	$(BIN)/sleepgym run --env sleepgym/Jsonl-v0 --data docs/tasks/example --agent retrieval --out runs/jsonl
+	$(BIN)/sleepgym suite tracks --agents frozen,retrieval --out runs/tracks --workers $(WORKERS)
 
 test: $(STAMP)  ## Run the fast tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist worksteal

@@ -45,7 +45,7 @@ CARD = {
     "tuning_seeds": "0-99",
 }
 MOST_REASONS = 3
-LARGE_BYTES = 8 << 20  # of JSON: what holds more is compressed by xz
+LARGE_BYTES = 2 << 20  # of JSON: what holds more is compressed by xz, to less than half
 
 
 @dataclass(frozen=True)

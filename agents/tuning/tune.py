@@ -11,9 +11,10 @@ trials, or as many as their lists allow. Almanac has no practice: tune ``grpo``,
 Writes a line a run to DIR/trials.jsonl and prints the best trial of each agent. A trial's value is
 what boards rank by: the mean over its streams of final accuracy; a run that fails counts 0. A trial
 must beat the defaults on every stream, or it is luck; and its nights may not take half as long
-again: better must not mean slower. The same command goes on where the last one stopped. --write
-puts the settings that beat the defaults into tuned.toml of sleepgym_agents: a table for every agent
-whose trials are all done, empty where the defaults were best; other tables stay.
+again, unless --slowest allows it: better must not mean slower. The same command goes on where the
+last one stopped. --write puts the settings that beat the defaults into tuned.toml of
+sleepgym_agents: a table for every agent whose trials are all done, empty where the defaults were
+best; other tables stay.
 
 What keeps nothing forgets nothing, so base retention is printed beside the value and is no part of
 it. With --retention 0.9 only trials count that keep so much of the base: a second search over the
@@ -21,6 +22,12 @@ same trials, whose rows say what an agent can learn without forgetting. --record
 trials on record instead of running any:
 
     python agents/tuning/tune.py --recorded agents/tuning/trials.jsonl --retention 0.9
+
+--start FILE names settings to try right after the defaults, such as the winners of a search on
+another task: a TOML array of tables for each agent. They count as trials, the rest is drawn:
+
+    python agents/tuning/tune.py --start agents/tuning/almanac-any.toml --agents sleep,cartridge \\
+        --model smollm2-reader --days 3 --trials 6 --slowest 100 --out DIR
 """
 
 from __future__ import annotations
@@ -30,6 +37,7 @@ import json
 import os
 import re
 import time
+import tomllib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import as_completed
 from dataclasses import dataclass
@@ -71,6 +79,7 @@ class Search:
         data: Folder of original data files.
         out: Folder of the runs.
         deadline_s: Unix time after which no night begins.
+        model: Of agents that have one.
     """
 
     env: str
@@ -78,6 +87,14 @@ class Search:
     data: Path | None
     out: Path
     deadline_s: float
+    model: str = "embedded"
+
+    def run_of(self, agent: str, number: int, settings: Mapping, seed: int) -> tuple[RunSpec, Path]:
+        """A trial's run on one stream, and its folder."""
+        spec = RunSpec(
+            self.env, agent, self.env_settings, settings, seed, model=self.model, data=self.data
+        )
+        return spec, self.out / agent / f"trial-{number}" / f"seed-{seed}"
 
 
 @dataclass(frozen=True)
@@ -106,15 +123,20 @@ class Found:
         return f"trial {self.trial}: {self.value:.3f} ({than}), base retention {kept}"
 
 
-def draw_trials(agent: str, space: Mapping[str, Sequence[Any]], count: int) -> list[dict[str, Any]]:
-    """The settings of each trial, the defaults first, no two alike.
+def draw_trials(
+    agent: str,
+    space: Mapping[str, Sequence[Any]],
+    count: int,
+    start: Sequence[dict[str, Any]] = (),
+) -> list[dict[str, Any]]:
+    """The settings of each trial: the defaults, those of ``start``, then drawn ones, no two alike.
 
     Fewer than ``count`` where the space has not so many.
     """
     config = registry.agent_class(agent).Config
-    trials: list[dict[str, Any]] = [{}]
-    seen = [config()]  # the defaults
-    for number in range(1, count):
+    trials: list[dict[str, Any]] = [{}, *start]
+    seen = [build_config(config, settings, f"a trial of {agent}") for settings in trials]
+    for number in range(len(trials), count):
         rng = derive_rng(0, "tuning", agent, number)
         for _ in range(ATTEMPTS):
             drawn = {k: values[int(rng.integers(len(values)))] for k, values in space.items()}
@@ -135,8 +157,7 @@ def run_trial(search: Search, agent: str, number: int, settings: dict[str, Any],
         BadRun: If the folder holds another search.
         MissingData: If the environment's data or the model is not at hand.
     """
-    spec = RunSpec(search.env, agent, search.env_settings, settings, seed, data=search.data)
-    out = search.out / agent / f"trial-{number}" / f"seed-{seed}"
+    spec, out = search.run_of(agent, number, settings, seed)
     line = {"agent": agent, "trial": number, "settings": settings, "seed": seed}
     begun = (out / "run.json").is_file()
     try:
@@ -172,13 +193,16 @@ def upgrade_trials(lines: Sequence[Line]) -> list[Line]:
     ]
 
 
-def best_trials(lines: Sequence[Line], retention: float = 0.0) -> dict[str, Found]:
+def best_trials(
+    lines: Sequence[Line], retention: float = 0.0, slowest: float = SLOWEST
+) -> dict[str, Found]:
     """The best trial of each agent whose runs all ended; of equals the first.
 
     Args:
         lines: A line a run.
         retention: Trials that keep less of the base do not count, the defaults included: an agent
             without any is left out. Where the defaults count, a trial must beat them.
+        slowest: Nights of a trial, in nights of the defaults; those of slower ones do not count.
     """
     found: dict[str, Found] = {}
     for agent in dict.fromkeys(line["agent"] for line in lines):
@@ -193,7 +217,11 @@ def best_trials(lines: Sequence[Line], retention: float = 0.0) -> dict[str, Foun
             number: _mean(runs, VALUE)
             for number, runs in trials.items()
             if _keeps(runs, retention)
-            and (number == 0 or not _keeps(trials[0], retention) or _improves(runs, trials[0]))
+            and (
+                number == 0
+                or not _keeps(trials[0], retention)
+                or _improves(runs, trials[0], slowest)
+            )
         }
         if not values:
             continue
@@ -205,10 +233,10 @@ def best_trials(lines: Sequence[Line], retention: float = 0.0) -> dict[str, Foun
     return found
 
 
-def _improves(runs: Sequence[Line], defaults: Sequence[Line]) -> bool:
+def _improves(runs: Sequence[Line], defaults: Sequence[Line], slowest: float) -> bool:
     """Whether a trial beats the defaults on every stream, and is not much slower."""
     before = {line["seed"]: line.get(VALUE) or 0.0 for line in defaults}
-    longest_s = SLOWEST * _mean(defaults, "night_seconds") + 1.0
+    longest_s = slowest * _mean(defaults, "night_seconds") + 1.0
     better = all((line.get(VALUE) or 0.0) > before[line["seed"]] + TIE for line in runs)
     return better and _mean(runs, "night_seconds") <= longest_s
 
@@ -298,6 +326,11 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--limit-s", type=float, default=float("inf"), help="begin no night after")
     parser.add_argument("--retention", type=float, default=0.0, help="least share of the base kept")
+    parser.add_argument(
+        "--slowest", type=float, default=SLOWEST, help="longest nights, in nights of the defaults"
+    )
+    parser.add_argument("--model", default="embedded")
+    parser.add_argument("--start", type=Path, help="TOML of settings to try after the defaults")
     parser.add_argument("--recorded", type=Path, help="choose from this trials.jsonl; run nothing")
     parser.add_argument("--out", type=Path, help="folder of the runs")
     parser.add_argument("--write", type=Path, nargs="?", const=TUNED, metavar="FILE")
@@ -312,22 +345,47 @@ def main() -> None:
                 raise unknown_name("agent with a search space", agent, spaces)
         if given.recorded:
             lines = [line for line in read_trials(given.recorded) if line["agent"] in agents]
-            return report(agents, best_trials(lines, given.retention), given.write, "")
+            return report(
+                agents, best_trials(lines, given.retention, given.slowest), given.write, ""
+            )
         seeds = parse_seeds(given.seeds)
         if max(seeds) > 99:
             raise BadSetting(f"seeds={given.seeds}: tune on seeds 0-99")
         env_settings = {**parse_pairs(given.env_set), "days": given.days}
         deadline_s = time.time() + given.limit_s
         data = Path(data) if data else None
-        search = Search(given.env, env_settings, data, given.out, deadline_s)
+        search = Search(given.env, env_settings, data, given.out, deadline_s, given.model)
         make_env(search.env, data=data, **env_settings)  # refuses what does not exist
-        trials = {agent: draw_trials(agent, spaces[agent], given.trials) for agent in agents}
-        found = best_trials(search_all(search, trials, seeds, given.jobs), given.retention)
+        start = read_start(given.start) if given.start else {}
+        trials = {
+            agent: draw_trials(agent, spaces[agent], given.trials, start.get(agent, ()))
+            for agent in agents
+        }
+        lines = search_all(search, trials, seeds, given.jobs)
+        found = best_trials(lines, given.retention, given.slowest)
     except SleepGymError as error:
         parser.exit(2, f"tune.py: {error}\n")
     how = [f"--env {given.env}", *(f"--env-set {pair}" for pair in given.env_set)]
+    how += [f"--model {given.model}"] if given.model != "embedded" else []
+    how += [f"--start {given.start.name}"] if given.start else []
     how += [f"--days {given.days}", f"--trials {given.trials}", f"--seeds {given.seeds}"]
     return report(agents, found, given.write, " ".join(how))
+
+
+def read_start(file: Path) -> dict[str, list[dict[str, Any]]]:
+    """Settings to try right after the defaults, agent by agent.
+
+    Raises:
+        BadSetting: If the file is no TOML of arrays of tables.
+    """
+    try:
+        start = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadSetting(f"--start {file}: not readable as TOML ({error})") from error
+    for agent, trials in start.items():
+        if not isinstance(trials, list) or not all(isinstance(one, dict) for one in trials):
+            raise BadSetting(f"--start {file}: {agent} must be an array of tables, [[{agent}]]")
+    return start
 
 
 def read_trials(file: Path) -> list[Line]:

@@ -10,8 +10,7 @@ the table. A track that has a board is read from its submissions too, unless its
 asked for; a rival that was searched on the track itself (``LABEL-clinc150``) counts by the better
 of its rows. Scales differ: the paper's models have 50 times as many weights, and a language model
 judges its answers. So figures are not compared, only the sign of each row's difference to `Sleep`:
-"yes" or "no" where the 95 % interval of ours (over the same streams) excludes 0, else "open";
-"decided" where it does and the paper has no such row.
+"yes" or "no" where the 95 % interval of ours (over the same streams) excludes 0, else "open".
 
 With fewer than five streams, passages are resampled in place of streams: each is one value, the
 mean difference over its questions in all streams (needs --data). ``--nights TRACK=N`` scores what
@@ -36,7 +35,7 @@ METRIC = "average_accuracy"
 FULL = "sleep"
 SUBMISSIONS = Path(__file__).parents[2] / "leaderboards" / "submissions"
 # Track -> board.
-BOARDS = {"squad-8": "squad-8", "clinc150": "class-incremental-v1", "almanac": "ablation-v1"}
+BOARDS = {"squad-8": "squad-8", "clinc150": "class-incremental-v1"}
 SEARCHED = "-clinc150"  # ends the label of a row whose settings were searched on CLINC150 itself
 EARLIER = {"clinc150-5": "class-incremental-5", "clinc150-5-v1": "class-incremental-5-v1"}
 Scores = Mapping[tuple[str, str], dict[int, float]]
@@ -65,11 +64,6 @@ def _squad(label: str, name: str, one: float, many: float) -> Row:
     return Row(label, name, {"squad-1": one, "squad-200": many, "squad-8": many})
 
 
-def _part(name: str, below: bool) -> Row:
-    """A row of Almanac; the paper's bars and its figures on mathematics may rank it below."""
-    return Row(name.replace(" ", "-"), name, {}, ("almanac",) if below else ())
-
-
 CLASSES = ("clinc150", "clinc150-5", "clinc150-5-v1")
 TABLES = {
     "Knowledge incorporation (SQuAD, without the passage)": (
@@ -89,23 +83,11 @@ TABLES = {
         Row("continuum", "Hope", {}, CLASSES),
         Row(FULL, "Sleep", {}),
     ),
-    "Sleep without each of its parts (Almanac)": (
-        Row(FULL, "Sleep", {}),
-        _part("without dreaming", True),
-        _part("without seeding", False),
-        _part("without expansion", True),
-        _part("without imitation", True),
-        _part("without semantic reward", True),
-        _part("without gradient selection", False),  # below with one passage, above with 200
-        _part("without random expert", False),  # below with one passage, above with 200
-        _part("without rehearsal", False),
-    ),
 }
 TRACKS = {
     "squad-1": "one passage (n=1)",
     "squad-200": "200 passages in one night (n=200)",
     "squad-8": "eight days of four passages (beside n=200)",
-    "almanac": "four days of Almanac (suite ablation, board ablation-v1)",
     "clinc150": "150 intents, a domain a day (board class-incremental-v1)",
     "clinc150-5-v1": "five days of five intents (board class-incremental-5-v1)",
     "clinc150-5": "five days of five intents, each asked among those seen (class-incremental-5)",
@@ -224,7 +206,7 @@ def _difference(
         theirs = row.figures[track] - full.figures[track]
         said = f"{theirs:+.1f}"
     else:
-        theirs, said = (-1.0, "below") if track in row.worse_on else (0.0, "")
+        theirs, said = -1.0, "below"
     shared = own.keys() & whole.keys()
     if len(shared) < 2:
         return said, "", ""
@@ -236,7 +218,7 @@ def _difference(
     ours += f" [{100 * ends.low:.1f}, {100 * ends.high:.1f}]"
     if ends.low <= 0 <= ends.high:
         return said, ours, "open"
-    return said, ours, ("yes" if found.mean * theirs > 0 else "no") if theirs else "decided"
+    return said, ours, "yes" if found.mean * theirs > 0 else "no"
 
 
 def page(

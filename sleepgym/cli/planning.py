@@ -28,9 +28,11 @@ def show_plan(suite: Suite, runs: Sequence[tuple[RunSpec, Path]]) -> None:
     console.print(f"\nModel: {suite.model}", highlight=False)
     console.print("Settings" + (", tuned:" if suite.tuned else ":"))
     for agent in suite.agents:
-        line = f"  {agent.label}: {in_words(suite.settings(agent))}"
-        if suite.settings(agent):
-            console.print(line, soft_wrap=True, markup=False, highlight=False)
+        for label in ("", *agent.settings_on):
+            where = f" on {label}" if label else ""
+            line = f"  {agent.label}{where}: {in_words(suite.settings(agent, label))}"
+            if suite.settings(agent, label):
+                console.print(line, soft_wrap=True, markup=False, highlight=False)
     console.print("  of other agents: the defaults")
     if suite.downloads:
         console.print("Downloads, where they are not at hand:")

@@ -45,6 +45,7 @@ LEGEND = {
     "forgetting_max": "best minus last accuracy on a day",
     "gain": "share of the frozen model's errors that is gone",
 }
+OVERVIEW_FROM = 3  # environments: that many tables are read together in one more
 COMPARED = (*COLUMNS[:5], "forgetting_max", "retention", "night_seconds", "night_flops")
 
 
@@ -58,6 +59,9 @@ def show_scores(paths: Sequence[Path], verbose: bool = False) -> None:
     from sleepgym.scoring.comparisons import compare, read_finished, seed_ranges
     from sleepgym.scoring.scores import aggregate, score_group
 
+    told: dict[str, None] = {}  # columns of any table, in their order
+    means: dict[str, dict[str, float | None]] = {}  # by environment and agent
+    several = False
     for comparison in compare(read_finished(*paths)):
         rows = []
         for c in comparison.configurations:
@@ -67,15 +71,37 @@ def show_scores(paths: Sequence[Path], verbose: bool = False) -> None:
         settings = comparison.settings if verbose else comparison.changed
         seeds = {c.label: seed_ranges(r.meta["spec"]["seed"] for r in c.records) for c, _ in rows}
         same = len(set(seeds.values())) == 1
-        title = comparison.environment["env"] + (f" ({settings})" if settings else "")
+        where = comparison.environment["env"] + (f" ({settings})" if settings else "")
         shared = next(iter(seeds.values()))
-        title += f", seed{'' if shared.isdigit() else 's'} {shared}" if same else ""
+        title = where + (f", seed{'' if shared.isdigit() else 's'} {shared}" if same else "")
         shown = {c.label + ("" if same else f" ({seeds[c.label]})"): group for c, group in rows}
         table, columns = _fit(shown)
         console.print(f"\n{escape(title)}", highlight=False)
         console.print(table)
-        several = any(len(c.records) > 1 for c, _ in rows)
-        console.print(_legend(columns, several), style="dim", highlight=False, markup=False)
+        told |= dict.fromkeys(columns)
+        several |= any(len(c.records) > 1 for c, _ in rows)
+        means[where] = {c.label: group["mean"]["average_accuracy"] for c, group in rows}
+    if len(means) >= OVERVIEW_FROM:
+        _show_overview(means)
+    console.print(_legend(list(told), several), style="dim", highlight=False, markup=False)
+
+
+def _show_overview(means: Mapping[str, Mapping[str, float | None]]) -> None:
+    """A table with a row an environment and a column an agent: average accuracy."""
+    agents = list(dict.fromkeys(label for row in means.values() for label in row))
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("environment", no_wrap=True)
+    for label in agents:
+        table.add_column(escape(label), justify="right", no_wrap=True)
+    room = max(20, console.width - sum(max(4, len(label)) + 2 for label in agents) - 4)
+    for where, row in means.items():
+        name = where.removeprefix("sleepgym/")
+        name = name if len(name) <= room else name[: room - 3] + "..."
+        cells = [row.get(label) for label in agents]
+        shown = ("-" if v is None else _value("average_accuracy", v) for v in cells)
+        table.add_row(escape(name), *shown)
+    console.print("\nAverage accuracy")
+    console.print(table)
 
 
 def show_pair(pair: Pair, verbose: bool = False) -> None:

@@ -165,7 +165,10 @@ def _printable_bytes(data: NDArray[np.uint8]) -> int:
     for start in range(0, data.size, _CHUNK_BYTES):
         chunk = data[start : start + _CHUNK_BYTES]
         blocks = chunk[: len(chunk) // _BLOCK_BYTES * _BLOCK_BYTES].reshape(-1, _BLOCK_BYTES)
-        edges = np.diff(np.r_[0, _PRINTABLE[blocks].all(axis=1).astype(np.int8), 0])
+        printable = _PRINTABLE[blocks].all(axis=1)
+        if not printable.any():  # as in nearly every tensor
+            continue
+        edges = np.diff(np.r_[0, printable.astype(np.int8), 0])
         for first, last in zip(
             np.flatnonzero(edges == 1), np.flatnonzero(edges == -1), strict=True
         ):

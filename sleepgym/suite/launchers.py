@@ -38,16 +38,19 @@ class Job:
         out: Its directory.
         follow: Called with ``out`` where it is executed: a context whose value is told of progress
             (:func:`sleepgym.trackers.following.followed`); picklable.
+        env: Label of its environment, where a suite has several; else empty.
     """
 
     spec: RunSpec
     out: Path
     follow: Follow | None = None
+    env: str = ""
 
     @property
     def name(self) -> str:
-        """Label and seed."""
-        return f"{self.spec.label or self.spec.agent}, seed {self.spec.seed}"
+        """Environment, label and seed."""
+        where = f"{self.env}, " if self.env else ""
+        return f"{where}{self.spec.label or self.spec.agent}, seed {self.spec.seed}"
 
     def execute(self) -> None:
         """Run, or go on."""
@@ -135,7 +138,9 @@ def run_suite(
     Raises:
         SleepGymError: What a run ended with, or one that names all that failed.
     """
-    jobs = [Job(spec, out, follow) for spec, out in runs]
+    several = len({out.parent.parent for _, out in runs}) > 1
+    labels = [out.parent.parent.name if several else "" for _, out in runs]
+    jobs = [Job(spec, out, follow, env) for (spec, out), env in zip(runs, labels, strict=True)]
     watch = _Watch(jobs)
     done, failed = 0, []
     launched = (launcher or LocalLauncher()).launch(jobs)

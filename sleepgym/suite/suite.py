@@ -38,6 +38,8 @@ class Part:
         id: Environment id or agent name.
         label: Folder and table name; unique within the suite.
         settings: Its settings.
+        settings_on: Of an agent: label of an environment -> settings of its runs there alone, laid
+            over the others.
         scale: Of an environment: the size of its streams, for estimates without the data.
         data_files: Of an environment: files of the data folder it is left out without.
         envs: Of an agent: labels of the environments it meets; all where empty.
@@ -47,6 +49,7 @@ class Part:
     id: str
     label: str
     settings: Mapping[str, Any] = field(default_factory=dict)
+    settings_on: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     scale: Scale | None = None
     data_files: tuple[str, ...] = ()
     envs: tuple[str, ...] = ()
@@ -89,14 +92,18 @@ class Suite:
         Raises:
             SleepGymError: If tuned settings are wanted and cannot be read.
         """
-        settings = {agent.label: self.settings(agent) for agent in self.agents}
+        settings = {
+            (env.label, agent.label): self.settings(agent, env.label)
+            for env in self.envs
+            for agent in self.agents
+        }
         return [
             (
                 RunSpec(
                     env=env.id,
                     agent=agent.id,
                     env_settings=env.settings,
-                    agent_settings=settings[agent.label],
+                    agent_settings=settings[env.label, agent.label],
                     seed=seed,
                     model=self.model,
                     data=data,
@@ -112,9 +119,15 @@ class Suite:
             if env.label in (agent.envs or (env.label,))
         ]
 
-    def settings(self, agent: Part) -> Mapping[str, Any]:
-        """What an agent of the suite runs with, beside its defaults."""
-        return with_tuned(agent.id, agent.settings) if self.tuned else agent.settings
+    def settings(self, agent: Part, env: str = "") -> Mapping[str, Any]:
+        """What an agent of the suite runs with, beside its defaults.
+
+        Args:
+            agent: The agent.
+            env: Label of an environment; empty is any that has no settings of its own.
+        """
+        own = {**agent.settings, **agent.settings_on.get(env, {})}
+        return with_tuned(agent.id, own) if self.tuned else own
 
     def only(self, agents: Sequence[str]) -> Suite:
         """The suite with some of its agents, by label.
@@ -192,7 +205,7 @@ def load_suite(name: str) -> Suite:
         raise SleepGymError(f"suite file {file} names no agent: add [[agents]] or all_agents_of")
     labels = [env.label for env in suite.envs]
     for agent in suite.agents:
-        for label in agent.envs:
+        for label in (*agent.envs, *agent.settings_on):
             if label not in labels:
                 raise unknown_name(f"environment of {agent.label} in {file.name}", label, labels)
     return suite
@@ -221,6 +234,7 @@ def _part(row: Mapping[str, Any]) -> Part:
         id=row["id"],
         label=row.get("label", row["id"]),
         settings=row.get("settings", {}),
+        settings_on=row.get("settings_on", {}),
         scale=Scale(**row["scale"]) if "scale" in row else None,
         data_files=tuple(row.get("data_files", ())),
         envs=tuple(row.get("envs", ())),

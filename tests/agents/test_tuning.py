@@ -15,6 +15,7 @@ from sleepgym.core.settings import build_config
 from sleepgym.suite.suite import load_suite
 
 FOLDER = ROOT / "agents" / "tuning"
+SUITE = str(ROOT / "leaderboards" / "suites" / "almanac-8-any.toml")
 SPACES = {name: registry.agent_class(name).search_space for name in registry.agents}
 SPACES = {name: space for name, space in SPACES.items() if space}
 # nothing of theirs is trained at night
@@ -62,6 +63,15 @@ def test_trials_begin_with_the_defaults_and_differ(tune, agent):
     assert len(trials) == (3 if agent in ("nearest", "recurrent-memory") else 10)
 
 
+def test_named_settings_are_tried_after_the_defaults_and_count(tune):
+    start = [{"epochs": 7}, {"epochs": 20}]
+    trials = tune.draw_trials("naive", {"epochs": [5, 20]}, 4, start)
+    assert trials == [{}, *start, {"epochs": 5}]  # the only one left to draw
+    listed = tune.read_start(FOLDER / "almanac-any.toml")
+    for agent, named in listed.items():
+        assert tune.draw_trials(agent, SPACES[agent], 6, named)[1 : len(named) + 1] == named
+
+
 def test_a_setting_that_does_not_exist_is_named(tune):
     with pytest.raises(UnknownName, match=r"search space of naive 'epoch'.*mean epochs"):
         tune.draw_trials("naive", {"epoch": [1, 2]}, 5)
@@ -80,6 +90,10 @@ def test_the_best_trial_counts_failures_and_waits_for_all_runs(tune):
     assert tune.best_trials([*lines, *wins, *lucky])["a"].trial == 3
     slow = [line("a", 4, seed, 2.0, night_seconds=1.1) for seed in (5, 6)]  # the others: no time
     assert tune.best_trials([*lines, *wins, *slow])["a"].trial == 3
+    timed = [line("a", 0, seed, 0.1, night_seconds=10.0) for seed in (5, 6)]
+    slow = [line("a", 4, seed, 2.0, night_seconds=30.0) for seed in (5, 6)]
+    found = [tune.best_trials([*timed, *slow], slowest=times)["a"].trial for times in (2.0, 3.0)]
+    assert found == [0, 4]
     late = line("b", 0, 5, None, unfinished=True)
     assert set(tune.best_trials([*lines, line("b", 0, 6, 0.9), late])) == {"a"}
 
@@ -194,6 +208,8 @@ def test_the_script_stops_goes_on_and_writes(tmp_path):
         (["--env-set", "passage=1"], "did you mean passages"),
         (["--seeds", "99-100"], "tune on seeds 0-99"),
         (["--seeds", "x"], "must be numbers and ranges"),
+        (["--start", "no.toml"], "--start no.toml: not readable"),
+        (["--start", str(FOLDER.parent / "sleepgym_agents" / "tuned.toml")], "array of tables"),
     ],
 )
 def test_bad_input_is_one_line_and_runs_nothing(tune, tmp_path, capsys, monkeypatch, options, says):
@@ -223,3 +239,16 @@ def test_the_suite_of_the_second_search_holds_what_it_chose(tune):
     assert {row.id: row.settings for row in rows} == {
         agent: settings for agent, settings in chosen.items() if settings != tuned[agent]
     }
+
+
+def test_the_suite_of_a_real_model_holds_what_its_search_chose(tune):
+    file = FOLDER / "trials-almanac-any.jsonl"
+    found = tune.best_trials(tune.read_trials(file), slowest=100)
+    rows = {row.label: row for row in load_suite(SUITE).agents}
+    for agent, best in found.items():
+        settings = {k: v for k, v in rows[agent].settings.items() if k != "read_with_experts"}
+        assert settings == best.settings, agent
+    night = rows["sleep"].settings
+    for stage in ("seeding", "dreaming"):  # each stage alone, as in `sleep`
+        config = registry.agent_class(stage).Config
+        assert rows[stage].settings == {k: v for k, v in night.items() if hasattr(config(), k)}

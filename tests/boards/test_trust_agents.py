@@ -14,9 +14,11 @@ from sleepgym import make_env
 from sleepgym.core.errors import AgentError, UnknownName
 from sleepgym_boards.packing import NotReady
 from sleepgym_boards.submission.files import parse
+from sleepgym_boards.verification import rerun as rerun_module
 from sleepgym_boards.verification.replay_night import phase_limit_s, replay_night
 from sleepgym_boards.verification.rerun import (
     SCORE_TOLERANCE,
+    Comparison,
     compare,
     draw,
     overclaimed,
@@ -267,6 +269,50 @@ def test_processor_time_is_measured_in_a_rerun(honest, lived):
     content, board = honest
     slow = replace(lived, cost={**lived.cost, "processor_seconds": 100.0})
     assert "processor_seconds is 100.0, not 0" in " ".join(again(content, board, slow)[0])
+
+
+def test_seconds_of_a_gpu_are_compared_on_a_gpu_alone(honest, lived):
+    run, board = parse(honest[0]).runs[0], honest[1]
+
+    def recorded(gpu_s):
+        nights = [phase.model_copy(update={"gpu_seconds": gpu_s}) for phase in run.phases]
+        return run.model_copy(update={"phases": nights})
+
+    slow = {**lived.cost, "seconds": 99.0, "setup_seconds": 99.0, "processor_seconds": 99.0}
+    off, on = (replace(lived, cost={**slow, "gpu_seconds": busy_s}) for busy_s in (None, 5.0))
+    idle = replace(lived, cost={**slow, "gpu_seconds": 0.0})
+    late = ["seconds is 99.0", "processor_seconds is 99.0", "setup_seconds is 99.0"]
+    for record, here, timed in (
+        (recorded(None), off, True),
+        (recorded(0.0), off, True),
+        (recorded(4.0), on, True),
+        (recorded(4.0), off, False),
+        (recorded(4.0), idle, False),
+    ):
+        compared = compare(record, 2, here, board)
+        assert [problem.split(",")[0] for problem in compared.problems] == late * timed
+        assert compared.timed == timed
+    dear = replace(off, cost={**off.cost, "train_tokens": 10**6})
+    assert "train_tokens" in " ".join(compare(recorded(4.0), 2, dear, board).problems)
+
+    limited = [budget.model_copy(update={"night_seconds": 60.0}) for budget in board.budgets]
+    for record, strict in (
+        (recorded(4.0), board.model_copy(update={"budgets": limited})),
+        (recorded(4.0).model_copy(update={"limits": {"night_seconds": 60.0}}), board),
+    ):
+        assert compare(record, 2, off, strict).timed
+
+
+def test_a_verdict_says_that_seconds_were_not_compared(honest, lived, monkeypatch):
+    content, board = honest
+    run = parse(content).runs[0]
+    found = [Comparison([], timed=False), Comparison([]), Comparison([], timed=False)]
+    monkeypatch.setattr(rerun_module, "_again", lambda *_: found.pop())
+    problems, note = rerun_module.rerun([run], board, 3, None)
+    assert problems == []
+    assert note.endswith(
+        "; seconds of 2 not compared: recorded on a GPU, executed here without one"
+    )
 
 
 def test_a_model_of_the_same_name_with_other_files_is_another(tmp_path):

@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from sleepgym.core.errors import BadRun
+from sleepgym_agents.experts.expert import Expert, pack, unpack
 from sleepgym_agents.experts.expert_memory import ExpertMemory
 from sleepgym_agents.lm.checkpoints import read_tensors
 
@@ -27,9 +28,11 @@ def save_memory(memory: ExpertMemory, path: Path) -> None:
     (path / "memory.json").write_text(json.dumps({"unlocked": memory.unlocked}) + "\n")
     tensors = {
         f"{level}.{slot}.{layer}.{name}": weight.cpu().contiguous()
-        for level, slot in memory.unlocked
-        for layer, expert in enumerate(memory.experts((level, slot)))
-        for name, weight in expert.packed(memory.settings.expert_dtype).items()
+        for layer, experts in enumerate(_by_layer(memory))
+        for (level, slot), kept in zip(
+            memory.unlocked, pack(experts, memory.settings.expert_dtype), strict=True
+        )
+        for name, weight in kept.items()
     }
     if tensors:
         save_file(tensors, path / "experts.safetensors")
@@ -53,10 +56,14 @@ def load_memory(memory: ExpertMemory, path: Path) -> None:
         for full_name, tensor in tensors.items():
             place, _, name = full_name.rpartition(".")
             packed.setdefault(place, {})[name] = tensor
-        for level, slot in memory.unlocked:
-            for layer, expert in enumerate(memory.experts((level, slot))):
-                expert.unpack(packed[f"{level}.{slot}.{layer}"])
+        for layer, experts in enumerate(_by_layer(memory)):
+            unpack(experts, [packed[f"{level}.{slot}.{layer}"] for level, slot in memory.unlocked])
         if memory.router.stores:
             memory.router.restore(read_tensors(path / f"{memory.router.stores}.safetensors"))
     except (ValueError, KeyError, TypeError, IndexError, RuntimeError) as error:
         raise BadRun(f"{path}: not the expert memory of this model: {error}") from error
+
+
+def _by_layer(memory: ExpertMemory) -> list[tuple[Expert, ...]]:
+    """The unlocked experts' parts in each layer."""
+    return list(zip(*(memory.experts(expert_id) for expert_id in memory.unlocked), strict=True))

@@ -127,7 +127,7 @@ def prepare_agent(
 
     duo-attention: which heads keep the whole context (steps, learning_rate, penalty, days,
     sequence_tokens, questions, sink_tokens, recent_tokens). recurrent-memory: a LoRA adapter and
-    memory tokens (course, steps, batch_size, questions, bptt_segments, memory_tokens,
+    memory tokens (course, steps, batch_size, questions, bptt_segments, memory_tokens, span_tokens,
     segment_tokens, rank, alpha, learning_rate, ...). What was trained for the embedded model is
     shipped, and goes before what the cache holds.
     """

@@ -30,10 +30,13 @@ class SeedingSettings(
     Attributes:
         expansion: Learn into a newly unlocked expert every night; otherwise into the first one.
         source: What the expert learns: the teacher's ``dreams``, or the raw ``text`` as a control.
+        read_with_experts: Whether experts are active while the day's text is open. They add what
+            the text leaves out; but an expert that a known name turns on may answer against it.
     """
 
     expansion: bool = True
     source: Literal["dreams", "text"] = "dreams"
+    read_with_experts: bool = True
 
 
 def distil_day(

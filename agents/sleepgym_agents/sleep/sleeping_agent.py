@@ -69,6 +69,9 @@ class SleepingAgent(InContext):
 
     def answer(self, questions: Sequence[Question]) -> list[str]:
         """As in context; with the context closed each question is first routed by its content."""
+        if self.parts and not self.config.read_with_experts:
+            with self.memory.bare():
+                return super().answer(questions)
         routed = None if self.parts else route_by_content(self.memory, questions)
         if routed is None:
             return super().answer(questions)

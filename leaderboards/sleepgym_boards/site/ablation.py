@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sleepgym.scoring.statistics import Difference, paired_difference
@@ -15,6 +15,7 @@ BOARDS = ("ablation-v1", "ablation")  # the newest first
 WHOLE = "sleep"
 STAGES = ("seeding", "dreaming")
 ROLES = (WHOLE, *STAGES)
+KINDS = "accuracy_"  # begins a metric of one kind of question
 PICTURE_WIDTH = 400
 
 
@@ -41,12 +42,32 @@ class Variant:
 
 
 @dataclass(frozen=True)
+class Kind:
+    """One kind of question: both stages, and what each adds to the other.
+
+    Attributes:
+        metric: Name of its metric.
+        mean: Of the whole.
+        adds: Stage -> what the whole gains by having it, on streams where both sides were asked.
+    """
+
+    metric: str
+    mean: float | None
+    adds: dict[str, Difference]
+
+    def significant(self, stage: str) -> bool:
+        """Whether the interval of what a stage adds excludes 0."""
+        return stage in self.adds and _sign(self.adds[stage]) != 0
+
+
+@dataclass(frozen=True)
 class Ablation:
     """The page.
 
     Attributes:
         answer: One line.
         adds: Stage -> what the whole gains by having it, as far as the other stage is there alone.
+        kinds: The same by kind of question.
         groups: Heading -> rows.
         scale: Axis of the picture.
         reference: The whole's mean headline; None until it is there.
@@ -56,6 +77,7 @@ class Ablation:
 
     answer: str
     adds: dict[str, Difference]
+    kinds: list[Kind]
     groups: dict[str, list[Variant]]
     scale: Scale
     reference: float | None
@@ -72,11 +94,7 @@ def ablate(board: Board, methods: Sequence[Method]) -> Ablation:
     ranked = [method for method in methods if method.results and method.rank]
     found = {role: method for role in ROLES if (method := _find(board, role, ranked))}
     whole = found.get(WHOLE)
-    adds = {
-        stage: _difference(board, whole, found[other])
-        for stage, other in zip(STAGES, reversed(STAGES), strict=True)
-        if whole and other in found
-    }
+    adds = _adds(board.headline, found)
     sign = -1 if higher_is_better(board.headline) else 1
     others = sorted(
         (method for method in ranked if method not in found.values()),
@@ -95,6 +113,7 @@ def ablate(board: Board, methods: Sequence[Method]) -> Ablation:
     return Ablation(
         answer=_answer(adds, higher_is_better(board.headline)),
         adds=adds,
+        kinds=_kinds(found) if len(adds) == len(STAGES) else [],
         groups=groups,
         scale=linear(0, 1, 8, PICTURE_WIDTH - 8, 0.2),
         reference=_mean(board, whole) if whole else None,
@@ -107,6 +126,26 @@ def _find(board: Board, role: str, methods: Sequence[Method]) -> Method | None:
     """The method of a role, by the hash of its file."""
     digest = board.roles.get(role)
     return next((m for m in methods if digest and m.entry.sha256 == digest), None)
+
+
+def _adds(metric: str, found: Mapping[str, Method]) -> dict[str, Difference]:
+    """What the whole gains by each stage, as far as the other is there alone."""
+    adds: dict[str, Difference] = {}
+    for stage, other in zip(STAGES, reversed(STAGES), strict=True):
+        if WHOLE in found and other in found:
+            sides = [_by_seed(metric, found[role]) for role in (WHOLE, other)]
+            shared = sides[0].keys() & sides[1].keys()
+            if shared:
+                adds[stage] = paired_difference(*({s: own[s] for s in shared} for own in sides))
+    return adds
+
+
+def _kinds(found: Mapping[str, Method]) -> list[Kind]:
+    """The kinds of questions that the whole was asked, in the order of their names."""
+    results = found[WHOLE].results
+    assert results
+    metrics = sorted(name for name in results.mean if name.startswith(KINDS))
+    return [Kind(name, results.mean[name], _adds(name, found)) for name in metrics]
 
 
 def _answer(adds: dict[str, Difference], higher: bool) -> str:
@@ -126,7 +165,7 @@ def _answer(adds: dict[str, Difference], higher: bool) -> str:
 def _variant(board: Board, method: Method, whole: Method | None) -> Variant:
     return Variant(
         method=method,
-        values=tuple(_by_seed(board, method).values()),
+        values=tuple(_by_seed(board.headline, method).values()),
         difference=None if whole in (None, method) else _difference(board, method, whole),
         changed=_changed(method, whole) if whole and whole is not method else "",
     )
@@ -144,7 +183,7 @@ def _changed(method: Method, whole: Method) -> str:
 
 
 def _difference(board: Board, a: Method, b: Method) -> Difference:
-    return paired_difference(_by_seed(board, a), _by_seed(board, b))
+    return paired_difference(_by_seed(board.headline, a), _by_seed(board.headline, b))
 
 
 def _sign(difference: Difference) -> int:
@@ -155,9 +194,9 @@ def _sign(difference: Difference) -> int:
     return 1 if interval.low > 0 else -1
 
 
-def _by_seed(board: Board, method: Method) -> dict[Hashable, float]:
+def _by_seed(metric: str, method: Method) -> dict[Hashable, float]:
     assert method.results
-    values = {seed.seed: seed.metrics.get(board.headline) for seed in method.results.seeds}
+    values = {seed.seed: seed.metrics.get(metric) for seed in method.results.seeds}
     return {seed: value for seed, value in values.items() if value is not None}
 
 

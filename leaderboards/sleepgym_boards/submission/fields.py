@@ -89,9 +89,13 @@ def _operations(value: float) -> float:
     return value
 
 
-def _shared(text: str, info: ValidationInfo) -> str:
+def _shared_name(text: str, info: ValidationInfo) -> str:
     """The same object for the same text, where a reader gives a store of them."""
-    return info.context.share(text) if info.context else text
+    return info.context.share_name(text) if info.context else text
+
+
+def _shared_answer(text: str, info: ValidationInfo) -> str:
+    return info.context.share_answer(text) if info.context else text
 
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=80), AfterValidator(_name)]
@@ -111,7 +115,8 @@ Seeds = Annotated[
     ),
     AfterValidator(_seeds),
 ]
-Shared = AfterValidator(_shared)
+SharedName = AfterValidator(_shared_name)
+SharedAnswer = AfterValidator(_shared_answer)
 Count = Annotated[int, Field(ge=0, lt=2**53)]
 Seconds = Annotated[float, Field(ge=0, le=MOST_SECONDS), AfterValidator(_seconds)]
 Operations = Annotated[float, Field(ge=0, le=MOST_OPERATIONS), AfterValidator(_operations)]

@@ -38,7 +38,9 @@ _START = re.compile(rb'\{"format":"sleepgym-submission","schema_version":(\d{1,9
 _RUN_END = re.compile(rb'\],"digest":"([0-9a-f]{64})"\}(,|\]\}\n)$')
 _NO_DIGEST = b'],"digest":"' + b"0" * 64 + b'"}'
 # What objects of the schema take in CPython, beside their texts, rounded up.
-_ANSWER_BYTES, _PHASE_BYTES, _LOGGED_BYTES, _TEXT_BYTES = 120, 2_000, 150, 110
+_ANSWER_BYTES, _PHASE_BYTES, _LOGGED_BYTES, _TEXT_BYTES = 110, 2_000, 150, 16
+_STORED_BYTES = 96  # of a dictionary that grows, by entry
+_RECENT = 1 << 14  # answers that are looked among for the same
 _HEAD_FACTOR = 20  # memory by byte of a run's settings
 
 
@@ -68,14 +70,29 @@ class _Reader:
         self.phases: list[PhaseRecord] = []
         self.open = False  # whether phases of the last run may follow
         self.ended = False
-        self._texts: dict[str, str] = {}
-        self._used_bytes = 0
+        self._names: dict[str, str] = {}
+        self._recent: dict[str, str] = {}
+        self._used_bytes = _RECENT * _STORED_BYTES
 
-    def share(self, text: str) -> str:
-        """A text that was read before, where there is the same: answers repeat."""
-        found = self._texts.get(text)
+    def share_name(self, text: str) -> str:
+        """An item or a prompt that was read before, where there is the same: exams repeat them."""
+        found = self._names.get(text)
         if found is None:
-            found = self._texts[text] = text
+            found = self._names[text] = text
+            self._spend(sys.getsizeof(text) + _TEXT_BYTES + _STORED_BYTES)
+        return found
+
+    def share_answer(self, text: str) -> str:
+        """An answer that was read lately, where there is the same.
+
+        Some agents answer every question differently: to look for theirs among all would take more
+        memory than it saves.
+        """
+        found = self._recent.get(text)
+        if found is None:
+            if len(self._recent) == _RECENT:
+                self._recent.clear()
+            found = self._recent[text] = text
             self._spend(sys.getsizeof(text) + _TEXT_BYTES)
         return found
 

@@ -38,7 +38,8 @@ from sleepgym_boards.submission.fields import (
     Seconds,
     Seeds,
     Settings,
-    Shared,
+    SharedAnswer,
+    SharedName,
     Whole,
     Words,
 )
@@ -150,9 +151,11 @@ class Answer:
         sha256: Hash of the whole answer where ``text`` is only its beginning.
     """
 
-    id: Annotated[Id, Strict(), Shared]
-    prompt: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$", strict=True), Shared]
-    text: Annotated[str, StringConstraints(max_length=MAX_ANSWER_CHARACTERS, strict=True), Shared]
+    id: Annotated[Id, Strict(), SharedName]
+    prompt: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$", strict=True), SharedName]
+    text: Annotated[
+        str, StringConstraints(max_length=MAX_ANSWER_CHARACTERS, strict=True), SharedAnswer
+    ]
     score: Annotated[float, Field(ge=0, le=1, strict=True)]
     sha256: Annotated[Hex64, Strict()] | None = None
 

@@ -14,6 +14,11 @@ claimed may exceed what is found by chance alone: over all such nights of a reru
 are compared one by one, and those that were better when they were recorded may outnumber those that
 are better now by :data:`LUCK` standard errors of their difference. A claim that is a little too
 high everywhere stays within each exam's tolerance and is found so.
+
+Seconds are compared where the kind of device is the same. A night whose record says that a GPU was
+busy takes any multiple of its seconds on a machine without one: there tokens, operations, sizes and
+answers decide, and the note of the rule says so. Where a board or a run limits the seconds of a
+night, they are compared all the same.
 """
 
 from __future__ import annotations
@@ -59,11 +64,13 @@ class Comparison:
         same: Whether the saved state is the same, byte for byte.
         surplus: Of every answer, its recorded score minus the one here; none where the state is the
             same, because the answers are then.
+        timed: Whether its seconds were compared.
     """
 
     problems: list[str]
     same: bool = False
     surplus: tuple[float, ...] = ()
+    timed: bool = True
 
 
 def rerun(
@@ -94,7 +101,10 @@ def rerun(
     surplus = [value for compared in found for value in compared.surplus]
     problems += overclaimed(surplus)
     total = sum(map(_nights, runs))
-    return problems, f"{len(chosen)} of {total} nights: {', '.join(drawn)}{_in_words(surplus)}"
+    said = f"{len(chosen)} of {total} nights: {', '.join(drawn)}{_in_words(surplus)}"
+    if untimed := sum(not compared.timed for compared in found):
+        said += f"; seconds of {untimed} not compared: recorded on a GPU, executed here without one"
+    return problems, said
 
 
 def draw(runs: Sequence[Run], count: int) -> list[tuple[Run, int]]:
@@ -201,6 +211,9 @@ def compare(
     assert ledger is not None
     same = lived.kept["state_digest"] == ledger.state_digest
     problems = _compare_night(run.phases[bedtime], ledger, lived, same)
+    timed = _same_device(run.phases[bedtime], lived) or _limits_seconds(run, board)
+    if timed:
+        problems += _compare_seconds(run.phases[bedtime], ledger, lived)
     env = rebuild(board, run.seed, data)
     surplus: list[float] = []
     for index, answers in ((evening, lived.evening), (morning, lived.morning)):
@@ -216,7 +229,7 @@ def compare(
             scores = _grade(phase, answers, env)
             problems += _compare_scores(phase, scores)
             surplus += [a.score - score for a, score in zip(phase.answers, scores, strict=True)]
-    return Comparison(problems, same, tuple(surplus))
+    return Comparison(problems, same, tuple(surplus), timed)
 
 
 def _compare_night(phase: PhaseRecord, ledger: Ledger, lived: Outcome, same: bool) -> list[str]:
@@ -232,6 +245,21 @@ def _compare_night(phase: PhaseRecord, ledger: Ledger, lived: Outcome, same: boo
         slack = 0 if same else COST_TOLERANCE * max(said, found)
         if abs(said - found) > slack and not (old and said == lived.kept_before.get(name)):
             problems.append(f"{name} is {found:g}, not {said:g}")
+    return problems
+
+
+def _same_device(phase: PhaseRecord, lived: Outcome) -> bool:
+    """Whether a night was executed here on a GPU if its record says that one was busy."""
+    return not phase.gpu_seconds or bool(lived.cost["gpu_seconds"])
+
+
+def _limits_seconds(run: Run, board: Board) -> bool:
+    limits = (run.limits.get("night_seconds"), *(b.night_seconds for b in board.budgets))
+    return any(limit is not None for limit in limits)
+
+
+def _compare_seconds(phase: PhaseRecord, ledger: Ledger, lived: Outcome) -> list[str]:
+    problems = []
     times = {"seconds": phase.seconds, "processor_seconds": phase.processor_seconds}
     times |= {"setup_seconds": phase.setup_seconds, "saving_seconds": ledger.saving_seconds}
     for name, said in times.items():

@@ -7,8 +7,9 @@ import os
 import socket
 import tempfile
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +66,16 @@ class AgentProcess:
             return None
         return seconds(max(0, now - self._start_ticks))
 
-    def ask(self, verb: str, told: Any, limit_s: float | None = None) -> dict[str, Any]:
+    def ask(
+        self, verb: str, told: Any, limit_s: float | None = None, more: Iterable[str] = ()
+    ) -> dict[str, Any]:
         """Send a request; the reply, within the limit of its phase where no other is given.
+
+        Args:
+            verb: What is asked for.
+            told: What it needs.
+            limit_s: Longest wait for the reply.
+            more: Messages that follow the request, JSON each.
 
         Raises:
             AgentError: If the process ends, is too slow, takes too much memory, says too much, or
@@ -75,8 +84,9 @@ class AgentProcess:
         """
         limit_s = limit_s or self.call.limit_s
         try:
-            with suppress(OSError):  # it is gone: there will be no answer
-                self.line.send(json.dumps([verb, told]))
+            for text in chain([json.dumps([verb, told])], more):
+                with suppress(OSError):  # it is gone: there will be no answer
+                    self.line.send(text)
             look = None if self.call.memory_bytes is None else self._limit_memory
             reply = self.line.receive(limit_s, MAX_LINE_BYTES, self._ended, look)
         except Silence as error:

@@ -2,7 +2,8 @@
 
 A request is ``[verb, argument]``, a reply ``{"result": ..., "counts": [...]}`` or ``{"error":
 [type, message, traceback]}``. Nothing is ever unpickled, and no object of one side reaches the
-other.
+other. Documents that are made on demand follow the request one by one, and wait in a file: neither
+side ever holds a long day.
 """
 
 from __future__ import annotations
@@ -11,10 +12,13 @@ import json
 import math
 import select
 import socket
+import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
+from sleepgym.core.lazy.sequences import LazySequence
 from sleepgym.core.types import Document, Experience, Introduction, Question
 
 MAX_LINE_BYTES = 1 << 26
@@ -92,11 +96,19 @@ class Line:
             raise Silence("answered with what is no JSON") from error
 
 
-def plain_experiences(experiences: Sequence[Experience]) -> list[Any]:
-    """Experiences as lists of text."""
+def plain_experiences(experiences: Sequence[Experience], later: bool = False) -> list[Any]:
+    """Experiences as lists of text.
+
+    Args:
+        experiences: Them.
+        later: Whether None stands for documents that are made on demand, which :func:`following`
+            writes.
+    """
     return [
         [
-            [[document.text, document.title] for document in experience.documents],
+            None
+            if later and isinstance(experience.documents, LazySequence)
+            else [[document.text, document.title] for document in experience.documents],
             plain_questions(experience.questions),
             list(experience.answers),
         ]
@@ -104,16 +116,49 @@ def plain_experiences(experiences: Sequence[Experience]) -> list[Any]:
     ]
 
 
-def read_experiences(plain: list[Any]) -> list[Experience]:
-    """What :func:`plain_experiences` wrote."""
+def following(experiences: Sequence[Experience]) -> Iterator[str]:
+    """JSON of each document that is made on demand; null ends those of an experience."""
+    for experience in experiences:
+        if isinstance(experience.documents, LazySequence):
+            for document in experience.documents:
+                yield json.dumps([document.text, document.title])
+            yield json.dumps(None)
+
+
+def read_experiences(
+    plain: list[Any], receive: Callable[[], Any] = lambda: None
+) -> list[Experience]:
+    """What :func:`plain_experiences` wrote.
+
+    Args:
+        plain: That.
+        receive: Reads the next of the messages that :func:`following` wrote, if there are any.
+    """
     return [
         Experience(
-            tuple(Document(text, title) for text, title in documents),
+            _kept_in_file(receive)
+            if documents is None
+            else tuple(Document(text, title) for text, title in documents),
             read_questions(questions),
             tuple(answers),
         )
         for documents, questions, answers in plain
     ]
+
+
+def _kept_in_file(receive: Callable[[], Any]) -> LazySequence[Document]:
+    """Documents as they come, in a file of the working folder that goes with its last reader."""
+    file = tempfile.NamedTemporaryFile("w+", encoding="utf-8", dir=Path.cwd())  # noqa: SIM115
+    while (told := receive()) is not None:
+        file.write(json.dumps(told) + "\n")
+    file.flush()
+
+    def read() -> Iterator[Document]:
+        with open(file.name, encoding="utf-8") as lines:
+            for line in lines:
+                yield Document(*json.loads(line))
+
+    return LazySequence(read)
 
 
 def plain_introduction(introduction: Introduction) -> list[Any]:

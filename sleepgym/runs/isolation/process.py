@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,12 @@ from sleepgym.runs.archive import unpack_state
 from sleepgym.runs.day import Instance, Raised, checked_meter, checked_parameters
 from sleepgym.runs.isolation.call import AgentCall
 from sleepgym.runs.isolation.connection import START_LIMIT_S
-from sleepgym.runs.isolation.messages import plain_experiences, plain_introduction, plain_questions
+from sleepgym.runs.isolation.messages import (
+    following,
+    plain_experiences,
+    plain_introduction,
+    plain_questions,
+)
 from sleepgym.runs.isolation.starters import starter_of
 
 __all__ = ["AgentCall", "ProcessInstance", "describe_agent"]
@@ -66,7 +71,8 @@ class ProcessInstance(Instance):
     def tell(self, experiences: Sequence[Experience]) -> None:
         """Send what was read and practised."""
         if experiences:
-            self._ask("tell", plain_experiences(experiences))
+            plain = plain_experiences(experiences, later=True)
+            self._ask("tell", plain, following(experiences))
 
     def answer(self, questions: Sequence[Question]) -> tuple[str, ...]:
         """Send questions; the answers that came back."""
@@ -107,8 +113,8 @@ class ProcessInstance(Instance):
         }
         self._ask("make", told)
 
-    def _ask(self, verb: str, told: Any) -> Any:
-        reply = self._process.ask(verb, told)
+    def _ask(self, verb: str, told: Any, more: Iterable[str] = ()) -> Any:
+        reply = self._process.ask(verb, told, more=more)
         self._counts = checked_meter(reply.get("counts"))
         return reply.get("result")
 

@@ -8,7 +8,7 @@ import os
 import socket
 import sys
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -30,9 +30,14 @@ _TABLES = {"transformers.conversion_mapping": "get_checkpoint_conversion_mapping
 
 
 class Host:
-    """Holds one instance and does what it is asked."""
+    """Holds one instance and does what it is asked.
 
-    def __init__(self) -> None:
+    Args:
+        receive: Reads what follows a request.
+    """
+
+    def __init__(self, receive: Callable[[], Any]) -> None:
+        self.receive = receive
         self.instance: LocalInstance | None = None
 
     def do(self, verb: str, told: Any) -> Any:
@@ -55,7 +60,7 @@ class Host:
         if verb == "introduce":
             return self.instance.introduce(read_introduction(told))
         if verb == "tell":
-            return self.instance.tell(read_experiences(told))
+            return self.instance.tell(read_experiences(told, self.receive))
         if verb == "answer":
             answers = self.instance.answer(read_questions(told))
             longest = max((len(answer) for answer in answers if isinstance(answer, str)), default=0)
@@ -72,7 +77,8 @@ class Host:
 
 def serve(connection: socket.socket) -> None:
     """Answer requests until the other side is gone."""
-    line, host = Line(connection), Host()
+    line = Line(connection)
+    host = Host(line.receive)
     while True:
         verb, told = line.receive()
         try:

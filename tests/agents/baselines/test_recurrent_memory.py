@@ -9,15 +9,14 @@ from sleepgym_agents.baselines.long_context.memory_model import MemoryModel, seg
 from sleepgym_agents.baselines.long_context.recurrent_memory import RecurrentMemory
 from sleepgym_agents.lm.checkpoints import named_weights
 from sleepgym_agents.lm.model import LanguageModel
+from sleepgym_agents.outer_loops import memory_training
 from sleepgym_agents.outer_loops.lessons import TrainingStreams
 from sleepgym_agents.outer_loops.memory_training import (
-    NOTHING,
     MemoryTraining,
     Sample,
     answer_loss,
     collate_samples,
     read_segments,
-    spelling_loss,
 )
 from sleepgym_agents.outer_loops.preparing import prepare, training_settings
 
@@ -44,7 +43,7 @@ def memory_model(tokens=4, span=3):
     memory = MemoryModel(LanguageModel.load("scratch", 1), tokens, 2, 4.0, span, seed=3)
     with torch.no_grad():  # an adapter that says something
         for name, p in memory.trained.items():
-            if "lora_B" in name:
+            if "lora_B" in name or name == "change":
                 p.normal_(0, 0.05, generator=torch.Generator().manual_seed(len(name)))
     return memory
 
@@ -52,14 +51,14 @@ def memory_model(tokens=4, span=3):
 def by_hand(memory, segments, asked):
     """Segment by segment, from embeddings, one row, with nothing but the model's own forward."""
     embed, start = memory.model.get_input_embeddings(), torch.tensor([memory.prompter.start])
-    head, span, count = memory.model.get_output_embeddings(), memory.span_tokens, 4
+    span, count = memory.span_tokens, len(memory.first_memory)
     state = memory.first_memory[None]
     text = start.shape[1] + span * count
     before = [*range(start.shape[1]), *(start.shape[1] + span * i for i in range(count))]
 
-    def read(ids, behind=()):
-        inputs = [embed(start), head(state).softmax(-1) @ embed.weight, embed(torch.tensor([ids]))]
-        inputs += [memory.first_memory[None]] if behind else []
+    def read(ids, moved=None, behind=()):
+        inputs = [embed(start), state, embed(torch.tensor([ids]))]
+        inputs += [] if moved is None else [moved]
         places = [*before, *range(text, text + len(ids)), *behind]
         later = torch.full((len(places), len(places)), -1e30).triu(1)
         return memory.model(
@@ -70,9 +69,18 @@ def by_hand(memory, segments, asked):
         )
 
     for ids in segments:  # a memory token stands right behind its stretch, the last one's included
+        stretches = []
+        for at in range(0, len(ids), span):
+            stretch = embed(torch.tensor(ids[at : at + span]))
+            share = torch.tensor([float(span - n) for n in range(len(stretch))])
+            stretches.append(share @ stretch / share.square().sum().sqrt())
+        moved = torch.cat([state[0], torch.stack(stretches)])[-count:][None]
         end = text + -(-len(ids) // span) * span
         behind = [end - span * (count - 1 - i) for i in range(count)]
-        state = read(ids, behind).hidden_states[-1][:, -count:]
+        said = read(ids, moved, behind).hidden_states[-1][:, -count:]
+        said = said / said.square().mean(-1, keepdim=True).sqrt()
+        width = said.shape[-1]
+        state = moved + embed.weight.std() / width**0.5 * said @ memory.change
     return state, read(asked).logits[0, -len(asked) :]
 
 
@@ -110,28 +118,28 @@ def test_a_batch_of_unlike_samples_is_each_of_them_alone():
     torch.testing.assert_close(answer_loss(memory, one, 9), wanted, atol=1e-4, rtol=1e-4)
 
 
-def test_spelling_is_the_last_tokens_in_order():
+def test_before_it_learned_the_model_reads_a_window_of_the_last_tokens():
+    memory = MemoryModel(LanguageModel.load("scratch", 1), 16, 2, 4.0, 1)
+    plain = LanguageModel.load("scratch", 1)
+    ids = [*plain.prompter.start, *TEXT[-16:], 31, 32]
+    for segment in (TEXT[:9], TEXT[9:30], TEXT[30:]):
+        memory.take_in(segment)
+    read = memory.read([[31, 32]], keep=2)[2][0]
+    wanted = plain.read([ids], keep=2)[2][0]
+    torch.testing.assert_close(read, wanted, atol=1e-4, rtol=1e-4)
+
+
+def test_answers_and_what_is_repeated_count_alike():
     memory = memory_model()
-    batch = collate_samples(
-        [Sample([TEXT[:2]], PAIRS), Sample([TEXT], PAIRS)], 64, memory.device, 4
+    alone = collate_samples([Sample([TEXT], PAIRS)], 16, memory.device)
+    repeated = collate_samples([Sample([TEXT], PAIRS, [TEXT])], 16, memory.device)
+    assert repeated.repeats.sum() == len(TEXT)
+    logits = memory.logits_behind(
+        repeated.asked, read_segments(memory, repeated, 9), repeated.places[-len(TEXT) :]
     )
-    assert batch.last.tolist() == [[NOTHING, NOTHING, *TEXT[:2]], TEXT[-4:]]
-    spans = collate_samples([Sample([TEXT[:10]], PAIRS)], 4, memory.device, 9, 3)
-    ends = [*TEXT[4:8], NOTHING, NOTHING, *TEXT[8:10], NOTHING]
-    assert spans.last.tolist() == [ends]
-    state = read_segments(memory, batch, 1)
-    head = memory.model.get_output_embeddings()
-    likely = head(state).log_softmax(-1)
-    wanted = [likely[0, 2 + i, t] for i, t in enumerate(TEXT[:2])]
-    wanted += [likely[1, i, t] for i, t in enumerate(TEXT[-4:])]
-    more = answer_loss(memory, batch, 1, spelling=True) - answer_loss(memory, batch, 1)
-    torch.testing.assert_close(more, -sum(wanted) / 6, atol=1e-4, rtol=1e-4)
-    spans = collate_samples([Sample([TEXT[:7]], PAIRS)], 64, memory.device, 8, 2)
-    state = read_segments(memory, spans, 1)
-    likely = head(state).log_softmax(-1)[0]
-    wanted = [(1 + (i + 1) % 2) * likely[i // 2, t] for i, t in enumerate(TEXT[:7])]
-    loss = spelling_loss(memory, state, spans.last)
-    torch.testing.assert_close(loss, -sum(wanted) / 11, atol=1e-4, rtol=1e-4)
+    more = torch.nn.functional.cross_entropy(logits, torch.tensor(TEXT))
+    both = answer_loss(memory, repeated, 9)
+    torch.testing.assert_close(both, answer_loss(memory, alone, 9) + more, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize(("depth", "reached"), [(1, [0, 0, 1]), (2, [0, 1, 1]), (9, [1, 1, 1])])
@@ -169,7 +177,7 @@ def test_the_state_is_the_memory_whatever_was_read(tmp_path):
     assert sizes[0] == sizes[1] == [("memory.safetensors", sizes[0][0][1])]
     assert 4 * numbers < sizes[0][0][1] < 4 * numbers + 128
     lora = sum(p.numel() for p in named_weights(agent.lm.model, "lora_").values())
-    assert agent.added_parameters == lora + 2 * numbers
+    assert agent.added_parameters == lora + 2 * numbers + agent.lm.change.numel()
     fresh = make()
     fresh.load(folder)
     assert fresh.answer(ASKED) == agent.answer(ASKED) == [agent.answer([q])[0] for q in ASKED]
@@ -193,6 +201,7 @@ def test_segments_hold_whole_parts_where_they_fit():
 
 def test_training_lowers_the_loss_and_its_part_is_found_again(tmp_path, monkeypatch):
     monkeypatch.setenv("SLEEPGYM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(memory_training, "MEASURED", 1)
     folder = write(tiny("llama"), tmp_path / "llama")
     with pytest.raises(MissingData, match="run `sleepgym prepare-agent recurrent-memory --model"):
         RecurrentMemory(model=folder)

@@ -6,6 +6,7 @@ import torch
 from expert_models import asked, logits, make_memory, two_experts
 from sleepgym.core.errors import BadRun
 from sleepgym_agents.experts.checkpoint import load_memory, save_memory
+from sleepgym_agents.experts.expert import pack, unpack
 
 
 def saved(memory, folder):
@@ -88,3 +89,26 @@ def test_weights_of_one_byte_are_used_as_they_are_saved(tmp_path):
         for name, weight in expert.named_parameters():
             assert torch.equal(weight, other.get_parameter(name))
     assert saved(fresh, tmp_path / "b") == files
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float8"])
+def test_experts_are_packed_together_as_each_alone(dtype):
+    memory = make_memory(expert_dtype=dtype)
+    generator = torch.Generator().manual_seed(0)
+    ids = [memory.unlock() for _ in range(3)]
+    experts = [memory.experts(expert_id)[0] for expert_id in ids]
+    for i, expert in enumerate(experts):
+        for parameter in expert.parameters():
+            parameter.data.normal_(std=10.0**-i, generator=generator)
+    together = pack(experts, dtype)
+    for expert, kept in zip(experts, together, strict=True):
+        alone = expert.packed(dtype)
+        assert {n: t.float().tolist() for n, t in kept.items()} == {
+            n: t.float().tolist() for n, t in alone.items()
+        }
+    unpack(experts[::-1], together)
+    for expert, kept in zip(experts[::-1], together, strict=True):
+        found = [p.clone() for p in expert.parameters()]
+        expert.unpack(kept)
+        assert all(torch.equal(a, b) for a, b in zip(found, expert.parameters(), strict=True))
+    assert not torch.equal(experts[0].gate, experts[1].gate)

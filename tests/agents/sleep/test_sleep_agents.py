@@ -179,6 +179,20 @@ def test_texts_are_routed_by_content_and_no_name_is_kept(tmp_path):
     assert again.answer(asked) == agent.answer(asked)
 
 
+@pytest.mark.parametrize("on", [True, False])
+def test_experts_are_active_while_the_text_is_open_where_that_is_asked_for(on):
+    asked = [Question(q) for q, _ in PRACTICE]
+    agent = make("seeding", epochs=20, on_policy_every=0, read_with_experts=on)
+    untaught = make("seeding")
+    a_night(agent)
+    for one in (agent, untaught):
+        one.study([Document("The Rhine rises in Graubuenden.", "Rhine")])
+    assert (agent.answer(asked) == untaught.answer(asked)) is not on
+    agent.forget()
+    untaught.forget()
+    assert agent.answer(asked) != untaught.answer(asked)  # with the text closed it knows
+
+
 def test_texts_are_routed_by_content_where_names_lead_fewer_dreams_to_them(tmp_path):
     settings = {"on_policy_every": 0, "epochs": 1}
     nameless = make("seeding", **settings, min_entity_gain_nats=1e6)

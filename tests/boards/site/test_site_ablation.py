@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -13,7 +14,7 @@ from sleepgym_boards.site.ablation import ablate
 from sleepgym_boards.site.building import build_site
 from sleepgym_boards.site.methods import order_methods
 from sleepgym_boards.submission.files import sha256
-from synthetic_verdicts import make_verdict, write_submission
+from synthetic_verdicts import copy_submission, make_verdict, write_submission
 
 ROLES = ("sleep", "seeding", "dreaming")
 
@@ -124,6 +125,26 @@ def test_one_stage_is_compared_before_the_other_is_there(tmp_path):
     assert result.missing == ["dreaming"]
     assert list(result.adds) == ["dreaming"]
     assert result.adds["dreaming"].mean == pytest.approx(0.2, abs=0.03)
+
+
+def test_kinds_of_questions_show_what_each_stage_adds(tmp_path):
+    board, folder = load_board("ablation-v1"), tmp_path / "submissions"
+    slugs = {"sleep": "sleep", "seeding": "without-dreaming", "dreaming": "without-seeding"}
+    own = {}
+    for role, slug in slugs.items():
+        file = copy_submission(folder, board.name, slug)
+        verdict = json.loads(file.with_name(f"{slug}.verdict.json").read_text())
+        rows = verdict["results"]["seeds"]
+        own[role] = {row["seed"]: row["metrics"]["accuracy_two_hop_days"] for row in rows}
+    result = ablate(board, order_methods(board, load_entries(folder)))
+    (kind,) = (kind for kind in result.kinds if kind.metric == "accuracy_two_hop_days")
+    for stage, other in (("seeding", "dreaming"), ("dreaming", "seeding")):
+        gains = [own["sleep"][seed] - own[other][seed] for seed in own["sleep"]]
+        assert kind.adds[stage].mean == pytest.approx(sum(gains) / len(gains))
+        assert kind.significant(stage) == (kind.adds[stage].interval.low > 0)
+    text = page(folder, tmp_path)
+    assert '<th scope="row">two hop days</th>' in text
+    assert "seeding adds</th>" in text
 
 
 def page(folder, tmp_path):

@@ -63,6 +63,24 @@ def test_tables_fit_the_terminal_and_say_what_columns_are(columns, runs, capsys,
     assert ("consolidation" in text) == (columns == 120)
 
 
+def test_many_environments_end_in_one_table(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "70")
+    for days in range(3, 6):
+        for name, first in (("zeta", 1.0), ("frozen", 0.0)):
+            run = write_run(tmp_path / f"{days}/{name}", name, first=first, decay=1)
+            meta = json.loads((run / "run.json").read_text())
+            meta["spec"]["env_settings"] = {"days": days, "words": "ab" * days}
+            (run / "run.json").write_text(json.dumps(meta))
+    text = printed(capsys, "score", tmp_path)
+    assert text.count("All metrics:") == 1
+    _, _, table = text.partition("Average accuracy\n")
+    assert max(map(len, table.splitlines())) <= 70
+    assert [line.split()[-2:] for line in table.splitlines() if "Toy-v0" in line] == [
+        ["0.75", "0.00"]
+    ] * 3
+    assert "Average accuracy\n" not in printed(capsys, "score", tmp_path / "3", tmp_path / "4")
+
+
 @pytest.mark.parametrize("command", [["score"], ["score", "--verbose"], ["list", "sleep"]])
 def test_an_ascii_terminal_gets_ascii(command, runs):
     where = [str(runs)] if command[0] == "score" else []

@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from sleepgym.core.errors import AgentError, BadRun, BadSetting, MissingData, UnknownName
-from sleepgym.runs.isolation import nursery, process, sandbox, starters
+from sleepgym.core.lazy.sequences import LazySequence
+from sleepgym.core.types import Document, Experience
+from sleepgym.runs.isolation import messages, nursery, process, sandbox, starters
 from sleepgym.runs.isolation.view import import_view
 from sleepgym.runs.records import TIMES, read_run
 from sleepgym.runs.runner import run
@@ -57,6 +59,34 @@ def test_a_stranger_finds_nothing(tmp_path, level):
     assert {find.__name__: found[find.__name__] for find in finds} == {
         find.__name__: 0.0 for find in finds
     }
+
+
+def test_documents_made_on_demand_cross_one_by_one_and_are_never_held(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    documents = [Document(f'line\n{n} "\ud800"', str(n)) for n in range(5)]
+    told = [Experience(LazySequence(lambda: documents)), Experience(tuple(documents[:2]))]
+    plain = json.loads(json.dumps(messages.plain_experiences(told, later=True)))
+    assert plain[0][0] is None
+    assert len(plain[1][0]) == 2
+    lines = messages.following(told)
+    received = messages.read_experiences(plain, lambda: json.loads(next(lines)))
+    assert not list(lines)
+    assert isinstance(received[0].documents, LazySequence)
+    assert [list(one.documents) for one in received] == [documents, documents[:2]]
+    assert list(received[0].documents) == documents  # again
+    assert len(list(tmp_path.iterdir())) == 1
+    del received
+    assert not list(tmp_path.iterdir())
+    assert messages.read_experiences(messages.plain_experiences(told))[0].documents == (*documents,)
+
+
+def test_a_long_day_is_read_the_same_in_a_process_of_its_own(tmp_path):
+    settings = {"days": 1, "tokens": 400, "chunk_tokens": 50, "needles": 2}
+    here = RunSpec("sleepgym/Haystack-v0", "nearest", seed=3, salt=SALT, env_settings=settings)
+    run(here, tmp_path / "here")
+    run(replace(here, isolation="process"), tmp_path / "there")
+    assert record(tmp_path / "there") == record(tmp_path / "here")
+    assert read_run(tmp_path / "here").nights[-1]["state_text_bytes"] > 1000
 
 
 def test_libraries_installed_into_a_folder_of_their_own_are_in_sight(tmp_path, monkeypatch):

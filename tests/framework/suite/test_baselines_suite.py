@@ -34,7 +34,7 @@ def test_no_agent_is_forgotten(suite):
     assert len(suite.seeds) >= 5
 
 
-def test_agents_meet_the_environments_that_offer_what_they_need(suite):
+def test_agents_meet_the_environments_that_offer_what_they_need(suite, tmp_path):
     apart = {  # all others meet every environment
         "nearest": ("codebook", "clinc150", "squad"),  # answers Almanac with a whole sentence
         "grpo": ("codebook", "clinc150"),
@@ -43,9 +43,10 @@ def test_agents_meet_the_environments_that_offer_what_they_need(suite):
         "seal": ("almanac", "squad"),
         "seeding-gate": ("clinc150",),
         "sleep-gate": ("clinc150",),
+        "sparse-memory-small": ("clinc150",),
     }
     assert {agent.label: agent.envs for agent in suite.agents if agent.envs} == apart
-    assert len(suite.agents) == len(registry.agents) + 2
+    assert len(suite.agents) == len(registry.agents) + 3
     settings = {a.label: (a.id, dict(a.settings)) for a in suite.agents if a.settings}
     gate = {"router": "gate"}
     small = {"rank": 48, "expert_dtype": "float8", "recollections": 64, "compositions": 96}
@@ -53,8 +54,12 @@ def test_agents_meet_the_environments_that_offer_what_they_need(suite):
     assert settings == {
         "seeding-gate": ("seeding", gate),
         "sleep-gate": ("sleep", gate),
-        "sleep": ("sleep", small | paper),
+        "notebook": ("notebook", {"store_bytes": 99_000}),
+        "sparse-memory-small": ("sparse-memory", {"layers": 3}),
     }
+    runs = [spec for spec, _ in suite.runs(tmp_path) if spec.label == "sleep"]
+    settings = {spec.env: dict(spec.agent_settings) for spec in runs}
+    assert settings == {e.id: small | paper if e.label == "almanac" else {} for e in suite.envs}
 
 
 def test_what_an_environment_offers_is_what_its_streams_hold(suite, data_dir):
@@ -75,7 +80,8 @@ def test_without_data_two_environments_are_left(suite):
     rest, lines = suite.at_hand(None)
     assert [env.label for env in rest.envs] == ["almanac", "codebook"]
     left_out = [line.partition(" is left out")[0] for line in lines]
-    assert left_out == ["clinc150", "squad", "inca", "seeding-gate", "sleep-gate"]
+    small = "sparse-memory-small"
+    assert left_out == ["clinc150", "squad", "inca", small, "seeding-gate", "sleep-gate"]
 
 
 @pytest.mark.slow

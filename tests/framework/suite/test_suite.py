@@ -60,6 +60,15 @@ def test_the_same_command_goes_on_with_what_is_missing(file, tmp_path):
     assert list(dict.fromkeys(told))[-4:] == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
+def test_progress_names_the_environment_where_there_are_several(file, tmp_path):
+    file.write_text(TEXT + '[[envs]]\nid = "toy:Toy"\nlabel = "again"\nsettings = { days = 1 }\n')
+    told = []
+    runs = load_suite(str(file)).only(["notes"]).runs(tmp_path / "out")
+    run_suite(runs[::2], progress=lambda done, total, what: told.append(what))
+    ended = {what for what in told if what.endswith("seed 1")}
+    assert ended == {"toy, notes, seed 1", "again, notes, seed 1"}
+
+
 def test_runs_under_way_tell_how_far_they_are(file, tmp_path, monkeypatch):
     monkeypatch.setattr(launchers, "TICK_S", 0.01)
     slow = file.read_text().replace("toy:Notes", "toy:Slow").replace("days = 2", "days = 6")

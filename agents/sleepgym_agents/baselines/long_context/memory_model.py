@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 from transformers import DynamicCache
 
-from sleepgym_agents.lm.attention import Segment, hidden_value
+from sleepgym_agents.lm.attention import Segment, hidden_value, segment_attention
 from sleepgym_agents.lm.checkpoints import named_weights
 from sleepgym_agents.lm.kv_cache import cache_argument
 from sleepgym_agents.lm.lora import add_lora
 from sleepgym_agents.lm.model import LanguageModel
-from sleepgym_agents.training.selected_logits import logits_at, output_head
+from sleepgym_agents.training.selected_logits import logits_at
 
 
 def segments_of(parts: Iterable[Sequence[int]], tokens: int) -> Iterator[list[int]]:
@@ -40,12 +40,15 @@ def segments_of(parts: Iterable[Sequence[int]], tokens: int) -> Iterator[list[in
 class MemoryModel(LanguageModel):
     """A frozen model with a LoRA adapter, behind memory tokens that it rewrites as it reads.
 
-    A segment is read as start marker, memory, text, first memory: what the last layer says at the
-    first memory is the next one (:meth:`next_memory`). A question is read behind start marker and
-    memory. A memory token is read as the mean of the embeddings, weighted by the distribution over
-    the vocabulary that the model's head makes of it: the base model understands what it spells. It
-    stands for a stretch of text: it has the position of the stretch's first token where it is read,
-    and the one behind the stretch where it is written.
+    A segment is read as start marker, memory, text, and the memory moved on: its last tokens, and
+    those of the text. The next memory is that, changed by what the last layer says there
+    (:meth:`next_memory`). A question is read behind start marker and memory. A memory token is a
+    vector like an embedding. It stands for a stretch of text: it begins as a mean of the stretch's
+    embeddings, the first of which counts most, and has the position of the stretch's first token
+    where it is read, and the one behind the stretch where it is written.
+
+    Nothing is changed before something was learned: a memory of stretches of one token is then a
+    window of the last tokens, which the base model reads as it reads text.
 
     Args:
         lm: The base model; the adapter goes into it.
@@ -57,6 +60,8 @@ class MemoryModel(LanguageModel):
 
     Attributes:
         first_memory: The memory before anything was read, (tokens, width); trained.
+        change: From what the last layer says to what changes a memory token, (width, width);
+            trained.
         memory: The memory now, (tokens, width).
     """
 
@@ -72,13 +77,15 @@ class MemoryModel(LanguageModel):
         super().__init__(lm.model, lm.prompter, lm.meter)
         self.span_tokens = span_tokens
         add_lora(self, rank, alpha, seed)
-        embeddings = self.model.get_input_embeddings().weight
-        drawn = torch.randn(
-            tokens, embeddings.shape[1], generator=torch.Generator().manual_seed(seed)
-        )
-        drawn = drawn[:1] + 0.1 * drawn  # much alike: what one place learns serves the others
-        scale = embeddings.detach().float().std().cpu()
-        self.first_memory = nn.Parameter((drawn * scale).to(self.device))
+        embeddings = self.model.get_input_embeddings()
+        self._embed_scale = float(getattr(embeddings, "embed_scale", 1.0))
+        weight = embeddings.weight.detach().float().cpu() * self._embed_scale
+        self._scale = float(weight.std())
+        width = weight.shape[1]
+        drawn = torch.randn(tokens, width, generator=torch.Generator().manual_seed(seed))
+        first = weight.mean(0) + 0.1 * self._scale * drawn
+        self.first_memory = nn.Parameter(first.to(self.device))
+        self.change = nn.Parameter(torch.zeros(width, width, device=self.device))
         self.memory = self.first_memory.detach()
         self._prefix: Segment | None = None
         self._changes = 0  # what was captured for an earlier memory does not serve this one
@@ -86,14 +93,14 @@ class MemoryModel(LanguageModel):
 
     @property
     def trained(self) -> dict[str, Tensor]:
-        """What is trained, by name: the adapter and the first memory."""
+        """What is trained, by name: the adapter, the first memory, and how a memory is changed."""
         lora = {n: p for n, p in self.model.named_parameters() if "lora_" in n}
-        return {**lora, "first_memory": self.first_memory}
+        return {**lora, "first_memory": self.first_memory, "change": self.change}
 
     @property
     def trained_parameters(self) -> int:
         """How many numbers that are."""
-        return self.first_memory.numel() + self.extra_parameters["lora"]
+        return sum(p.numel() for p in self.trained.values())
 
     @property
     def max_tokens(self) -> int:
@@ -107,7 +114,11 @@ class MemoryModel(LanguageModel):
         Raises:
             ValueError: If names or shapes are those of another model.
         """
-        own = {**named_weights(self.model, "lora_"), "first_memory": self.first_memory}
+        own = {
+            **named_weights(self.model, "lora_"),
+            "first_memory": self.first_memory,
+            "change": self.change,
+        }
         shapes = {name: p.shape for name, p in own.items()}
         if shapes != {name: p.shape for name, p in tensors.items()}:
             raise ValueError("its names or shapes differ")
@@ -132,19 +143,23 @@ class MemoryModel(LanguageModel):
             (batch, tokens, width).
         """
         count = memory.shape[1]
-        written = self.first_memory.expand_as(memory).to(self.model.dtype)
-        inputs = [*self._opened(memory), self._embedded(ids), written]
         real = torch.ones_like(ids, dtype=torch.bool) if real is None else real
+        text = self._embedded(ids)
+        moved = self._moved(memory, text.float(), real)
+        inputs = [*self._opened(memory), text, moved.to(text.dtype)]
         begin = inputs[0].shape[1] + inputs[1].shape[1]
         seen = nn.functional.pad(nn.functional.pad(real, (begin, 0), value=True), (0, count))
         seen[:, -count:] = True
-        read = self.model.base_model(
-            inputs_embeds=torch.cat(inputs, 1),
-            attention_mask=_causal_bias(seen, self.model.dtype),
-            position_ids=self._positions(len(ids), ids.shape[1], real.sum(1, keepdim=True)),
-            use_cache=False,
-        ).last_hidden_state
-        return read[:, -count:].float()
+        with segment_attention(self.model, self.attention):  # the same if computed once more
+            read = self.model.base_model(
+                inputs_embeds=torch.cat(inputs, 1),
+                attention_mask=_causal_bias(seen, self.model.dtype),
+                position_ids=self._positions(len(ids), ids.shape[1], real.sum(1, keepdim=True)),
+                use_cache=False,
+            ).last_hidden_state
+        said = read[:, -count:].float()
+        said = said * said.square().mean(-1, keepdim=True).add(1e-6).rsqrt()
+        return moved + said @ self.change * (self._scale * said.shape[-1] ** -0.5)
 
     def logits_behind(self, ids: Tensor, memory: Tensor, places: Tensor) -> Tensor:
         """Logits at some places of sequences read behind a memory, with gradient.
@@ -162,14 +177,15 @@ class MemoryModel(LanguageModel):
         places = places + skipped * (places // ids.shape[1] + 1)
         inputs = torch.cat([*before, self._embedded(ids)], 1)
         seen = torch.ones(inputs.shape[:2], dtype=torch.bool, device=self.device)
-        return logits_at(
-            self.model,
-            None,
-            places,
-            inputs_embeds=inputs,
-            attention_mask=_causal_bias(seen, self.model.dtype),
-            position_ids=self._positions(len(ids), ids.shape[1]),
-        )
+        with segment_attention(self.model, self.attention):
+            return logits_at(
+                self.model,
+                None,
+                places,
+                inputs_embeds=inputs,
+                attention_mask=_causal_bias(seen, self.model.dtype),
+                position_ids=self._positions(len(ids), ids.shape[1]),
+            )
 
     @torch.inference_mode()
     def take_in(self, ids: Sequence[int]) -> None:
@@ -223,13 +239,22 @@ class MemoryModel(LanguageModel):
     def _opened(self, memory: Tensor) -> list[Tensor]:
         """Start marker and memory, (batch, length, width) each."""
         start = torch.tensor([self.prompter.start], dtype=torch.long, device=self.device)
-        return [self._embedded(start.expand(len(memory), -1)), self._as_input(memory)]
+        before = self._embedded(start.expand(len(memory), -1))
+        return [before, memory.to(before.dtype)]
 
-    def _as_input(self, memory: Tensor) -> Tensor:
-        """Memory as it is read: the expected embedding of what its tokens spell."""
-        embeddings = self.model.get_input_embeddings()
-        said = output_head(self.model)(memory.to(self.model.dtype)).softmax(-1)
-        return said @ embeddings.weight * getattr(embeddings, "embed_scale", 1.0)
+    def _moved(self, memory: Tensor, text: Tensor, real: Tensor) -> Tensor:
+        """The last tokens of a memory and of a text's stretches, (batch, tokens, width)."""
+        span, count = self.span_tokens, memory.shape[1]
+        spare = -text.shape[1] % span
+        share = torch.arange(span, 0, -1.0, device=text.device)
+        share = share * nn.functional.pad(real, (0, spare)).unflatten(1, (-1, span))
+        share = share / share.norm(dim=-1, keepdim=True).clamp(min=1e-6)
+        stretches = nn.functional.pad(text, (0, 0, 0, spare)).unflatten(1, (-1, span))
+        stretches = (stretches * share[..., None]).sum(2)
+        at = (real.sum(1, keepdim=True) + span - 1) // span
+        at = at + torch.arange(count, device=text.device)
+        every = torch.cat([memory.expand(len(text), -1, -1), stretches], 1)
+        return every.gather(1, at[..., None].expand(-1, -1, every.shape[-1]))
 
     @property
     def _text_begin(self) -> int:

@@ -23,7 +23,7 @@ from sleepgym_agents.lm.checkpoints import read_tensors
 AGENT = "recurrent-memory"
 FILE = "memory.safetensors"
 # Of a model that learned nothing yet.
-UNTRAINED = {"memory_tokens": 160, "span_tokens": 1, "rank": 16, "alpha": 32.0}
+UNTRAINED = {"memory_tokens": 320, "span_tokens": 2, "rank": 16, "alpha": 32.0}
 
 
 @dataclass(frozen=True)
@@ -47,20 +47,23 @@ class RecurrentMemory(ModelAgent):
     state is the memory tokens. They were trained once for a base model, on streams of seeds below
     100 (``sleepgym prepare-agent recurrent-memory``).
 
-    The part that is shipped for the embedded model has 160 memory tokens of one token of text each,
-    and was trained on a CPU for 120 steps of six samples: it recalls about the last half of a day.
+    A memory that learned nothing yet is a window of the last tokens read. What is trained is to
+    read more than one token of text from each memory token, and to change a memory before it moves
+    on.
 
     Departures:
-        1. The base model is frozen; a LoRA adapter, always active, and the first memory were
-           trained. All of these count as added parameters.
+        1. The base model is frozen; a LoRA adapter, always active, the first memory and a matrix
+           were trained. All of these count as added parameters.
         2. The start marker, an attention sink, stands before the memory.
-        3. Trained to answer, to repeat the last text and to spell the last tokens read; the paper
-           predicts every segment.
-        4. A memory token is read as the mean of the embeddings, weighted by the distribution over
-           the vocabulary that it gives; the paper reads it as it is. So the base model understands
-           from the first what a memory token spells. It stands for some tokens of text and has
-           their position.
-        5. Behind a segment stands the first memory; the paper's is the one before the segment.
+        3. Trained to answer and to repeat the last text; the paper predicts every segment.
+        4. The next memory is the memory moved on (the last tokens of memory and text, a memory
+           token being the mean of the embeddings of ``span_tokens`` tokens, the first of which
+           counts most), changed by what the last layer says there, times the matrix, which is zero
+           before training. The paper's is what the last layer says: a base model that was trained
+           without a memory does not read the output of its last layer as it reads embeddings.
+        5. Behind a segment stands the memory moved on; the paper's is the one before the segment.
+           A memory token has the position of its text where it is read, and the one behind its text
+           where it is written.
         6. There is no associative matrix a layer, as in ARMT (Rodkin et al. 2024,
            arXiv:2407.04841): the memory is tokens.
     """
@@ -69,7 +72,8 @@ class RecurrentMemory(ModelAgent):
     title: ClassVar[str] = "Recurrent memory (RMT)"
     sources: ClassVar[str] = "Bulatov et al. 2022, arXiv:2207.06881"
     checked: ClassVar[str] = (
-        "the recurrence equals a forward pass by hand; gradients through k segments; bytes"
+        "the recurrence equals a forward pass by hand; untrained, it is a window that the base "
+        "model reads; gradients through k segments; bytes"
     )
     search_space: ClassVar[Mapping[str, Sequence[Any]]] = {"segment_tokens": [64, 128, 256]}
 

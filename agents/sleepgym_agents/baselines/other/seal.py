@@ -155,7 +155,7 @@ class Seal(InContext):
             with temporary_lora(self.lm, self.config.rank, self.config.alpha, seed, merge=True):
                 rng = derive_rng(night.derive_seed("order", number))
                 steps = plan(self.lm, examples, self.config, rng)
-                done = optimise(self.lm, steps, self.config, night)
+                done = optimise(self.lm, steps, self.config, night, capture=True)
             self.weights.learned |= learned(done)
             done["steps"] += log["steps"]
             log |= {**done, "implications": log["implications"] + implications}

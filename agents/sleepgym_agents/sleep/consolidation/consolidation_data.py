@@ -50,8 +50,10 @@ class ConsolidationSettings(ReplaySettings):
         samples: Samples of questions and answers from the teacher; half of them about the whole
             day, half about one of its texts.
         min_entity_gain_nats: How much more likely, at least, the day makes each word of an
-            entity's name.
-        rehearsals: Questions sampled without context. They show which words are common, and what
+            entity's name. Of `smollm2-reader` invented names gain 10 to 40, words such as
+            "landmark" up to 7.
+        rehearsals: Questions sampled without context, about titles that the model makes up: none
+            where it makes up none (`smollm2-reader`). They show which words are common, and what
             routers that are never off must not change.
         dream_focus: Whether the samples are about one document each, of which they read one
             sentence once more, all sentences in turn; else half of them are about the whole day.

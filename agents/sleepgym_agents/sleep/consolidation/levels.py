@@ -5,33 +5,32 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sleepgym import Document
-from sleepgym_agents.experts.entity_names import EntityName
 from sleepgym_agents.experts.routing import ExpertId
 from sleepgym_agents.sleep.consolidation.consolidation_data import EPISODE_REPEATS
 from sleepgym_agents.sleep.consolidation.episodes import (
     Episodes,
     episode_examples,
     is_sure,
-    recall_episodes,
+    recall_related_episodes,
+    related_episodes,
 )
+from sleepgym_agents.sleep.consolidation.merge_lessons import ask_experts, regenerate_qa
 from sleepgym_agents.sleep.consolidation.merged_weights import fit_expert, observed
 from sleepgym_agents.sleep.consolidation.practised import answered
-from sleepgym_agents.sleep.consolidation.replay import recall_answers
 from sleepgym_agents.sleep.expert_distillation import distil_into_expert
 from sleepgym_agents.sleep.sleep_context import SleepContext
 from sleepgym_agents.training.distillation import DistillationExample
 from sleepgym_agents.training.optimise import learned
-from sleepgym_agents.training.qa_generation import ITEM_TOKENS, single_and_joint_contexts
+from sleepgym_agents.training.qa_generation import Pair
 
-EPISODES_TOGETHER = 6  # that are read together when a level is merged
-HELD_BACK = 8  # every so many-th question is held back when a level is merged
-OFTEN = 4  # times as many questions about an entity when a level is merged as about a day's
-MERGE_LOSS = 0.03  # share of these questions, and of episodes, that a merge may lose
-MERGE_ROUNDS = 3  # of training before a merge is given up
+HELD_BACK = 4  # every so many-th question that an episode answers is held back
+MERGE_LOSS = 0.1  # share of these questions, and of episodes, that a merge may lose
+MERGE_ROUNDS = 2  # of training before a merge is given up
 SHARES = ("_before", "_after", "_unexplained")  # ends of the names of shares in a log
-HOPELESS = 0.1  # share of these questions that no round may lose, for another to be tried
+HOPELESS = 0.2  # share of these questions that no round may lose, for another to be tried
 RATE_SHARE = 0.5  # of a night's learning rate: the first weights are not random
+EPOCHS_SHARE = 0.5  # of a night's passes: there are many questions
+LAST_SHARE = 0.25  # of both, when what was held back is taught too
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class MergeCheck:
     """What a merged expert must know as well as its parts did.
 
     Attributes:
-        quiz: Questions that it does not learn.
+        quiz: Questions that it does not learn before it passes.
         episodes: Verbatim examples that it learns: later nights and merges read them again.
     """
 
@@ -92,19 +91,18 @@ def merge_experts(context: SleepContext, parts: Sequence[ExpertId]) -> dict[str,
 
     The new expert begins with those inner units of its parts that explain them best, and is taught
     by them: by what they answer to questions about the episodes that they recall, by their answers
-    to their own questions, and by the episodes. Every eighth question is held back. Where the new
-    expert answers fewer of these than its parts, or knows fewer episodes, the merge is rolled back.
+    to their own questions, and by the episodes. Every fourth question that an episode answers is
+    held back. Where the new expert answers fewer of these than its parts, or knows fewer episodes,
+    the merge is rolled back.
     """
     memory, (level, slot) = context.memory, parts[0]
     entities = memory.router.entities_of(parts)
-    episodes = recall_episodes(context, entities)
-    read = regenerate_qa(context, episodes, level, slot)
+    episodes = recall_related_episodes(context, entities)
+    read = regenerate_qa(context, entities, episodes, level, slot)
     if not read:
         return {"nothing_merged": 1.0}
     examples = ask_experts(context, entities, read)
-    least = context.config.recollection_confidence
-    sure = [example for example in examples if example.confidence >= least]
-    quiz = sure[::HELD_BACK] if len(sure) > HELD_BACK else []
+    quiz = held_back(context, examples, episodes)
     held = {example.pair for example in quiz}
     lessons = [example for example in examples if example.pair not in held]
     verbatim = episode_examples(context, entities, episodes, context.config.episode_tokens)
@@ -147,6 +145,8 @@ def train_merged(
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Train a merged expert, round by round, until it passes its check or has no hope to.
 
+    One that passed learns what was held back as well: the questions of the check are no others'.
+
     Args:
         context: The night.
         merged: The expert; its parts are off.
@@ -158,20 +158,39 @@ def train_merged(
         The log of the last round, with the number of all ``steps``; the shares that the expert
         knows.
     """
-    config, (level, slot) = context.config, merged
-    gentle = context.with_settings(
-        on_policy_every=0, learning_rate=RATE_SHARE * config.learning_rate
-    )
-    log, after, steps = {}, dict(before), 0.0
+    log, after, steps, passed = {}, dict(before), 0.0, False
     for attempt in range(MERGE_ROUNDS):
-        log = distil_into_expert(gentle, merged, lessons, f"merge {level - 1} {slot} {attempt}")
+        log = teach(context, merged, lessons, str(attempt), RATE_SHARE, EPOCHS_SHARE)
         steps += log["steps"]
         after = check.shares(context)
         hopeless = before["quiz"] - after["quiz"] > HOPELESS
         ended = not learned(log) or "stopped_by_budget" in log
-        if ended or hopeless or lost(before, after) <= MERGE_LOSS:
+        passed = not ended and lost(before, after) <= MERGE_LOSS
+        if ended or hopeless or passed:
             break
+    if passed:
+        everything = [*lessons, *check.quiz]
+        log = teach(context, merged, everything, "last", LAST_SHARE, LAST_SHARE)
+        steps += log["steps"]
     return {**log, "steps": steps}, after
+
+
+def teach(
+    context: SleepContext,
+    merged: ExpertId,
+    lessons: Sequence[DistillationExample],
+    name: str,
+    rate_share: float,
+    epochs_share: float,
+) -> dict[str, float]:
+    """Train a merged expert with shares of the night's learning rate and passes."""
+    (level, slot), config = merged, context.config
+    gentle = context.with_settings(
+        on_policy_every=0,
+        learning_rate=rate_share * config.learning_rate,
+        epochs=max(1, round(epochs_share * config.epochs)),
+    )
+    return distil_into_expert(gentle, merged, lessons, f"merge {level - 1} {slot} {name}")
 
 
 def lost(before: Mapping[str, float], after: Mapping[str, float]) -> float:
@@ -179,39 +198,27 @@ def lost(before: Mapping[str, float], after: Mapping[str, float]) -> float:
     return max(before[name] - after[name] for name in before)
 
 
-def ask_experts(
-    context: SleepContext,
-    entities: Sequence[EntityName],
-    read: Sequence[DistillationExample],
+def held_back(
+    context: SleepContext, examples: Sequence[DistillationExample], episodes: Episodes
 ) -> list[DistillationExample]:
-    """What the experts answer, surely or not: their own distributions are the targets.
+    """The questions that check a merge: every so many-th of those that episodes answer too.
+
+    What is held back is not taught. So only what something else teaches tells retention from
+    guessing: the experts are as sure of what they made up as of what they read.
 
     Args:
         context: The night.
-        entities: What the experts are asked about, more often than a day's entities are.
-        read: Questions about the experts' episodes.
+        examples: What the experts answer.
+        episodes: What they recall.
     """
-    questions = sorted({example.pair[0] for example in read})
-    answers = context.answer(questions, ITEM_TOKENS)
-    own = context.score([(q, a) for q, a in zip(questions, answers, strict=True) if a])
-    often = context.with_settings(recollections=OFTEN * context.config.recollections)
-    recalled = recall_answers(often, entities, [example.pair for example in read])
-    found = {example.pair: example for example in [*recalled, *own]}
-    return [found[pair] for pair in sorted(found)]
+    least = context.config.recollection_confidence
+    known = [x for x in examples if x.confidence >= least and is_told(x.pair, episodes)]
+    return known[::HELD_BACK] if len(known) > HELD_BACK else []
 
 
-def regenerate_qa(
-    context: SleepContext, episodes: Episodes, level: int, slot: int
-) -> list[DistillationExample]:
-    """Questions and answers about recalled episodes, some read together, as about a day's texts."""
-    lm, config = context.lm, context.config
-    read = [lm.prompter.document(Document(text)) for text in dict.fromkeys(episodes.values())]
-    examples = []
-    for at in range(0, len(read), EPISODES_TOGETHER):
-        parts = read[at : at + EPISODES_TOGETHER]
-        contexts = single_and_joint_contexts(parts, config.samples)
-        with context.memory.bare():
-            written = context.write_qa(contexts, "merge", level, slot, at)
-            pairs = sorted({pair for sample in written for pair in sample})
-            examples += context.score(pairs, parts)
-    return [example for example in examples if example.confidence >= config.confidence]
+def is_told(pair: Pair, episodes: Episodes) -> bool:
+    """Whether an answer is in the episodes of what its question, or one of these, mentions."""
+    question, answer = pair
+    direct = related_episodes(question, episodes)
+    texts = [*direct, *(other for text in direct for other in related_episodes(text, episodes))]
+    return answer not in question and any(answer in text for text in texts)

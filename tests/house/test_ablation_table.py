@@ -1,0 +1,100 @@
+"""What each part of sleep is worth, and whether pages and classes agree on which parts are off."""
+
+import importlib.util
+import json
+import re
+from dataclasses import fields
+
+import pytest
+
+from checkout import ROOT
+from sleepgym.core import registry
+from sleepgym.suite.suite import load_suite
+
+PAGE = ROOT / "docs" / "agents" / "sleep.md"
+OFF = {"distillation_weight": 1.0, "gradient_selection": False, "random_expert": False}
+AGENTS = ("sleep", "seeding", "dreaming")
+
+
+def load():
+    path = ROOT / "docs" / "tools" / "ablation_table.py"
+    spec = importlib.util.spec_from_file_location("ablation_table", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def defaults(agent):
+    config = registry.agent_class(agent).Config()
+    return {field.name: getattr(config, field.name) for field in fields(config)}
+
+
+def rows_of_the_page():
+    """Setting, value, and what its row says of the default, of the page's table of parts."""
+    (table,) = re.findall(
+        r"^### What each part is worth$(.*?)(?=^#|\Z)", PAGE.read_text(), re.M | re.S
+    )
+    for line in table.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if setting := re.fullmatch(r"`(\w+)=(\S+)`", cells[1] if len(cells) > 1 else ""):
+            yield cells[0], setting[1], json.loads(setting[2]), cells[-1]
+
+
+@pytest.mark.parametrize("agent", AGENTS)
+def test_parts_without_effect_are_off_by_default(agent):
+    own = defaults(agent)
+    assert {k: own[k] for k in OFF if k in own} == {k: v for k, v in OFF.items() if k in own}
+    assert agent == "seeding" or OFF.keys() <= own.keys()
+
+
+def test_the_page_says_which_parts_are_off():
+    own, found = defaults("sleep"), set()
+    for part, setting, value, said in rows_of_the_page():
+        assert own[setting] != value, f"{part}: {setting}={value} is the default"
+        assert part.startswith("with ") == said.startswith("**off**"), part
+        if said.startswith("**off**"):
+            found.add(setting)
+    assert found >= OFF.keys()
+
+
+def test_every_variant_of_the_suite_differs_from_the_defaults():
+    for agent in load_suite("ablation").agents:
+        own = defaults(agent.id)
+        assert all(own[name] != value for name, value in agent.settings.items()), agent.label
+        assert agent.label != "sleep" or not agent.settings
+
+
+def test_differences_are_paired_and_bold_where_an_interval_decides():
+    module = load()
+    lines = [
+        {"label": label, "seed": seed, "metrics": {"average_accuracy": value + seed / 1e3}}
+        for label, value in (("sleep", 0.5), ("without-seeding", 0.3), ("without-dreaming", 0.5))
+        for seed in range(100, 106)
+    ]
+    lines[3]["metrics"]["accuracy_alias"] = 1.0  # one stream alone asks it
+    scores = module.collect(lines)
+    rows = module.part_lines(scores)
+    assert rows[2].startswith("| sleep | 6 | 60.2 [")
+    assert "| without-dreaming | 6 | 60.2 [60.1, 60.4] | +0.0 [0.0, 0.0] |" in rows[3]
+    assert "| **-20.0 [-20.0, -20.0]** |" in rows[4]
+    kinds = module.kind_lines(scores)
+    assert "| **+20.0 [20.0, 20.0]** | +0.0 [0.0, 0.0] | **+20.0 [20.0, 20.0]** |" in kinds[2]
+    assert kinds[3] == "| alias |  |  | 100.0 |  |  |  |"
+    assert len(kinds) == 4
+
+
+def test_later_runs_take_the_place_of_earlier():
+    module = load()
+    before = [{"label": "a", "seed": 2, "metrics": {}}, {"label": "a", "seed": 1, "metrics": {}}]
+    after = [{"label": "a", "seed": 2, "metrics": {"x": 1}}]
+    assert module.merge(before, after) == [before[1], after[0]]
+
+
+def test_stages_on_real_text_are_read_from_verdicts(tmp_path):
+    module = load()
+    row = {"seed": 100, "metrics": {"average_accuracy": 0.7, "base_retention": None}}
+    (tmp_path / "seeding.verdict.json").write_text(json.dumps({"results": {"seeds": [row]}}))
+    (tmp_path / "dreaming.verdict.json").write_text('{"results": null}')
+    found = module.read_board(tmp_path)
+    assert found == {"without-dreaming": {100: {"average_accuracy": 0.7}}}
+    assert module.kind_lines(found)[2] == "| all | 70.0 |  |  |  |  |  |"
