@@ -163,21 +163,6 @@ class Hoarder(Honest):
         return super().sleep(night)
 
 
-class Filler(Honest):
-    """Writes 8 MB wherever it can in a sandbox that keeps folders in memory; logs how many took."""
-
-    def sleep(self, night):
-        return {**super().sleep(night), **{name: self.fill(Path(name)) for name in self.places}}
-
-    places = ("/", "/dev", "/dev/shm", "/tmp", "/site-packages", "/usr")
-
-    @staticmethod
-    def fill(folder):
-        with contextlib.suppress(OSError), (folder / "filler").open("wb") as file:
-            return float(file.write(bytes(1 << 23)))
-        return 0.0
-
-
 class Raiser(Honest):
     """Raises in its second night."""
 

@@ -20,14 +20,12 @@ from sleepgym.runs.isolation.view import import_view
 from sleepgym.runs.records import TIMES, read_run
 from sleepgym.runs.runner import run
 from sleepgym.runs.spec import RunSpec
-from strangers import INSIDE, OUTSIDE, RUN_FOLDER, Filler, Passer
+from strangers import INSIDE, OUTSIDE, RUN_FOLDER, Passer
 
 SALT = "0123456789abcdef" * 2
 HAS_SANDBOX = sandbox.strictest_isolation() == "sandbox"
-LEVELS = [
-    "process",
-    pytest.param("sandbox", marks=pytest.mark.skipif(not HAS_SANDBOX, reason="no bubblewrap here")),
-]
+NEEDS_SANDBOX = pytest.mark.skipif(not HAS_SANDBOX, reason="no bubblewrap here")
+LEVELS = ["process", pytest.param("sandbox", marks=NEEDS_SANDBOX)]
 
 
 def stranger(name, level, **settings):
@@ -148,7 +146,9 @@ def test_what_breaks_down_is_one_line_and_resumable(tmp_path, level, agent, says
         assert "second line" in (out / "error.log").read_text()
 
 
-@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize(
+    "level", ["process", pytest.param("sandbox", marks=[pytest.mark.slow, NEEDS_SANDBOX])]
+)
 def test_its_memory_is_bounded_with_that_of_what_it_starts(tmp_path, monkeypatch, level):
     call = replace(stranger("Hoarder", level).agent_call(), memory_bytes=500_000_000)
     monkeypatch.setattr(RunSpec, "agent_call", lambda spec: call)
@@ -157,15 +157,28 @@ def test_its_memory_is_bounded_with_that_of_what_it_starts(tmp_path, monkeypatch
     assert len(read_run(tmp_path / "run").nights) == 1
 
 
+def in_sandbox(folder, code):
+    """What Python prints in a sandbox that may import nothing."""
+    for name in ("state", "saved"):
+        (folder / name).mkdir()
+    words = [*sandbox.sandboxed([], folder, {}), "-S", "-c", code]
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout
+
+
 @pytest.mark.skipif(not HAS_SANDBOX or not sandbox._knows_sizes(), reason="no such bubblewrap here")
 def test_folders_in_the_memory_of_a_sandbox_are_bounded(tmp_path, monkeypatch):
     monkeypatch.setattr(sandbox, "SCRATCH_BYTES", 1 << 20)
-    monkeypatch.setattr(starters, "_starters", {})  # those that wait have a larger one
-    log = run(stranger("Filler", "sandbox"), tmp_path / "run", nights=1).nights[0]["log"]
-    assert {name: log[name] for name in Filler.places} == dict.fromkeys(Filler.places, 0.0)
+    code = """
+for folder in ("/", "/dev", "/dev/shm", "/tmp", "/usr"):
+    try:
+        print(folder, open(f"{folder}/filler", "wb", buffering=0).write(bytes(1 << 23)))
+    except OSError:
+        pass
+"""
+    assert in_sandbox(tmp_path, code).split() == ["/dev/shm", str(1 << 20), "/tmp", str(1 << 20)]
 
 
-@pytest.mark.skipif(not HAS_SANDBOX, reason="no bubblewrap here")
+@NEEDS_SANDBOX
 def test_a_checkout_and_data_among_the_systems_folders_are_covered(tmp_path, monkeypatch):
     system, data = tmp_path / "usr", tmp_path / "usr" / "share" / "data"
     checkout = system / "src" / "app"
@@ -176,12 +189,8 @@ def test_a_checkout_and_data_among_the_systems_folders_are_covered(tmp_path, mon
     monkeypatch.setenv("SLEEPGYM_DATA", str(data))
     monkeypatch.syspath_prepend(checkout)
     monkeypatch.chdir(checkout / "submissions")
-    (tmp_path / "state").mkdir()
-    (tmp_path / "saved").mkdir()
     code = f"from pathlib import Path; print(*Path({str(system)!r}).rglob('*.json'))"
-    words = [*sandbox.sandboxed([], tmp_path, {}), "-S", "-c", code]
-    told = subprocess.run(words, capture_output=True, text=True, check=True)
-    assert told.stdout.split() == [str(system / "lib" / "answers.json")]
+    assert in_sandbox(tmp_path, code).split() == [str(system / "lib" / "answers.json")]
 
 
 @pytest.mark.parametrize("level", LEVELS)
