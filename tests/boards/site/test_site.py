@@ -73,7 +73,7 @@ def test_every_link_leads_to_a_file_of_the_site(made):
         for _tag, attributes in page.tags:
             for key in ("href", "src"):
                 address = (attributes.get(key) or "#").partition("#")[0]
-                if address in LINKS.values():  # a card may name them too
+                if address.startswith(tuple(LINKS.values())):  # a card may name them too
                     assert attributes["rel"].startswith("noopener noreferrer")
                 elif address.startswith("https://"):
                     assert attributes["rel"] == "noopener noreferrer nofollow ugc"
