@@ -52,6 +52,10 @@ HORIZONS = {"64 days": ("almanac-64-v1",), "256 days": ("lifelong-256-v1",)}  # 
 REAL = {"Almanac, with smollm2-reader": ("almanac-8-any",)}  # nor these
 BOARDS = TRACKS | HORIZONS | REAL
 NOTES = {
+    "Almanac": """"Base kept" is relative to an agent's own first exam. `recurrent-memory` answers
+few base questions while its memory is empty and more once it holds text, so that it keeps more
+than all.
+""",
     "Codebook": """Rows dated 2026-11-24 and 2026-11-25 are older: of the search that counted base
 retention, and of the code of those days. `sleep`, `seeding` and `dreaming` learn practice by its
 content since (rules by the names in their questions); their rows have the defaults of before
