@@ -19,7 +19,9 @@ def free_memory_bytes() -> int | None:
         return None
     try:
         limit = int((_GROUP / "memory.max").read_text())
-        return min(free, limit - int((_GROUP / "memory.current").read_text()))
+        held = int((_GROUP / "memory.current").read_text())
+        held -= sum(_cached(_GROUP / "memory.stat"))
+        return min(free, limit - held)
     except (OSError, ValueError):
         return free
 
@@ -27,6 +29,14 @@ def free_memory_bytes() -> int | None:
 def taken_below_bytes(root: int) -> int:
     """Memory of all processes below ``root``; pages that they share count in each."""
     return sum(sum(_values(_PROC / str(pid) / "status", _TAKEN)) for pid in descendants(root))
+
+
+def _cached(stat: Path) -> Iterator[int]:
+    """Bytes of files that a container holds, and gives back where memory is wanted."""
+    for line in stat.read_text().splitlines():
+        name, _, value = line.partition(" ")
+        if name in ("active_file", "inactive_file"):
+            yield int(value)
 
 
 def _values(file: Path, names: tuple[str, ...]) -> Iterator[int]:

@@ -15,7 +15,7 @@ import pytest
 from sleepgym.core.errors import AgentError, BadRun, BadSetting, MissingData, UnknownName
 from sleepgym.core.lazy.sequences import LazySequence
 from sleepgym.core.types import Document, Experience
-from sleepgym.runs.isolation import messages, nursery, process, sandbox, starters
+from sleepgym.runs.isolation import memory, messages, nursery, process, sandbox, starters
 from sleepgym.runs.isolation.view import import_view
 from sleepgym.runs.records import TIMES, read_run
 from sleepgym.runs.runner import run
@@ -163,6 +163,16 @@ def in_sandbox(folder, code):
         (folder / name).mkdir()
     words = [*sandbox.sandboxed([], folder, {}), "-S", "-c", code]
     return subprocess.run(words, capture_output=True, text=True, check=True).stdout
+
+
+def test_files_that_a_container_holds_count_as_free_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "_GROUP", tmp_path)
+    (tmp_path / "memory.max").write_text("1000000\n")
+    (tmp_path / "memory.current").write_text("900000\n")
+    (tmp_path / "memory.stat").write_text("anon 1\nactive_file 500000\ninactive_file 200000\n")
+    assert memory.free_memory_bytes() == 800_000
+    (tmp_path / "memory.max").write_text("max\n")  # no limit
+    assert memory.free_memory_bytes() > 1_000_000
 
 
 @pytest.mark.skipif(not HAS_SANDBOX or not sandbox._knows_sizes(), reason="no such bubblewrap here")
