@@ -71,9 +71,8 @@ def run_command(arguments: list[str]) -> int:
     try:
         code = app(arguments, standalone_mode=False)
     except TyperException as error:  # a wrong option or argument
-        message = " ".join(error.format_message().split()).removesuffix(
-            "."
-        )  # empty: help was shown
+        said = " ".join(error.format_message().split())  # empty where only help was shown
+        message = said.removesuffix(".")
         words = ["--help"]
         at = getattr(error, "ctx", None)
         while at is not None and at.parent is not None:  # the command that was meant
