@@ -1,5 +1,6 @@
 """Environment steps a second: a ContinualEnv against a bare Gymnasium text environment."""
 
+import argparse
 import statistics
 import time
 from dataclasses import dataclass
@@ -71,6 +72,7 @@ def rate(env, act):
 
 
 def main():
+    argparse.ArgumentParser(description=__doc__).parse_args()
     ours = ContinualEnv(Toy(), exams="spaced")
     bare = Bare(100_000)
     rows = {"bare": [], "sleepgym": []}

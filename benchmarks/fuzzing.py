@@ -5,21 +5,14 @@ as a file; bytes as the JSON in a file; a list of edits to an honest submission,
 reaches the rules behind the schema. Whatever comes in, there must be a verdict.
 """
 
+import argparse
 import sys
 import tempfile
 from pathlib import Path
 
-import atheris
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
-
-with atheris.instrument_imports(include=["sleepgym_boards", "sleepgym"]):
-    from sleepgym_boards.submission.files import compress, decompress
-    from sleepgym_boards.verification.verifier import verify
-
 from pydantic import ValidationError
 
-import board_files
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
 
 DEFAULT_S = 600
 VALUES = (
@@ -86,7 +79,16 @@ def edit(plain, given):
 
 
 def main() -> None:
-    seconds = int(sys.argv[1]) if len(sys.argv) > 1 else DEFAULT_S
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("seconds", nargs="?", type=int, default=DEFAULT_S)
+    seconds = parser.parse_args().seconds
+    import atheris  # not needed to be told what this is
+
+    with atheris.instrument_imports(include=["sleepgym_boards", "sleepgym"]):
+        from sleepgym_boards.submission.files import compress, decompress
+        from sleepgym_boards.verification.verifier import verify
+    import board_files
+
     with tempfile.TemporaryDirectory() as folder:
         content, board = board_files.packed("Honest", Path(folder), "100")
 

@@ -4,6 +4,7 @@ Rows without a common beginning; a passage that all rows share, as in an exam wi
 a few passages with several rows each, as in a night of dreams.
 """
 
+import argparse
 import time
 
 import torch
@@ -15,6 +16,7 @@ NEW_TOKENS, REPEATS = 64, 5
 
 
 def main():
+    argparse.ArgumentParser(description=__doc__).parse_args()
     lm = LanguageModel.load("embedded")
     p = lm.prompter
     passages = [

@@ -5,6 +5,7 @@ agent that does next to nothing, so that the framework is measured. Takes some m
 time is what a busy machine does not change.
 """
 
+import argparse
 import math
 import os
 import signal
@@ -63,6 +64,7 @@ class Diary(Agent):
 
 def main() -> None:
     """Print every table."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
     starting()
     exams()
     with tempfile.TemporaryDirectory() as folder:

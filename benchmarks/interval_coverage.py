@@ -1,5 +1,7 @@
 """How often a nominal 95 % percentile-bootstrap interval of a mean covers it, on normal data."""
 
+import argparse
+
 import numpy as np
 
 from sleepgym.core.rng import derive_rng
@@ -8,6 +10,7 @@ STREAMS, TRIALS, RESAMPLES = (5, 10, 20), 4000, 1000
 
 
 def main():
+    argparse.ArgumentParser(description=__doc__).parse_args()
     for n in STREAMS:
         rng = derive_rng(0, "coverage", n)
         covered = 0

@@ -7,9 +7,9 @@ the ratios. A second worker's own start is in them, as it is in a suite.
 `python benchmarks/launchers.py wait` measures one kind, `... wait ray` by one launcher.
 """
 
+import argparse
 import importlib.util
 import os
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -71,8 +71,11 @@ def seconds(work, launcher):
 
 
 def main():
-    kinds = [word for word in sys.argv[1:] if word in KINDS] or list(KINDS)
-    chosen = [word for word in sys.argv[1:] if word not in KINDS]
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("only", nargs="*", help=f"of {', '.join(KINDS)}; and launchers by name")
+    words = parser.parse_args().only
+    kinds = [word for word in words if word in KINDS] or list(KINDS)
+    chosen = [word for word in words if word not in KINDS]
     print(f"{'':8} {'start':>7}" + "".join(f"{f'{k}, {n}':>12}" for k in kinds for n in (1, 2)))
     for name, make in launchers():
         if chosen and name not in chosen:

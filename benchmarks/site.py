@@ -3,6 +3,7 @@
 The browser part needs Playwright and a Chromium (``SLEEPGYM_CHROMIUM``, or on the path).
 """
 
+import argparse
 import re
 import statistics
 import sys
@@ -27,6 +28,7 @@ ROUNDS = 3
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         submissions, out = Path(scratch) / "submissions", Path(scratch) / "site"
         rng = np.random.default_rng(0)

@@ -47,6 +47,9 @@ from sleepgym_agents.experts.routing import Always, ExpertId
 from sleepgym_agents.sleep.consolidation import documents as documents_module
 from sleepgym_agents.sleep.consolidation.consolidation_data import ConsolidationData
 
+ATTEMPTS = 100  # to draw a variant unlike the ones before
+DIGITS = 9  # of a value: means of the same scores differ in the last ones
+
 
 def scores(agent: Agent, family: Any, stream: Stream, items: Sequence[Item]) -> list[float]:
     """The best grade of each answer over the accepted ones."""
@@ -122,7 +125,10 @@ def live(agent: Any, family: Any, stream: Stream, oracle: bool) -> Iterator[dict
 
 
 def drawn(variants: dict[str, dict], draws: int) -> dict[str, dict]:
-    """The variants; of each with lists in it ``draws``, draw by draw, named NAME-0 and so on."""
+    """The variants; of each with lists in it ``draws``, draw by draw, named NAME-0 and so on.
+
+    Fewer where the lists have not so many.
+    """
     found = {name: table for name, table in variants.items() if not _space(table)}
     seen: dict[str, list[dict]] = {}
     for number in range(draws):
@@ -130,14 +136,14 @@ def drawn(variants: dict[str, dict], draws: int) -> dict[str, dict]:
             if space := _space(table):
                 earlier = seen.setdefault(name, [])
                 rng = derive_rng(0, "squad_nights", name, number)
-                while True:
+                for _ in range(ATTEMPTS):
                     picked = {k: v[int(rng.integers(len(v)))] for k, v in space.items()}
                     taken = {k: v for k, v in picked.items() if number and rng.random() < 0.5}
                     if taken not in earlier:
+                        earlier.append(taken)
+                        rest = {k: v for k, v in table.items() if k not in space}
+                        found[f"{name}-{number}"] = rest | taken
                         break
-                earlier.append(taken)
-                found[f"{name}-{number}"] = {k: v for k, v in table.items() if k not in space}
-                found[f"{name}-{number}"] |= taken
     return found
 
 
@@ -152,7 +158,10 @@ def read_lines(files: Iterable[Path]) -> list[dict]:
 
 
 def print_best(lines: Iterable[dict]) -> None:
-    """Variants by what the last morning knew, best first; those of all seeds before the others."""
+    """Variants by what the last morning knew, best first; those of all seeds before the others.
+
+    Of equals the earlier draw comes first, in whatever order the lines were written.
+    """
     lines = [line for line in lines if "error" not in line]
     days, seeds = max(line["day"] for line in lines), sorted({line["seed"] for line in lines})
     values: dict[str, dict[int, float]] = {}
@@ -161,7 +170,14 @@ def print_best(lines: Iterable[dict]) -> None:
         values.setdefault(line["variant"], {})[line["seed"]] = fmean(line["open"] or line["oracle"])
         settings[line["variant"]] = line.get("settings", {})
     print(f"{sum(len(own) == len(seeds) for own in values.values())} of {len(values)} are whole")
-    for name, own in sorted(values.items(), key=lambda kv: (-len(kv[1]), -fmean(kv[1].values()))):
+
+    def place(name: str) -> tuple[Any, ...]:
+        agent, _, draw = name.rpartition("-")
+        value = round(fmean(values[name].values()), DIGITS)
+        return -len(values[name]), -value, agent, int(draw) if draw.isdigit() else -1, name
+
+    for name in sorted(values, key=place):
+        own = values[name]
         cells = " ".join(f"{own[seed]:.3f}" if seed in own else "-" for seed in seeds)
         print(f"{name}: {fmean(own.values()):.3f} ({cells}) {json.dumps(settings[name])}")
 

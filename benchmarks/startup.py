@@ -1,5 +1,6 @@
 """Seconds to ``import sleepgym`` and to ``sleepgym --help``: medians of fresh processes."""
 
+import argparse
 import statistics
 import subprocess
 import sys
@@ -15,6 +16,7 @@ REPEATS = 5
 
 
 def main():
+    argparse.ArgumentParser(description=__doc__).parse_args()
     print(f"{'':16} {'seconds':>8} {'aim':>5}")
     for name, command in COMMANDS.items():
         times = []

@@ -5,6 +5,7 @@ of 1,024 and 2,048 tokens; then each kind alone, encoded. Seconds are the proces
 In between runs a fixed loop of plain Python, whose rate shows a slow machine.
 """
 
+import argparse
 import random
 import sys
 import time
@@ -65,6 +66,7 @@ def measure(name: str, lengths: Iterator[int], seconds: float) -> float:
 
 
 def main():
+    argparse.ArgumentParser(description=__doc__).parse_args()
     encoder = Encoder(ROOT / "agents" / "sleepgym_agents" / "base" / "tokenizer.json")
     print(f"{'':10} {'seconds':>8} {'tokens/s':>10} {'best slice':>11} {'million steps/s':>15}")
     rate = measure("mixture", mixture(encoder), MIXTURE_S)

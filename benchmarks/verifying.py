@@ -4,6 +4,7 @@ Its runs are made by an agent without a model: verification reads answers and re
 which agent gave the answers does not matter.
 """
 
+import argparse
 import tempfile
 import time
 from pathlib import Path
@@ -19,6 +20,7 @@ LIMIT_S = 20
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
     board = load_board("almanac-8")
     filled = CARD_TEMPLATE.replace('""', '"benchmark"', 2).replace('[""]', '["benchmark"]')
     filled = filled.replace('"https://"', '"https://example.org"').replace('""', '"0000000"')

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,7 @@ def filled(text: str) -> str:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
     REPRODUCTION.write_text(reproduction())
     README.write_text(filled(README.read_text()))
     print(REPRODUCTION, README, sep="\n")

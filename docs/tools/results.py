@@ -6,6 +6,7 @@ records in the submission; nothing is run here.
 
 from __future__ import annotations
 
+import argparse
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -279,6 +280,7 @@ def _ends(ends: Sequence[float] | None) -> str:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
     found = results()
     PAGE.write_text(page(found))
     FIGURE.write_bytes(figure(found))

@@ -13,8 +13,8 @@ left as it is. Other agents in a track's folder that have finished the same seed
         --agent duo-attention --model NAME --seeds 100-102 --out runs/tracks/haystack/duo-attention
 """
 
+import argparse
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -165,4 +165,6 @@ def main(runs: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("runs", type=Path, help="folder of the suite's runs")
+    main(parser.parse_args().runs)

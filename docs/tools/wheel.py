@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import argparse
 import zipfile
 from collections import defaultdict
 from pathlib import PurePosixPath
@@ -32,5 +32,7 @@ def table(wheel: str) -> str:
 
 
 if __name__ == "__main__":
-    for name in sys.argv[1:]:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("wheels", nargs="+")
+    for name in parser.parse_args().wheels:
         print(table(name))

@@ -105,6 +105,9 @@ def test_the_last_digit_of_a_mean_decides_nothing(tune):
     assert tune.best_trials(lines)["a"].trial == 0
     lines += [line("a", 2, 5, 0.6), line("a", 3, 5, 2 * above)]
     assert tune.best_trials(lines)["a"].trial == 2  # of equals the first
+    streams = [line("b", 0, seed, 0.3) for seed in (5, 6)]  # better on one, no better on the other
+    streams += [line("b", 1, 5, 0.9), line("b", 1, 6, above)]
+    assert tune.best_trials(streams)["b"].trial == 0
     below = [{**x, "base_retention": 0.8999999999999999} for x in lines]
     assert tune.best_trials(below, 0.9)["a"].trial == 2
 

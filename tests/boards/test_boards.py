@@ -73,6 +73,12 @@ def test_numbers_that_may_be_kept_may_be_added(board):
         assert board.superseded_by or None in (weights_bytes, added) or added >= weights_bytes / 4
 
 
+@pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS)
+def test_seconds_rank_nowhere(board):
+    """Whoever claims a GPU can claim any: `docs/trust.md`."""
+    assert not [name for name in (board.headline, *board.tie_breaks) if "seconds" in name]
+
+
 @pytest.mark.parametrize("name", ["almanac-8", "codebook-8", "lifelong-256"])
 def test_the_embedded_model_is_fixed(name):
     assert BOARDS[name].base_model.spec == "embedded"

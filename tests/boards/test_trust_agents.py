@@ -265,6 +265,30 @@ def test_an_agent_that_never_ends_a_night_stops_no_rerun(honest, monkeypatch):
         replay_night(hanging, 2, board)
 
 
+def test_all_phases_of_a_rerun_share_its_day(honest, monkeypatch):
+    content, board = honest
+    run = parse(content).runs[0]
+    slow = [phase.model_copy(update={"seconds": 1.0, "setup_seconds": 7.0}) for phase in run.phases]
+    assert phase_limit_s(run.model_copy(update={"phases": slow})) == 1400
+    place = "sleepgym_boards.verification.replay_night"
+    monkeypatch.setattr(f"{place}.phase_limit_s", lambda run: 1400.0)
+    monkeypatch.setattr(f"{place}.NIGHT_S", 30.0)
+    given = []
+
+    def note(call, state, digest):
+        given.append(call.limit_s)
+        raise AgentError("noted")
+
+    monkeypatch.setattr(f"{place}.ProcessInstance", note)
+    with pytest.raises(AgentError, match="noted"):
+        replay_night(run, 2, board)
+    assert 0 < given[0] <= 30
+    monkeypatch.setattr(f"{place}.NIGHT_S", 0.0)
+    with pytest.raises(AgentError, match="a rerun of a night takes at most 0 s"):
+        replay_night(run, 2, board)
+    assert len(given) == 1
+
+
 def test_processor_time_is_measured_in_a_rerun(honest, lived):
     content, board = honest
     slow = replace(lived, cost={**lived.cost, "processor_seconds": 100.0})

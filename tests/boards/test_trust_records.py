@@ -109,13 +109,14 @@ def test_another_base_model_is_refused(honest, tmp_path, model, own, rules):
     assert broken(verify(edited(honest[0], use(model, digest)), board)) == rules
 
 
-def test_a_model_that_is_not_named_shows_where_it_reads(honest, tmp_path):
+@pytest.mark.parametrize("counter", ["read_tokens", "generated_tokens"])
+def test_a_model_that_is_not_named_shows_where_it_reads(honest, tmp_path, counter):
     text = 'base_model = "sleepgym-base"\n' + board_files.BOARD
     board = board_files.write_board(tmp_path, text)
 
     def read(plain):
         for run in plain["runs"]:
-            run["phases"][0]["read_tokens"] += 500
+            run["phases"][0][counter] += 500
             run["phases"][0]["flops"] += 1e6
 
     verdict = verify(edited(honest[0], read), board)

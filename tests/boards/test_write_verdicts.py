@@ -309,7 +309,7 @@ def load_date(file):
     return json.loads(decompress(file.read_bytes()))["date"]
 
 
-def test_runs_stand_on_two_boards_with_the_same_streams_by_one_name_only(tmp_path):
+def test_runs_stand_on_two_boards_with_the_same_streams_under_one_card_only(tmp_path):
     file = ROOT / PLACE / "almanac-8-v1" / "exam-only.json.gz"
     verdict = Verdict.model_validate_json(verdict_file(file).read_bytes())
     entry = Entry("almanac-8-v1", "exam-only", file, verdict)
@@ -322,11 +322,21 @@ def test_runs_stand_on_two_boards_with_the_same_streams_by_one_name_only(tmp_pat
 
     assert find_replays([entry, copy("almanac-8-any")]) == {}
     said = find_replays([entry, copy("almanac-8-any", name="Mine")])[file]
-    assert said.endswith("the same answers and saved states as in almanac-8-v1/exam-only")
+    assert said.endswith(
+        ": the same answers and saved states as in almanac-8-v1/exam-only, whose card is another: "
+        "the same runs stand on two boards under one card alone"
+    )
     new = tmp_path / "new.json.gz"
     shutil.copy(file, new)
     assert find_replay(new, copy("open-v1").verdict, [entry]) == ""
-    assert find_replay(new, copy("open-v1", authors=("M. Thief",)).verdict, [entry]) == said
+    assert find_replay(new, copy("open-v1", commit="0" * 40).verdict, [entry]) == ""
+    for field, claim in (
+        ("authors", ["M. Thief"]),
+        ("code", "https://example.org/mine"),  # under the true name, leading to another's code
+        ("summary", "Mine is better."),
+        ("data", "the exams"),
+    ):
+        assert find_replay(new, copy("open-v1", **{field: claim}).verdict, [entry]) == said, field
     assert find_replays([entry, copy("almanac-64-v1", name="Mine")]) == {}  # other streams
 
 

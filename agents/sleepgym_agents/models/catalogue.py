@@ -42,6 +42,8 @@ class NamedModel:
             says; empty: by its chat template.
         wheel: Where its weights are without a hub, if anywhere.
         base: Name of the model that it is, with an adapter of ours; empty: it stands alone.
+        digest: SHA-256 of its files on every machine (:mod:`sleepgym.runs.models.base_model`), for
+            one with an adapter of ours.
     """
 
     name: str
@@ -52,6 +54,7 @@ class NamedModel:
     prompt: str = ""
     wheel: IndexWheel | None = None
     base: str = ""
+    digest: str = ""
 
 
 @cache

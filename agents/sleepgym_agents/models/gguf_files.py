@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from sleepgym.core.errors import MissingData
 from sleepgym.runs.models.base_model import model_digest
@@ -49,7 +50,7 @@ def convert(file: Path, folder: Path) -> None:
         raise MissingData(
             f"cannot read GGUF file {file}: {reason:.300}; give the folder of its safetensors"
         ) from error
-    config = read.config
+    config: Any = read.config
     if hasattr(config, "quantization_config"):  # it is quantised no longer
         del config.quantization_config
     plain = type(read)(config)

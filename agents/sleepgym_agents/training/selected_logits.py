@@ -13,14 +13,14 @@ WHOLE_VOCABULARY = 16_384  # tokens: distributions over no more of them are writ
 CHUNK_ROWS = 128  # logits of so many places are written down in single precision at once
 
 
-def logits_at(model: torch.nn.Module, ids: Tensor, places: Tensor, **options: Any) -> Tensor:
+def logits_at(model: torch.nn.Module, ids: Tensor | None, places: Tensor, **options: Any) -> Tensor:
     """Logits at some places of a batch, (places, vocabulary); the head reads no others.
 
     What families do to logits after the head (a cap, a scale) is done to these.
 
     Args:
         model: A causal language model.
-        ids: Token ids, (sequences, length).
+        ids: Token ids, (sequences, length); None where ``options`` hold ``inputs_embeds``.
         places: Indices into the flattened ``ids``.
         options: For the model.
     """

@@ -3,7 +3,8 @@
 Runs are the same where every answer and every saved state is. A copy can change a few answers: two
 submissions are the same, too, where of the answers that are wrong in either nearly all are alike in
 all runs. Right answers say nothing, for two good methods share them. Two boards can have the same
-streams, for other models: there, runs may stand on both under one name, and not under another.
+streams, for other models: there, runs may stand on both under one card, and not under another, so
+that nobody's runs are shown as somebody else's, or with another's address and claims.
 
 A run that is made again, honestly, on a machine of its own may come out the same; that too adds
 nothing to a board.
@@ -25,7 +26,7 @@ from sleepgym.core.errors import SleepGymError
 from sleepgym_boards.board import BoardEnvironment, load_board
 from sleepgym_boards.catalogue.entries import Entry
 from sleepgym_boards.submission.files import parse, read_bytes
-from sleepgym_boards.submission.schema import Run
+from sleepgym_boards.submission.schema import MethodCard, Run
 from sleepgym_boards.verification.rules import RERUN
 from sleepgym_boards.verification.verdict import RuleVerdict, Verdict
 
@@ -70,7 +71,7 @@ def find_replays(entries: Iterable[Entry], old: Container[Path] = ()) -> dict[Pa
         for rival, theirs in earlier:
             near = _compete(entry, rival) and _may_be_same(mine, theirs)
             if near and (problem := _same(entry.file, rival, prints)):
-                found[entry.file] = problem
+                found[entry.file] = problem + _elsewhere(entry, rival)
                 break
         else:
             earlier.append((entry, mine))
@@ -108,21 +109,27 @@ def find_replay(file: Path, verdict: Verdict, others: Iterable[Entry]) -> str:
             continue
         near = _may_be_same(matrices, _matrices(other))
         if near and (problem := _same(file, other, prints)):
-            return problem
+            return problem + _elsewhere(mine, other)
     return ""
 
 
 def _compete(one: Entry, other: Entry) -> bool:
     """Whether two may not hold the same runs.
 
-    They are of one board, or of two with the same streams and by other names.
+    They are of one board, or of two with the same streams and under other cards.
     """
     if one.board == other.board:
         return True
     environment = _environment(one.board)
     if environment is None or environment != _environment(other.board):
         return False
-    return _name(one) != _name(other)
+    return _card(one) != _card(other)
+
+
+def _elsewhere(entry: Entry, other: Entry) -> str:
+    if entry.board == other.board:
+        return ""
+    return ", whose card is another: the same runs stand on two boards under one card alone"
 
 
 @cache
@@ -133,9 +140,10 @@ def _environment(board: str) -> BoardEnvironment | None:
         return None
 
 
-def _name(entry: Entry) -> tuple[str, ...]:
+def _card(entry: Entry) -> MethodCard | None:
+    """What its authors say of it, but for the commit that packed it."""
     header = entry.verdict.header if entry.verdict else None
-    return (header.card.name, *header.card.authors) if header else ()
+    return header.card.model_copy(update={"commit": ""}) if header else None
 
 
 def _matrices(entry: Entry) -> _Matrices:

@@ -254,7 +254,7 @@ class DuoModel(LanguageModel):
 
     @torch.inference_mode()
     def _append(self, layers: Iterable[Pair]) -> None:
-        full, windowed = [], []
+        full, windowed, length = [], [], 0
         before = list(zip(self.full, self.windowed, strict=True)) or [None] * len(self.heads)
         for heads, own, earlier in zip(self.heads, layers, before, strict=True):
             parts = []
@@ -359,6 +359,7 @@ def _gated(
 ) -> tuple[Tensor, None]:
     """Of each head its gate's share of full attention, and the rest of the window's."""
     assert gates is not None
+    assert far is not None
     full, _ = attend(module, query, key, value, attention_mask, **options)
     windowed, _ = attend(module, query, key, value, attention_mask + far, **options)
     share = gates[module.layer_idx].clamp(0, 1).to(full.dtype)

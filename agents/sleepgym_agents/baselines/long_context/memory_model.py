@@ -77,7 +77,7 @@ class MemoryModel(LanguageModel):
         super().__init__(lm.model, lm.prompter, lm.meter)
         self.span_tokens = span_tokens
         add_lora(self, rank, alpha, seed)
-        embeddings = self.model.get_input_embeddings()
+        embeddings: Any = self.model.get_input_embeddings()
         self._embed_scale = float(getattr(embeddings, "embed_scale", 1.0))
         weight = embeddings.weight.detach().float().cpu() * self._embed_scale
         self._scale = float(weight.std())
@@ -222,7 +222,8 @@ class MemoryModel(LanguageModel):
                 use_cache=True,
                 **{cache_argument(decoder): cache},
             )
-            self._prefix = Segment(tuple((layer.keys, layer.values) for layer in cache.layers))
+            layers: Any = cache.layers
+            self._prefix = Segment(tuple((layer.keys, layer.values) for layer in layers))
         return self._prefix
 
     def introduced(self) -> None:
