@@ -61,7 +61,7 @@ def _check(row: Mapping[str, Any], known: Mapping[str, Any], name: str, where: s
             raise unknown_name(f"field{where}", field, known)
         kind, rule = known[field]
         strange = not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)
-        if strange or (kind is list and rule == _TEXTS[1] and not _are_texts(value)):
+        if strange or (rule == _TEXTS[1] and not _are_texts(value)):
             raise SleepGymError(f"{field}={value!r:.60}{where}: must be {rule}")
     for field in _NEEDED.get(name, known):
         if field not in row:
@@ -74,7 +74,7 @@ def _check(row: Mapping[str, Any], known: Mapping[str, Any], name: str, where: s
             raise unknown_name("field of scale", field, sizes)
 
 
-def _are_texts(values: list[Any]) -> bool:
+def _are_texts(values: Any) -> bool:
     return all(isinstance(value, str) for value in values)
 
 
