@@ -2,11 +2,14 @@
 
     sleepgym suite ablation --seeds 100-109 --out runs/ablation
     python docs/tools/ablation_table.py [--read runs/ablation]
+    sleepgym suite leaderboards/suites/squad-ablation.toml --data DIR --out runs/squad-ablation
+    python docs/tools/ablation_table.py [--read-squad runs/squad-ablation]
 
 Prints tables from ``ablation_streams.jsonl``, a line a run; --read puts the finished runs of a
 folder that holds ``.../LABEL/seed-N`` there, in place of those that the file has of these labels
-and seeds. Stages on real text are read from the submissions of the board squad-8; what ran there
-for three nights is in ``ablation_squad.jsonl``, as ``benchmarks/first_nights.py RUNS --nights 3``
+and seeds, and --read-squad those of squad-8 into ``ablation_squad_nights.jsonl``. Stages on real
+text are read from the submissions of the board squad-8; what ran there for three nights, with the
+paper's parts on, is in ``ablation_squad.jsonl``, as ``benchmarks/first_nights.py RUNS --nights 3``
 prints it of runs. Figures are of the last morning, in percent; differences are paired by stream,
 with their 95 % interval. Of a kind that a stream does not ask, that stream is left out.
 """
@@ -25,8 +28,10 @@ from sleepgym.scoring.statistics import bootstrap_interval, paired_difference
 
 FILE = Path(__file__).with_name("ablation_streams.jsonl")
 FIRST_NIGHTS = FILE.with_name("ablation_squad.jsonl")
+ALL_NIGHTS = FILE.with_name("ablation_squad_nights.jsonl")
 SQUAD = Path(__file__).parents[2] / "leaderboards" / "submissions" / "squad-8"
 WHOLE, SEEDING, DREAMING = "sleep", "without-dreaming", "without-seeding"
+PLAIN = "sleep-plain"  # the whole on squad-8, its settings but the paper's parts
 SUBMITTED = {"sleep": WHOLE, "seeding": SEEDING, "dreaming": DREAMING}
 FINAL = "average_accuracy"
 SHOWN = {"accuracy_two_hop_days": "across days", "accuracy_locality": "locality"}
@@ -139,19 +144,19 @@ def mean(values: Streams) -> str:
     return text + (f" [{100 * ends.low:.1f}, {100 * ends.high:.1f}]" if ends else "")
 
 
-def part_lines(scores: Scores) -> list[str]:
+def part_lines(scores: Scores, whole: str = WHOLE) -> list[str]:
     """A row a variant, the whole first, then by their means."""
     lines = [
-        f"| | streams | final | difference to `sleep` | {' | '.join(SHOWN.values())} "
+        f"| | streams | final | difference to `{whole}` | {' | '.join(SHOWN.values())} "
         "| base kept | GFLOP a night |",
         "|---" * (6 + len(SHOWN)) + "|",
     ]
-    for label in sorted(scores, key=lambda name: (name != WHOLE, -fmean_of(scores, name))):
+    for label in sorted(scores, key=lambda name: (name != whole, -fmean_of(scores, name))):
         own = of_metric(scores, label, FINAL)
         apart = [
             ""
-            if label == WHOLE
-            else difference(of_metric(scores, label, metric), of_metric(scores, WHOLE, metric))
+            if label == whole
+            else difference(of_metric(scores, label, metric), of_metric(scores, whole, metric))
             for metric in (FINAL, *SHOWN)
         ]
         kept = mean(of_metric(scores, label, KEPT)).partition(" ")[0]
@@ -192,18 +197,28 @@ def main(words: list[str] | None = None) -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--read", type=Path, metavar="RUNS", help="put its finished runs there")
+    parser.add_argument("--read-squad", type=Path, metavar="RUNS", help="the same, of squad-8")
     given = parser.parse_args(words)
-    lines = read_file(FILE)
-    if given.read:
-        lines = merge(lines, read_finished(given.read))
-        text = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines)
-        FILE.write_text(text, encoding="utf-8")
-    scores = collect(lines)
+    scores = collect(updated(FILE, given.read))
     print("\n".join(["## Parts", "", *part_lines(scores), ""]))
     print("\n".join(["## Stages, by kind of question", "", *kind_lines(scores), ""]))
-    print("\n".join(["## Stages on real text (squad-8)", "", *kind_lines(read_board(SQUAD)), ""]))
+    board = read_board(SQUAD)
+    print("\n".join(["## Stages on real text (squad-8)", "", *kind_lines(board), ""]))
+    plain = {SEEDING: board.get(SEEDING, {}), **collect(updated(ALL_NIGHTS, given.read_squad))}
+    rows = part_lines({label: own for label, own in plain.items() if own}, PLAIN)
+    print("\n".join(["## Parts on real text (squad-8, all eight nights)", "", *rows, ""]))
     first = part_lines(collect(read_file(FIRST_NIGHTS)))
     print("\n".join(["## Parts on real text (squad-8, three nights)", "", *first]))
+
+
+def updated(file: Path, runs: Path | None) -> list[dict]:
+    """The lines of a file; with a folder of runs its finished ones are put into it first."""
+    lines = read_file(file)
+    if runs:
+        lines = merge(lines, read_finished(runs))
+        text = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines)
+        file.write_text(text, encoding="utf-8")
+    return lines
 
 
 if __name__ == "__main__":

@@ -281,9 +281,9 @@ class ExpertMemory:
         if self.settings.router == "names":
             return EntityRouter(markers)
         if self.settings.router == "keys":
-            return Keys(markers, self.settings.key_cosine, self.width)
+            return Keys(markers, self.settings.key_cosine, self.width, self.lm.device)
         if self.settings.router == "gate":
-            return Gate(markers, len(self.chains), self.width)
+            return Gate(markers, len(self.chains), self.width, self.lm.device)
         return Always(markers)
 
     def _new(self, index: int, level: int, slot: int, blank: bool = False) -> Expert:

@@ -6,7 +6,7 @@ select them; the default is :class:`sleepgym_agents.experts.content_router.Conte
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -31,15 +31,25 @@ class Keys(StickyRouter):
         threshold: Smallest cosine of a match.
         keys: Stored states of unit length, (keys, width).
         owners: Index into ``expert_ids`` of each key's expert, (keys,).
+
+    Both lie on the device of the states: a captured step cannot copy them there.
     """
 
     stores = "keys"
 
-    def __init__(self, markers: Markers, threshold: float, width: int) -> None:
+    def __init__(
+        self, markers: Markers, threshold: float, width: int, device: torch.device | str = "cpu"
+    ) -> None:
         super().__init__(markers)
         self.threshold = threshold
-        self.keys = torch.empty(0, width)
-        self.owners = torch.empty(0, dtype=torch.long)
+        self.keys = torch.empty(0, width, device=device)
+        self.owners = torch.empty(0, dtype=torch.long, device=device)
+        self._changes = 0
+
+    @property
+    def key(self) -> Hashable:
+        """A captured step reads the keys that there were when it was captured."""
+        return super().key, self._changes
 
     def assign(
         self,
@@ -57,7 +67,7 @@ class Keys(StickyRouter):
                 for i in range(len(ids) - len(name) + 1)
                 if tuple(ids[i : i + len(name)]) == name
             ]
-            found.append(read_states(ids)[ends].float().cpu())
+            found.append(read_states(ids)[ends].float())
         if found:
             self.store(expert_id, torch.cat(found))
 
@@ -65,17 +75,20 @@ class Keys(StickyRouter):
         """Match hidden states (states, width) to an expert; near-equal ones are stored once."""
         owner = self.expert_ids.index(expert_id)
         fresh: list[Tensor] = []
-        for state in nn.functional.normalize(states.float().cpu(), dim=-1).half().float():
+        states = states.to(self.keys.device)
+        for state in nn.functional.normalize(states.float(), dim=-1).half().float():
             if not fresh or (torch.stack(fresh) @ state).max() < self.threshold:
                 fresh.append(state)
         if not fresh:
             return
         added = torch.stack(fresh)
-        kept = torch.ones(len(self.keys), dtype=torch.bool)
+        kept = torch.ones(len(self.keys), dtype=torch.bool, device=self.keys.device)
         if len(self.keys):
             kept = (self.keys @ added.T).amax(1) < self.threshold
+        owners = torch.full((len(added),), owner, device=self.keys.device)
         self.keys = torch.cat([self.keys[kept], added])
-        self.owners = torch.cat([self.owners[kept], torch.full((len(added),), owner)])
+        self.owners = torch.cat([self.owners[kept], owners])
+        self._changes += 1
 
     def match(self, ids: Tensor, states: Tensor) -> Tensor:
         """The owner of the nearest key."""
@@ -91,6 +104,7 @@ class Keys(StickyRouter):
         kept = self.owners != at
         self.keys, self.owners = self.keys[kept], self.owners[kept]
         self.owners = self.owners - (self.owners > at).long()
+        self._changes += 1
         super().forget(expert_id)
 
     def tensors(self) -> dict[str, Tensor]:
@@ -99,7 +113,10 @@ class Keys(StickyRouter):
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Load the keys."""
-        self.keys, self.owners = tensors["keys"].float(), tensors["owners"].long()
+        device = self.keys.device
+        self.keys = tensors["keys"].float().to(device)
+        self.owners = tensors["owners"].long().to(device)
+        self._changes += 1
 
 
 class Gate(Router):
@@ -109,21 +126,29 @@ class Gate(Router):
     stay shut on rehearsal.
 
     Attributes:
-        weights: Of each expert id, (layers, width + 1); the last column is the bias.
+        weights: Of each expert id, (layers, width + 1); the last column is the bias. They lie on
+            the device of the states: a captured step cannot copy them there.
     """
 
     stores = "keys"
     each_layer = True
 
-    def __init__(self, markers: Markers, layers: int, width: int) -> None:
+    def __init__(
+        self, markers: Markers, layers: int, width: int, device: torch.device | str = "cpu"
+    ) -> None:
         super().__init__(markers)
-        self.layers, self.width = layers, width
+        self.layers, self.width, self.device = layers, width, device
         self.weights: dict[ExpertId, Tensor] = {}
+
+    @property
+    def key(self) -> Hashable:
+        """Where the weights lie: training changes them in place, and a captured step reads them."""
+        return super().key, tuple(weights.data_ptr() for weights in self.weights.values())
 
     def unlock(self, expert_id: ExpertId) -> None:
         """Add an expert with a gate that is half open everywhere."""
         super().unlock(expert_id)
-        self.weights[expert_id] = torch.zeros(self.layers, self.width + 1)
+        self.weights[expert_id] = torch.zeros(self.layers, self.width + 1, device=self.device)
 
     def route(
         self, ids: Tensor, states: Tensor, router_state: RouterState | None, layer: int = 0
@@ -132,7 +157,7 @@ class Gate(Router):
         unit = nn.functional.rms_norm(states.float(), states.shape[-1:])
         gates = {}
         for expert_id, weights in self.weights.items():
-            weight = weights[layer].to(unit.device)
+            weight = weights[layer].to(unit.device)  # layers may be on several devices
             gates[expert_id] = torch.sigmoid(unit @ weight[:-1] + weight[-1])
         return gates, None
 
@@ -159,4 +184,4 @@ class Gate(Router):
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Load the gates."""
         for expert_id, weight in zip(self.expert_ids, tensors.get("gates", ()), strict=True):
-            self.weights[expert_id] = weight.float()
+            self.weights[expert_id] = weight.float().to(self.device)

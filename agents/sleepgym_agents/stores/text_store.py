@@ -4,17 +4,29 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from types import ModuleType
 
-import bm25s
 import numpy as np
 
 from sleepgym.core.errors import BadRun, BadSetting
 from sleepgym.core.types import Document
+
+# Where JAX is installed, importing bm25s runs it, and JAX takes three quarters of a GPU's memory:
+# for a way of sorting that is not used here. What stands as None cannot be imported.
+_jax: ModuleType | None = sys.modules.pop("jax", None)
+sys.modules["jax"] = None  # pyright: ignore[reportArgumentType]
+try:
+    import bm25s
+finally:
+    del sys.modules["jax"]
+    if _jax is not None:
+        sys.modules["jax"] = _jax
 
 FIRST_HITS = 16  # sorted before the others, as few readers want more
 

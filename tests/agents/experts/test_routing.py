@@ -226,6 +226,24 @@ def test_a_gate_opens_and_shuts():
     assert router.route(torch.zeros(1, 2), states, None)[0] == {}
 
 
+def test_what_a_captured_step_reads_lies_beside_the_states():
+    """A copy from the CPU cannot be captured, and what moves or grows is captured anew."""
+    gate, keys = Gate(MARKERS, 1, 2, "meta"), Keys(MARKERS, 0.9, 2, "meta")
+    gate.unlock(A)
+    assert {gate.weights[A].device.type, keys.keys.device.type} == {"meta"}
+    gate.restore({"gates": torch.zeros(1, 1, 3)})
+    keys.restore({"keys": torch.zeros(1, 2), "owners": torch.zeros(1)})
+    assert {gate.weights[A].device.type, keys.keys.device.type} == {"meta"}
+    gate, keys = Gate(MARKERS, 1, 2), Keys(MARKERS, 0.9, 2)
+    for router in (gate, keys):
+        router.unlock(A)
+    before = gate.key, keys.key
+    gate.weights[A].data = torch.ones(1, 3)
+    keys.store(A, torch.tensor([[1.0, 0.0]]))
+    assert gate.key != before[0]
+    assert keys.key != before[1]
+
+
 @pytest.mark.parametrize("router", ["names", "keys", "gate", "always"])
 def test_decoding_equals_one_pass(router):
     memory = two_experts(router)
