@@ -15,8 +15,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sleepgym.core.errors import BadData, SleepGymError, unknown_name
-from sleepgym.core.toml_file import read_toml
 from sleepgym.suite.suite import parse_seeds
+from sleepgym.suite.toml_file import read_toml
 from sleepgym_boards.sealed_seeds import commitment, derive_sealed_seeds
 
 FOLDER = Path(__file__).parent / "boards"

@@ -14,10 +14,10 @@ from pydantic import ValidationError
 from sleepgym.core.budget import Meter
 from sleepgym.core.env import ContinualEnv
 from sleepgym.core.errors import BadData, SleepGymError
-from sleepgym.core.toml_file import read_toml
 from sleepgym.runs.records import RunRecord
 from sleepgym.runs.state import KINDS
 from sleepgym.scoring.comparisons import read_runs, unfinished
+from sleepgym.suite.toml_file import read_toml
 from sleepgym_boards.board import Board
 from sleepgym_boards.submission.schema import (
     SCHEMA,

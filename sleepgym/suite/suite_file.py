@@ -9,7 +9,7 @@ from typing import Any
 
 from sleepgym.core.cost import Scale
 from sleepgym.core.errors import SleepGymError, unknown_name
-from sleepgym.core.toml_file import read_toml
+from sleepgym.suite.toml_file import read_toml
 
 _LONGEST_BYTES = 200  # of a folder's name
 _TEXT = (str, "text")

@@ -159,7 +159,7 @@ def test_a_malformed_file_is_named(file, text):
     ("old", "new", "says"),
     [
         ('"toys"', '"t\xf6ys"'.encode("latin-1"), "not UTF-8 at byte"),
-        ("\nsummary", b"\xef\xbb\xbfsummary", "byte-order mark"),
+        ("\nsummary", b"\xef\xbb\xbfsummary", "byte order mark"),
         ("summary", b"x = " + b"[" * 3000 + b"]" * 3000 + b"\nsummary", "nested too deeply"),
         ('"toys"', b"5", "summary=5: must be text"),
         ("seeds", b"sedes", "unknown field 'sedes': did you mean seeds"),

@@ -27,7 +27,7 @@ def parse_toml(content: bytes) -> dict[str, Any]:
         BadData: If it is not TOML in UTF-8; says what is wrong.
     """
     if content.startswith(_MARK):
-        raise BadData("it starts with a byte-order mark (BOM): save it as UTF-8 without one")
+        raise BadData("it begins with a byte order mark (BOM): save it as UTF-8 without one")
     try:
         return tomllib.loads(content.decode("utf-8"))
     except UnicodeDecodeError as error:
