@@ -14,8 +14,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from sleepgym.core.errors import SleepGymError, unknown_name
+from sleepgym.core.errors import BadData, SleepGymError, unknown_name
 from sleepgym.suite.suite import parse_seeds
+from sleepgym.suite.toml_file import read_toml
 from sleepgym_boards.sealed_seeds import commitment, derive_sealed_seeds
 
 FOLDER = Path(__file__).parent / "boards"
@@ -228,11 +229,11 @@ def load_board(name: str) -> Board:
     if (not name.endswith(".toml") and name not in board_names()) or not file.is_file():
         raise unknown_name("board", name, board_names())
     try:
-        content = tomllib.loads(file.read_text("utf-8"))
+        content = read_toml(file)
         if "base_model" in content:
             content["base_model"] = _base_model(content["base_model"])
         board = Board.model_validate({"name": file.stem, **content})
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except BadData as error:
         raise SleepGymError(f"board file {file} is malformed: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]

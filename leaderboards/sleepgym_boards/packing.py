@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import codecs
 import datetime
 import hashlib
-import tomllib
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
@@ -15,10 +13,11 @@ from pydantic import ValidationError
 
 from sleepgym.core.budget import Meter
 from sleepgym.core.env import ContinualEnv
-from sleepgym.core.errors import SleepGymError
+from sleepgym.core.errors import BadData, SleepGymError
 from sleepgym.runs.records import RunRecord
 from sleepgym.runs.state import KINDS
 from sleepgym.scoring.comparisons import read_runs, unfinished
+from sleepgym.suite.toml_file import read_toml
 from sleepgym_boards.board import Board
 from sleepgym_boards.submission.schema import (
     SCHEMA,
@@ -83,14 +82,10 @@ def read_card(file: Path | MethodCard | None) -> MethodCard:
     if file is None:
         raise NotReady(["no method card: `sleepgym board card > card.toml`, fill it in, --card"])
     try:
-        content = file.read_bytes()
-        if content.startswith(codecs.BOM_UTF8):
-            mark = "begins with a byte order mark (BOM): save it as UTF-8 without one"
-            raise NotReady([f"method card {file} {mark}"])
-        fields = tomllib.loads(content.decode())
+        fields = read_toml(file)
     except OSError as error:
         raise NotReady([f"method card {file}: {error.strerror}"]) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except BadData as error:
         raise NotReady([f"method card {file}: {error}"]) from error
     return validate_card(fields, f"method card {file}")
 

@@ -27,7 +27,7 @@ def show_names(kinds: Sequence[str] = KINDS) -> None:
         "envs": lambda: [(entry.name, entry.summary) for entry in registry.envs.values()],
         "agents": lambda: [(entry.name, entry.summary) for entry in registry.agents.values()],
         "suites": lambda: [(name, load_suite(name).summary) for name in suite_names()],
-        "boards": lambda: [(board.name, board.summary) for board in boards().load_boards()],
+        "boards": lambda: [(board.name, _board_summary(board)) for board in boards().load_boards()],
     }
     for kind in kinds:
         table = Table(title=kind, title_justify="left", box=None, show_header=False, pad_edge=False)
@@ -94,6 +94,11 @@ def _suite_page(name: str) -> None:
     _line(f"What it would run: sleepgym suite {name} --dry-run")
 
 
+def _board_summary(board: Any) -> str:
+    newer = board.superseded_by
+    return f"{board.summary} (superseded by {newer})" if newer else board.summary
+
+
 def _board_page(name: str) -> None:
     board = load_board(name)
     _line(f"board {name}: {board.summary}")
@@ -108,6 +113,8 @@ def _board_page(name: str) -> None:
         limits = budget.model_dump(exclude={"name", "summary"}, exclude_none=True)
         kinds = limits.pop("state_bytes")
         limits |= {f"state_{kind}_bytes": limit for kind, limit in kinds.items()}
+        a_day = [name for name in limits if not name.startswith("night_")]
+        limits = {f"{k} a day" if k in a_day else k: limit for k, limit in limits.items()}
         _line(f"budget class {budget.name}: {budget.summary}")
         shown = {k: f"{v:g}" if isinstance(v, float) else v for k, v in limits.items()}
         _line(f"  {in_words(shown)}" if shown else "  no limit")

@@ -103,7 +103,7 @@ def run(
     """Run one agent through one stream, or one a seed, and print its scores."""
     from sleepgym.cli.boards import board_env_settings, board_model, board_seeds, load_board
     from sleepgym.cli.console import console
-    from sleepgym.core.errors import BadSetting
+    from sleepgym.core.errors import BadRun, BadSetting
     from sleepgym.core.settings import parse_pairs
     from sleepgym.runs.models.prompt import read_prompt
     from sleepgym.runs.records import isolation_of
@@ -118,7 +118,7 @@ def run(
         raise BadSetting(f"seed={seed} and seeds={seeds}: give one of --seed and --seeds")
     if (env is None) == (board is None):
         raise BadSetting("give one of --env ID and --board NAME: what is the agent to run on?")
-    wanted = parse_seeds(seeds) if seeds else None if seed is None else (seed,)
+    wanted = parse_seeds(seeds) if seeds is not None else None if seed is None else (seed,)
     env_settings: dict[str, Any] = {**parse_pairs(env_set or ())}
     if board is not None:
         if env_settings:
@@ -143,9 +143,12 @@ def run(
         salt=salt,
         prompt=read_prompt(prompt),
     )
+    _refuse_no_name(model)
     if board is None and seeds is None:
         runs = [(replace(spec, seed=seed or 0), out)]
     else:
+        if (out / "run.json").is_file():
+            raise BadRun(f"{out} is a run of one seed: choose another --out for several seeds")
         runs = [(replace(spec, seed=n), out / f"seed-{n}") for n in wanted or ()]
     _run_and_show(runs, out, verbose, track)
 
@@ -242,10 +245,11 @@ def suite(
     keep_samples(samples)
     if name is None and board is None:
         raise BadSetting("give a suite (sleepgym list suites), or --board NAME")
+    _refuse_no_name(model)
     chosen = load_suite(name or "baselines")
     if agents:
         chosen = chosen.only([label.strip() for label in agents.split(",")])
-    if seeds:
+    if seeds is not None:
         chosen = replace(chosen, seeds=parse_seeds(seeds))
     if model:
         chosen = replace(chosen, model=model, parameters=None, downloads=())
@@ -269,8 +273,18 @@ def suite(
     from sleepgym.reports.report import write_report
 
     show_scores([out], verbose)
+    _hint(runs)
     page = write_report([out], out / "report", reference=chosen.agents[0].label)
     console.print(f"Report: {page}", soft_wrap=True, highlight=False)
+
+
+def _refuse_no_name(model: str | None) -> None:
+    from sleepgym.core.errors import BadSetting
+
+    if model is not None and not model.strip():
+        raise BadSetting(
+            f"model={model}: must name one (sleepgym models), or be left out: embedded"
+        )
 
 
 def _launcher(name: str, workers: int, address: str | None, gpus_per_run: float) -> Launcher:
@@ -326,6 +340,22 @@ def _on_board(suite: Suite, name: str, own_seeds: bool, model: str | None) -> Su
         seeds=board_seeds(board, suite.seeds if own_seeds else None),
         model=board_model(board, model) if board.base_model or model else suite.model,
     )
+
+
+def _hint(runs: Sequence[tuple[RunSpec, Path]]) -> None:
+    """Say once of each kind of run what a look at its evenings suggests."""
+    from sleepgym.cli.console import console
+    from sleepgym.runs.records import read_run
+    from sleepgym.scoring.hints import hints
+
+    looked: set[Path] = set()
+    for spec, path in runs:
+        if spec.agent != "in-context" or path.parent in looked:  # its evenings are the model's own
+            continue
+        looked.add(path.parent)
+        for text in hints(read_run(path)):
+            line = f"Note: {path.parent.parent.name}, {spec.label}: {text}."
+            console.print(line, soft_wrap=True, markup=False, highlight=False)
 
 
 def _run_and_show(

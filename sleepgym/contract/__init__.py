@@ -14,6 +14,7 @@ from sleepgym.contract.agents import AGENT_RULES
 from sleepgym.contract.tasks import TASK_RULES
 from sleepgym.core import registry
 from sleepgym.core.agent import Agent
+from sleepgym.core.errors import place
 from sleepgym.core.family import TaskFamily
 from sleepgym.core.settings import meanings
 
@@ -74,5 +75,5 @@ def _apply(rule: Callable[[Any], str | None], subject: Any) -> Finding:
     words = (rule.__doc__ or rule.__name__).strip()
     try:
         return Finding(words, rule(subject))
-    except Exception as error:  # the subject may raise anything: that is the finding
-        return Finding(words, f"it raised {type(error).__name__}: {error}")
+    except (Exception, SystemExit) as error:  # the subject may raise anything: that is the finding
+        return Finding(words, f"it raised {type(error).__name__}: {error}{place(error)}")

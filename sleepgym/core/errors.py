@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class SleepGymError(Exception):
@@ -46,6 +48,14 @@ def one_line(text: str, most: int = 1000) -> str:
     """
     words = " ".join(text.split())[:most]
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in words)
+
+
+def place(error: BaseException) -> str:
+    """Where an error was raised, as ``" (mine.py, line 7)"``: in a sentence about it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    if not frames or isinstance(error, SyntaxError):  # which says so itself
+        return ""
+    return f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})"
 
 
 def unknown_name(what: str, name: str, choices: Iterable[str]) -> UnknownName:

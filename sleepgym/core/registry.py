@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
-from sleepgym.core.errors import SleepGymError, UnknownName, unknown_name
+from sleepgym.core.errors import SleepGymError, UnknownName, one_line, place, unknown_name
 
 GROUPS = ("sleepgym.tasks", "sleepgym.agents")
 COMMANDS = "sleepgym.commands"
@@ -108,15 +108,28 @@ def load_object(entry_point: str) -> Any:
     """Import ``"module:Name"``.
 
     Raises:
-        UnknownName: If the module or the name does not exist.
+        UnknownName: If the module or the name does not exist, or the module cannot be imported.
     """
     module_name, _, attribute = entry_point.partition(":")
+    if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*", entry_point):
+        raise UnknownName(f"{entry_point!r:.100} is not of the form module:Class")
     try:
         return getattr(importlib.import_module(module_name), attribute)
     except ModuleNotFoundError as error:
         raise UnknownName(f"cannot import {entry_point!r}: no module {error.name!r}") from error
     except AttributeError as error:
+        if getattr(error, "name", None) != attribute:  # raised by a line of the module
+            raise _not_imported(entry_point, error) from error
         raise UnknownName(f"module {module_name!r} has no {attribute!r}") from error
+    except SleepGymError:
+        raise
+    except (Exception, SystemExit) as error:  # the module may raise anything
+        raise _not_imported(entry_point, error) from error
+
+
+def _not_imported(entry_point: str, error: BaseException) -> UnknownName:
+    said = one_line(f"{type(error).__name__}: {error}", 300)
+    return UnknownName(f"cannot import {entry_point!r}: its module raised {said}{place(error)}")
 
 
 def _class_of(entry_point: str, what: str) -> type:

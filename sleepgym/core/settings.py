@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass
@@ -97,6 +98,7 @@ def build_config(cls: type, settings: Mapping[str, Any], owner: str) -> Any:
             values[name] = _read(value, name in lists)
             for rule in rules[name]:
                 values[name] = rule.validate_python(values[name])
+            _check_finite(name, values[name])
         except ValidationError as error:
             default = next(f.default for f in fields(cls) if f.name == name)
             raise BadSetting(
@@ -233,8 +235,22 @@ def _check(config: Any) -> None:
         try:
             for rule in rules:
                 rule.validate_python(value, strict=True)
+            _check_finite(name, value)
         except ValidationError as error:
             raise BadSetting(f"{name}={value}: {_in_words(error)}") from error
+
+
+def _check_finite(name: str, value: Any) -> None:
+    """Refuse what no record can hold; a limit that there is not is None.
+
+    Raises:
+        BadSetting: If a number is infinite or none.
+    """
+    for number in value if isinstance(value, tuple | list) else (value,):
+        if isinstance(number, float) and not math.isfinite(number):
+            raise BadSetting(
+                f"{name}={number}: must be a finite number; none, where it may be unset"
+            )
 
 
 def _in_words(error: Any) -> str:

@@ -112,8 +112,8 @@ class LocalLauncher(Launcher):
                         assert error is None or isinstance(error, Exception)
                         yield Ended(futures[future], error)
                     yield None
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
+            finally:  # to wait later, at the end of the interpreter, is a race for its pipes
+                pool.shutdown(wait=True, cancel_futures=True)
 
 
 def run_suite(

@@ -15,7 +15,6 @@ how large the model is (``parameters``), what is fetched (``[[downloads]]``: ``w
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,11 +22,19 @@ from typing import Any
 
 from sleepgym.core import registry
 from sleepgym.core.cost import Scale
-from sleepgym.core.errors import BadSetting, MissingData, SleepGymError, unknown_name
+from sleepgym.core.errors import (
+    BadSetting,
+    MissingData,
+    SleepGymError,
+    UnknownName,
+    unknown_name,
+)
 from sleepgym.runs.spec import Isolation, RunSpec
+from sleepgym.suite.suite_file import read_suite_file
 from sleepgym.suite.tuned import with_tuned
 
 FOLDER = Path(__file__).parent / "catalogue"
+MOST_SEEDS = 10_000  # of one range
 
 
 @dataclass(frozen=True)
@@ -181,9 +188,12 @@ def load_suite(name: str) -> Suite:
     """
     file = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
     if not file.is_file():
+        if name.endswith(".toml"):
+            known = ", ".join(suite_names())
+            raise UnknownName(f"no suite file {name!r:.200}; suites with a name are: {known}")
         raise unknown_name("suite", name, suite_names())
+    content = read_suite_file(file)
     try:
-        content = tomllib.loads(file.read_text())
         envs = tuple(_part(row) for row in content["envs"])
         rows = [_part(row) for row in content.get("agents", ())]
         if "all_agents_of" in content:
@@ -199,7 +209,7 @@ def load_suite(name: str) -> Suite:
             downloads=tuple((d["what"], d["gigabytes"]) for d in content.get("downloads", ())),
             tuned=content.get("tuned", False),
         )
-    except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
+    except TypeError as error:
         raise SleepGymError(f"suite file {file} is malformed: {error!r}") from error
     if not suite.agents:
         raise SleepGymError(f"suite file {file} names no agent: add [[agents]] or all_agents_of")
@@ -215,14 +225,19 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     """``"0-2,7"`` -> ``(0, 1, 2, 7)``.
 
     Raises:
-        BadSetting: If the text is not of that form.
+        BadSetting: If the text is not of that form, or names more seeds than anybody runs.
     """
     seeds: list[int] = []
     for part in text.split(","):
-        match = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
+        match = re.fullmatch(r"\s*(\d{1,20})(?:-(\d{1,20}))?\s*", part)
         if not match or (match[2] and int(match[2]) < int(match[1])):
-            raise BadSetting(f"seeds={text}: must be numbers and ranges, for example 0-4 or 1,3,8")
-        seeds.extend(range(int(match[1]), int(match[2] or match[1]) + 1))
+            raise BadSetting(
+                f"seeds={text:.60}: must be numbers and ranges, for example 0-4 or 1,3,8"
+            )
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last - first >= MOST_SEEDS:
+            raise BadSetting(f"seeds={text:.60}: must be at most {MOST_SEEDS} in a range")
+        seeds.extend(range(first, last + 1))
     return tuple(dict.fromkeys(seeds))
 
 

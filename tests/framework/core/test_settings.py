@@ -194,3 +194,22 @@ class Listed(Settings):
 def test_lists_are_comma_separated_or_json(text):
     assert build_config(Listed, {"kinds": text, "name": "x,y"}, "it") == Listed(("a", "b"), "x,y")
     assert build_config(Listed, {"kinds": ""}, "it") == Listed()
+
+
+@pytest.mark.parametrize("value", ["inf", "1e400", float("inf"), "nan"])
+def test_numbers_that_no_record_can_hold_are_refused(value):
+    @dataclass(frozen=True)
+    class Limited(Settings):
+        """With a number that may be unset.
+
+        Attributes:
+            limit: A limit.
+        """
+
+        limit: Annotated[float, Ge(0)] | None = None
+
+    with pytest.raises(BadSetting, match=r"limit=(inf|nan)"):
+        build_config(Limited, {"limit": value}, "it")
+    with pytest.raises(BadSetting, match=r"limit=(inf|nan)"):
+        Limited(float(value))
+    assert build_config(Limited, {"limit": "none"}, "it") == Limited()

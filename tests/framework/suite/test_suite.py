@@ -155,6 +155,41 @@ def test_a_malformed_file_is_named(file, text):
         load_suite(str(file))
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ('"toys"', '"t\xf6ys"'.encode("latin-1"), "not UTF-8 at byte"),
+        ("\nsummary", b"\xef\xbb\xbfsummary", "byte order mark"),
+        ("summary", b"x = " + b"[" * 3000 + b"]" * 3000 + b"\nsummary", "nested too deeply"),
+        ('"toys"', b"5", "summary=5: must be text"),
+        ("seeds", b"sedes", "unknown field 'sedes': did you mean seeds"),
+        ("[[envs]]", b"agents = [5]\n[[envs]]", "agents=5"),
+        ("settings", b"setings", r"unknown field of \[\[envs\]\] 'setings': did you mean settings"),
+        ("{ days = 2 }", b'"days"', "settings='days' of .*: must be a table"),
+        ('"toy:Fleeting"', b"5", "id=5 of .*: must be text"),
+        ('"fleeting"', b'"../../evil"', r"label='../../evil' .*must name a folder"),
+        ('"fleeting"', b'"a\\u0000b"', "must name a folder"),
+        ('"fleeting"', b'"notes"', "label='notes' of two"),
+        ("summary", b'tuned = "no"\nsummary', "tuned='no': must be true or false"),
+    ],
+)
+def test_whatever_is_wrong_with_a_file_is_one_line(file, capsys, old, new, says):
+    before, found, after = TEXT.partition(old)
+    assert found
+    after = after.partition("[[agents]]")[0] if b"agents = " in new else after
+    file.write_bytes(before.encode() + new + after.encode())
+    assert run_command(["suite", str(file), "--out", str(file.parent / "out")]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert re.search(rf"mine\.toml is malformed: .*{says}", error), error
+    assert [path.name for path in file.parent.iterdir()] == ["mine.toml"]
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(UnknownName, match=r"no suite file 'nope\.toml'.*demo"):
+        load_suite("nope.toml")
+
+
 ALL = 'summary = "x"\nseeds = "0"\nall_agents_of = "mine"\n'
 ENVS = '[[envs]]\nid = "toy:Toy"\nlabel = "{}"\noffers = {}\n'
 
@@ -192,6 +227,13 @@ def test_what_nobody_offers_or_needs_is_named(mine, tmp_path):
         load_suite(str(file))
     with pytest.raises(UnknownName, match="need of agent acts 'practise': did you mean practice"):
         sleepgym.register_agent("acts", "mine.agents:Acts", "x", needs=["practise"])
+
+
+@pytest.mark.parametrize("text", ["", "5-1", "-3", "1e3", "0-", "1,,2", "0-99999999", "9" * 5000])
+def test_seeds_that_nobody_can_run_are_one_line(text):
+    with pytest.raises(BadSetting, match=f"seeds={text[:20]}") as error:
+        parse_seeds(text)
+    assert len(str(error.value)) < 200
 
 
 def test_seeds_are_ranges():
