@@ -77,12 +77,12 @@ from the open context, which holds a part of the day.
 [Almanac](tasks/almanac.md#with-a-real-model) what the rows show. "Base kept" says nothing here: of
 the base questions, which ask about the embedded model's world, this model answers one or none.
 """,
-    "CLINC150, five days": """Settings as on ten days. `inca`, `ewc`, `replay`, `continuum`, `naive` and
-`cartridge` were searched on these five days too (8 trials, seeds 5 and 6; `python
+    "CLINC150, five days": """Settings as on ten days. `inca`, `ewc`, `replay`, `continuum`, `naive`
+and `cartridge` were searched on these five days too (8 trials, seeds 5 and 6; `python
 agents/tuning/tune.py --recorded agents/tuning/trials-clinc150.jsonl --slowest 100 --agents
 inca,ewc,replay,continuum,naive,cartridge`): rows `LABEL-clinc150`. `ewc` and `replay` gain by it;
-others do not. `sparse-memory` as Almanac's search chose it adds more parameters a day than the board
-allows; `sparse-memory-small` has three layers. {earlier}
+others do not. `sparse-memory` as Almanac's search chose it adds more parameters a day than the
+board allows; `sparse-memory-small` has three layers. {earlier}
 """,
     "64 days": """Settings are those of the suite `horizons`: for `sleep` leaner nights than its
 defaults, chosen on seeds 5 and 6; answers of `naive` end after 8 tokens, as long as any gold one.

@@ -66,8 +66,8 @@ def bootstrap_interval(values: Iterable[float]) -> Interval | None:
 
     Five streams or more: percentile bootstrap. It is narrow while streams are few: on normal data
     the nominal 95% cover the mean in about 84% of cases at 5 streams, 90% at 10, 92% at 20
-    (``benchmarks/interval_coverage.py``). Two to four streams cannot be resampled to any purpose (at two it
-    would give the smallest and the largest value, which cover in half of all cases): Student's t
+    (``benchmarks/interval_coverage.py``). Two to four streams cannot be resampled to any purpose:
+    two would give the smallest and the largest value, which cover in half of all cases. Student's t
     then, which is wide, and honest as far as values are normal. It may leave [0, 1].
 
     Args:
