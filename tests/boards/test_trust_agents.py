@@ -289,6 +289,24 @@ def test_all_phases_of_a_rerun_share_its_day(honest, monkeypatch):
     assert len(given) == 1
 
 
+def test_a_gpus_answers_are_compared_by_their_scores_where_none_is_here(honest, lived):
+    """A GPU reads a model in another precision: a tenth of the answers may be others."""
+    run, board = parse(honest[0]).runs[0], honest[1]
+    nights = [phase.model_copy(update={"gpu_seconds": 4.0}) for phase in run.phases]
+    record = run.model_copy(update={"phases": nights})
+    cost = {**lived.cost, "gpu_seconds": None}
+    other = replace(lived, cost=cost, morning=(*lived.morning[:-1], "nowhere"))
+    assert compare(run, 2, other, board).problems == ["1 of 7 answers of the morning are others"]
+    found = compare(record, 2, other, board)
+    assert found.same
+    assert not any("are others" in problem for problem in found.problems)
+    assert sum(found.surplus) == 1.0
+    here = replace(other, cost={**cost, "gpu_seconds": 4.0})
+    assert "are others" in compare(record, 2, here, board).problems[0]
+    ignorant = replace(lived, cost=cost, morning=("nowhere",) * len(lived.morning))
+    assert "the morning scores 0.00" in compare(record, 2, ignorant, board).problems[0]
+
+
 def test_processor_time_is_measured_in_a_rerun(honest, lived):
     content, board = honest
     slow = replace(lived, cost={**lived.cost, "processor_seconds": 100.0})

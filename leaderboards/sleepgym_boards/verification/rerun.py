@@ -13,7 +13,9 @@ within two standard errors of the difference of two such scores, where that is m
 claimed may exceed what is found by chance alone: over all such nights of a rerun together, answers
 are compared one by one, and those that were better when they were recorded may outnumber those that
 are better now by :data:`LUCK` standard errors of their difference. A claim that is a little too
-high everywhere stays within each exam's tolerance and is found so.
+high everywhere stays within each exam's tolerance and is found so. Answers are compared so as well
+where the state is the same, but a GPU gave the recorded ones and none is here: a model is read in
+another precision there.
 
 Seconds are compared where the kind of device is the same. A night whose record says that a GPU was
 busy takes any multiple of its seconds on a machine without one: there tokens, operations, sizes and
@@ -62,8 +64,8 @@ class Comparison:
     Attributes:
         problems: What came out otherwise.
         same: Whether the saved state is the same, byte for byte.
-        surplus: Of every answer, its recorded score minus the one here; none where the state is the
-            same, because the answers are then.
+        surplus: Of every answer, its recorded score minus the one here; none where the answers
+            themselves must be the same.
         timed: Whether its seconds were compared.
     """
 
@@ -211,7 +213,8 @@ def compare(
     assert ledger is not None
     same = lived.kept["state_digest"] == ledger.state_digest
     problems = _compare_night(run.phases[bedtime], ledger, lived, same)
-    timed = _same_device(run.phases[bedtime], lived) or _limits_seconds(run, board)
+    alike = _same_device(run.phases[bedtime], lived)
+    timed = alike or _limits_seconds(run, board)
     if timed:
         problems += _compare_seconds(run.phases[bedtime], ledger, lived)
     env = rebuild(board, run.seed, data)
@@ -223,7 +226,7 @@ def compare(
         if len(answers) != len(phase.answers):
             said = f"{len(answers)} answers to {len(phase.answers)} questions of the {phase.phase}"
             problems.append(said)
-        elif same:
+        elif same and alike:
             problems += _compare_answers(phase, answers)
         else:
             scores = _grade(phase, answers, env)
