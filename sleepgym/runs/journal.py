@@ -175,15 +175,24 @@ class Journal:
             os.fsync(file.fileno())
 
     def _cut(self, name: str, count: int) -> None:
-        """Keep the first ``count`` lines of a file."""
+        """Keep the first ``count`` lines of a file.
+
+        Raises:
+            BadRun: If it has fewer, or lines of more phases than the one that was interrupted.
+        """
         file = self.path / name
         if not file.exists():
             return
         with open(file, "r+b") as handle:
-            whole = (len(line) for line in handle if line.endswith(b"\n"))
-            sizes = list(islice(whole, count))
+            whole = (line for line in handle if line.endswith(b"\n"))
+            sizes = [len(line) for line in islice(whole, count)]
             if len(sizes) < count:
                 raise BadRun(f"{file} holds {len(sizes)} lines where the journal says {count}")
+            if len({_phase_of(line) for line in whole}) > 1:
+                raise BadRun(
+                    f"{file} holds lines of phases that phases.jsonl lacks: "
+                    "put that file back, or choose another --out"
+                )
             handle.truncate(sum(sizes))
 
     def _sweep_states(self) -> None:
@@ -193,6 +202,15 @@ class Journal:
                 shutil.rmtree(state, ignore_errors=True)
         if self.nights and not self.state.is_dir():
             raise BadRun(f"{self.state} is missing: the run cannot be resumed")
+
+
+def _phase_of(line: bytes) -> Any:
+    """What tells the phase of an answer, or a night."""
+    try:
+        found = json.loads(line)
+        return found.get("step", found.get("night"))
+    except (ValueError, AttributeError):
+        return None  # half of it is from another write
 
 
 def _sync(file: Path) -> None:

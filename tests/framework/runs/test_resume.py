@@ -2,6 +2,7 @@
 
 import pytest
 
+from sleepgym.core.errors import BadRun
 from sleepgym.runs.records import TIMES, read_run
 from sleepgym.runs.runner import run
 from sleepgym.runs.spec import RunSpec
@@ -41,3 +42,17 @@ def test_an_interrupted_run_gives_the_same_record(agent, tmp_path, monkeypatch):
     assert len(read_run(tmp_path / "cut").phases) == 6
     run(spec, tmp_path / "cut")
     assert record(tmp_path / "cut") == record(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("lost", [0, 3])
+def test_answers_of_phases_that_the_journal_lost_are_not_thrown_away(lost, tmp_path):
+    spec = RunSpec("sleepgym/ClassIncremental-v0", "nearest", {**SMALL, "tests_per_class": 2})
+    run(spec, tmp_path)
+    phases, answers = tmp_path / "phases.jsonl", tmp_path / "answers.jsonl"
+    before, whole = answers.read_bytes(), phases.read_bytes().splitlines(keepends=True)
+    phases.write_bytes(b"".join(whole[:lost]))
+    with pytest.raises(BadRun, match=r"answers\.jsonl holds lines of phases that phases\.jsonl"):
+        run(spec, tmp_path)
+    assert answers.read_bytes() == before
+    phases.write_bytes(b"".join(whole))
+    assert run(spec, tmp_path).finished
