@@ -348,7 +348,12 @@ def test_without_a_salt_the_seed_is_as_before():
 
 
 @pytest.mark.parametrize(
-    "level", ["in-process", pytest.param("process", marks=pytest.mark.slow), "sandbox"]
+    "level",
+    [
+        "in-process",
+        pytest.param("process", marks=pytest.mark.slow),
+        pytest.param("sandbox", marks=NEEDS_SANDBOX),
+    ],
 )
 def test_a_refused_run_leaves_nothing(tmp_path, level):
     spec = RunSpec("toy:Toy", "frozen", isolation=level, model="/nowhere/at/all")
