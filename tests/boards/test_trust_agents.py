@@ -122,6 +122,14 @@ def test_answers_copied_from_the_key_where_they_could_be_known(tmp_path, honest)
     forged = edited(content, claim_the_key)
     assert verify(forged, board).results.mean["average_accuracy"] == 1.0
     assert "others" in again(forged, board)[0][0]
+    claimed = edited(forged, claim_a_gpu)  # so that answers are compared by their scores
+    assert "the morning scores 0.14, not 0.71" in " ".join(again(claimed, board)[0])
+
+
+def claim_a_gpu(plain):
+    for run in plain["runs"]:
+        for phase in run["phases"]:
+            phase["gpu_seconds"] = 4.0
 
 
 def change_answers(plain):
