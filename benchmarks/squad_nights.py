@@ -1,7 +1,8 @@
 """Nights on real text, setting by setting: what the evening knew, and what every morning keeps.
 
     python benchmarks/squad_nights.py --variants FILE.toml --data DIR --model smollm2-reader \\
-        [--seeds 0,1] [--days 2] [--draws 24] [--part 0/4] [--limit-s 500] [--out lines.jsonl]
+        [--seeds 0,1] [--days 2] [--draws 24] [--part 0/4 | --only NAME,...] [--limit-s 500] \\
+        [--out lines.jsonl]
     python benchmarks/squad_nights.py --best lines-*.jsonl
 
 For choosing settings, on tuning seeds: one instance lives through the first days of `squad-8`
@@ -16,8 +17,9 @@ streams without the runner, and a line a night is printed. A variant is a table 
   each listed setting with probability one half (`benchmarks/squad_rivals.toml`).
 
 `covered` is the share of a day's questions of which an accepted answer is that of a kept dream.
-`--part k/n` takes every n-th variant: so that several processes share a GPU. What --out holds is
-not done again. --best prints the variants in the order of what the last morning knows of all days.
+`--part k/n` takes every n-th variant, so that several processes share a GPU; `--only` those of
+these names. What --out holds is not done again. --best prints the variants in the order of what the
+last morning knows of all days.
 """
 
 from __future__ import annotations
@@ -195,6 +197,7 @@ def main() -> None:
     parser.add_argument("--passages", type=int, default=4)
     parser.add_argument("--questions", default="none", help="a passage; none: all there are")
     parser.add_argument("--part", default="0/1")
+    parser.add_argument("--only", default="", metavar="NAME,...", help="variants of these names")
     parser.add_argument("--limit-s", type=float, default=1e9)
     parser.add_argument("--out", type=Path)
     chosen = parser.parse_args()
@@ -206,6 +209,9 @@ def main() -> None:
         parser.error("give --variants FILE.toml, or --best LINES")
     part, parts = map(int, chosen.part.split("/"))
     variants = drawn(tomllib.loads(chosen.variants.read_text(encoding="utf-8")), chosen.draws)
+    names = chosen.only.split(",") if chosen.only else list(variants)
+    if unknown := [name for name in names if name not in variants]:
+        parser.error(f"--only: no variant {unknown[0]!r}; there are {', '.join(variants)}")
     earlier = read_lines([chosen.out] if chosen.out else [])
     done = {(one["variant"], one["seed"]) for one in earlier if one.get("day") == chosen.days}
     env = make_env(
@@ -219,7 +225,8 @@ def main() -> None:
     for seed in map(int, chosen.seeds.split(",")):
         env.reset(seed=seed)
         stream, family = env.stream, env.family
-        for name, given in list(variants.items())[part::parts]:
+        for name in names[part::parts]:
+            given = variants[name]
             settings = dict(given)
             if (name, seed) in done:
                 continue

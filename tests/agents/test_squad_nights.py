@@ -56,3 +56,15 @@ def test_draws_begin_with_the_rest_of_the_table_differ_and_end(nights):
         {"agent": "naive", "epochs": 2},
         {"agent": "naive"},
     ]
+
+
+def test_an_unknown_variant_is_named_beside_the_known_ones(nights, tmp_path, monkeypatch, capsys):
+    file = tmp_path / "variants.toml"
+    file.write_text('[one]\nagent = "naive"\nepochs = [1, 2]\n')
+    monkeypatch.setattr(
+        "sys.argv", ["x", "--variants", str(file), "--draws", "2", "--only", "one-7"]
+    )
+    with pytest.raises(SystemExit) as ended:
+        nights.main()
+    assert ended.value.code == 2
+    assert "no variant 'one-7'; there are one-0, one-1" in capsys.readouterr().err
