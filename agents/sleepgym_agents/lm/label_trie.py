@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -89,6 +90,12 @@ class LabelTries:
         values = steps.masked_fill(following < 0, 0.0).sum(-1) + first.gather(1, self._first[row])
         pairs, members = (self._label[row] >= 0).nonzero(as_tuple=True)
         return pairs, self._label[row[pairs], members], values[pairs, members]
+
+
+@lru_cache(maxsize=8)
+def label_tries(labels: tuple[tuple[int, ...], ...], device: torch.device) -> LabelTries:
+    """Tries of labels, kept: a task offers the same ones to question after question."""
+    return LabelTries(labels, device)
 
 
 def _pack(

@@ -85,13 +85,14 @@ def temporary_lora(
         yield
         finished = True
     finally:
-        _remove(lm.model, merge and finished)
+        remove_lora(lm.model, merge=merge and finished)
         del lm.extra_parameters["lora"]
         for parameter, was in trained:
             parameter.requires_grad_(was)
 
 
-def _remove(model: torch.nn.Module, merge: bool) -> None:
+def remove_lora(model: torch.nn.Module, *, merge: bool = False) -> None:
+    """Give the model its own modules again; with ``merge``, the adapter added to their weights."""
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     found = []

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sleepgym_agents.lm.attention import Segment
 from sleepgym_agents.lm.generation import shared_batches
-from sleepgym_agents.lm.label_trie import LabelTries
+from sleepgym_agents.lm.label_trie import LabelTries, label_tries
 from sleepgym_agents.lm.model import LanguageModel
 
 
@@ -82,10 +82,10 @@ def choice_log_probabilities(
     results: dict[int, Tensor] = {}
     for offered in dict.fromkeys(choices):
         asked = [i for i, mine in enumerate(choices) if mine == offered]
-        labels = [tuple(lm.prompter.answer(label)) for label in offered]
-        tries = LabelTries(labels, lm.device)
+        labels = tuple(tuple(lm.prompter.answer(label)) for label in offered)
+        tries = label_tries(labels, lm.device)
         begin = max(2, sorted(map(len, labels))[len(labels) // 2] // 3)
-        stubs = LabelTries([label[:begin] for label in labels], lm.device)
+        stubs = label_tries(tuple(label[:begin] for label in labels), lm.device)
         group = [prompts[i] for i in asked]
         for batch, segments, start in shared_batches(lm, group):
             own, _, logits = lm.read([group[i][start:] for i in batch], segments, start)

@@ -266,54 +266,91 @@ def optimise(
         What to log: ``steps``, ``loss`` (mean over the last tenth of the steps), and 1.0 under
         ``stopped_by_budget`` or ``nan_loss`` where that happened.
     """
-    lm.release()
-    if parameters is None:
-        parameters = [p for p in lm.model.parameters() if p.requires_grad]
-    evening = [p.detach().to("cpu", copy=True) for p in parameters]  # a GPU needs its memory
-    capture = capture and on_one_gpu(parameters) and not lm.spread
-    on_gpu = lm.device.type == "cuda"
-    rate: Any = settings.learning_rate
-    optimiser = torch.optim.AdamW(
-        parameters,
-        lr=torch.tensor(rate, device=lm.device) if capture and on_gpu else rate,  # in the graph
-        weight_decay=settings.weight_decay,
-        fused=on_gpu,
-        capturable=capture and on_gpu,
-    )
-    warmup = int(settings.warmup_ratio * len(steps))
-    schedule = get_linear_schedule_with_warmup(optimiser, warmup, len(steps))
-    step = TrainingStep(lm, loss, parameters, optimiser, settings.max_gradient_norm, capture)
-    results = StepResults(1 if lm.device.type == "cpu" else LOOK_STEPS)
-    log: dict[str, float] = {}
-    trained = int(night.spent()["night_train_tokens"])  # a night may train more than once
-    lm.model.train()
-    try:
-        with seeded_torch(night.derive_seed("dropout", trained), lm.device):
-            for examples in steps:
-                batch = collate(examples, lm.device)
-                flops = 6 * lm.parameters * batch.tokens
-                if not night.allows(night_train_tokens=batch.tokens, night_flops=flops):
-                    log["stopped_by_budget"] = 1.0
-                    break
-                results.add(step(batch, term(batch) if term else None))
-                lm.meter.train_tokens += batch.tokens
-                lm.meter.flops += flops
-                if not results.finite():
-                    break
-                schedule.step()
-        if not results.finite(now=True):
-            log["nan_loss"] = 1.0
-            with torch.no_grad():
-                for parameter, before in zip(parameters, evening, strict=True):
-                    parameter.copy_(before)
-    finally:
-        optimiser.zero_grad(set_to_none=True)
-        lm.model.eval()
-    losses = results.losses
-    tail = losses[-max(1, len(losses) // 10) :]
-    if tail:
-        log["loss"] = sum(tail) / len(tail)
-    return {"steps": float(len(losses)), **log}
+    trainer = Trainer(lm, settings, loss, parameters, capture=capture)
+    return trainer.train(steps, night, collate, term)
+
+
+class Trainer:
+    """AdamW and its steps, captured ones among them, for one training after the other.
+
+    Each starts from the weights that it finds and from no memory of the one before. The arguments
+    are those of :func:`optimise`.
+    """
+
+    def __init__(
+        self,
+        lm: LanguageModel,
+        settings: OptimiserSettings,
+        loss: Loss = cross_entropy,
+        parameters: Sequence[Tensor] | None = None,
+        *,
+        capture: bool = False,
+    ) -> None:
+        if parameters is None:
+            parameters = [p for p in lm.model.parameters() if p.requires_grad]
+        self.lm, self.settings, self.parameters = lm, settings, parameters
+        capture = capture and on_one_gpu(parameters) and not lm.spread
+        on_gpu = lm.device.type == "cuda"
+        rate: Any = settings.learning_rate
+        self.optimiser = torch.optim.AdamW(
+            parameters,
+            lr=torch.tensor(rate, device=lm.device) if capture and on_gpu else rate,  # in the graph
+            weight_decay=settings.weight_decay,
+            fused=on_gpu,
+            capturable=capture and on_gpu,
+        )
+        self.optimiser.param_groups[0]["initial_lr"] = rate  # schedules wait for no tensor
+        norm = settings.max_gradient_norm
+        self.step = TrainingStep(lm, loss, parameters, self.optimiser, norm, capture)
+
+    def train(
+        self,
+        steps: Sequence[Sequence[Any]],
+        night: Night,
+        collate: Callable[[Any, torch.device], Any] = collate,
+        term: Callable[[Any], Term | None] | None = None,
+    ) -> dict[str, float]:
+        """What :func:`optimise` does."""
+        lm, parameters = self.lm, self.parameters
+        lm.release()
+        few = sum(p.nbytes for p in parameters) < lm.memory_bytes // 16  # a GPU needs its memory
+        evening = [p.detach().to(p.device if few else "cpu", copy=True) for p in parameters]
+        moments = [x for state in self.optimiser.state.values() for x in state.values()]
+        if moments:
+            torch._foreach_zero_(moments)  # in place: captured steps know their addresses
+        warmup = int(self.settings.warmup_ratio * len(steps))
+        schedule = get_linear_schedule_with_warmup(self.optimiser, warmup, len(steps))
+        results = StepResults(1 if lm.device.type == "cpu" else LOOK_STEPS)
+        log: dict[str, float] = {}
+        trained = int(night.spent()["night_train_tokens"])  # a night may train more than once
+        lm.model.train()
+        try:
+            with seeded_torch(night.derive_seed("dropout", trained), lm.device):
+                for examples in steps:
+                    batch = collate(examples, lm.device)
+                    flops = 6 * lm.parameters * batch.tokens
+                    if not night.allows(night_train_tokens=batch.tokens, night_flops=flops):
+                        log["stopped_by_budget"] = 1.0
+                        break
+                    results.add(self.step(batch, term(batch) if term else None))
+                    lm.meter.train_tokens += batch.tokens
+                    lm.meter.flops += flops
+                    if not results.finite():
+                        break
+                    schedule.step()
+            if not results.finite(now=True):
+                log["nan_loss"] = 1.0
+                with torch.no_grad():
+                    for parameter, before in zip(parameters, evening, strict=True):
+                        parameter.copy_(before)
+        finally:
+            self.optimiser.zero_grad(set_to_none=True)
+            lm.model.eval()
+        losses = results.losses
+        tail = losses[-max(1, len(losses) // 10) :]
+        if tail:
+            log["loss"] = sum(tail) / len(tail)
+        return {"steps": float(len(losses)), **log}
 
 
 class StepResults:

@@ -1,12 +1,14 @@
 import pytest
 import torch
 
+from replayed import Replayed
 from sleepgym import Document, Question
 from sleepgym.core.settings import build_config
-from sleepgym_agents.baselines.other import ttt
 from sleepgym_agents.baselines.other.ttt import Ttt
+from sleepgym_agents.baselines.text.retrieval import Retrieval
 from sleepgym_agents.lm.checkpoints import named_weights
 from sleepgym_agents.stores.text_store import Note
+from sleepgym_agents.training.training_step import TrainingStep
 
 LABELS = ("warm", "cold", "mild")
 PRACTICE = [
@@ -37,23 +39,52 @@ def same(agent, before):
     return list(after) == list(before) and all(torch.equal(p, before[n]) for n, p in after.items())
 
 
-def test_weights_are_restored_after_each_task(monkeypatch):
+def adapters(agent, questions, monkeypatch):
+    """What each task's adapter has learned, and the answers."""
+    learned = []
+    real = Retrieval.answer
+
+    def spy(self, asked):
+        learned.append([p.clone() for p in named_weights(self.lm.model, "lora_").values()])
+        return real(self, asked)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Retrieval, "answer", spy)
+        return learned, agent.answer(questions)
+
+
+def test_every_task_is_learned_as_if_it_were_the_only_one(monkeypatch):
     agent = make()
     wake(agent)
     before = weights(agent)
-    at_start = []
-    real = ttt.temporary_lora
-
-    def spy(*args, **options):
-        at_start.append(same(agent, before))
-        return real(*args, **options)
-
-    monkeypatch.setattr(ttt, "temporary_lora", spy)
-    answers = agent.answer(ASKED)
-    assert at_start == [True, True]  # two tasks: what "ab" and what "cd" questions retrieve
+    learned, answers = adapters(agent, ASKED, monkeypatch)
+    assert len(learned) == 2  # what "ab" and what "cd" questions retrieve
     assert same(agent, before)
     assert answers[0] in LABELS
-    assert [agent.answer([q])[0] for q in ASKED] == answers
+    for task, of_task in ((0, ASKED[:1]), (1, ASKED[1:2]), (0, ASKED[2:])):
+        [alone], [answer] = adapters(agent, of_task, monkeypatch)
+        assert answer == answers[ASKED.index(of_task[0])]
+        assert all(p.any() for p in alone)
+        assert all(p.equal(q) for p, q in zip(alone, learned[task], strict=True))
+        assert same(agent, before)
+
+
+def test_one_adapter_serves_all_tasks_and_replays_their_steps(monkeypatch):
+    agent = make()
+    wake(agent)
+    plain, answers = adapters(agent, ASKED, monkeypatch)
+    captured = []
+
+    def capture(step, batch):
+        captured.append(Replayed(step, batch))
+        return captured[-1]
+
+    monkeypatch.setattr(TrainingStep, "_captured", capture)
+    monkeypatch.setattr("sleepgym_agents.training.optimise.on_one_gpu", lambda parameters: True)
+    replayed, same_answers = adapters(agent, ASKED, monkeypatch)
+    assert same_answers == answers
+    assert len({id(made.step) for made in captured}) == 1
+    torch.testing.assert_close(replayed, plain, atol=0, rtol=0)
 
 
 def test_weights_are_restored_when_an_answer_fails(monkeypatch):

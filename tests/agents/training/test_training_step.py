@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from replayed import Replayed
 from sleepgym import Budget, Night
 from sleepgym_agents.lm.model import LanguageModel
 from sleepgym_agents.training import optimise as loop
@@ -12,6 +13,7 @@ from sleepgym_agents.training import training_step
 from sleepgym_agents.training.optimise import (
     Example,
     StepResults,
+    Trainer,
     TrainingSettings,
     collate,
     cross_entropy,
@@ -27,20 +29,6 @@ def steps(count: int = 12) -> list[list[Example]]:
     """Batches of two shapes."""
     ids = [(1, 5 + i, 6, 7 + i, *[9] * (i % 2)) for i in range(count)]
     return [[Example(x, (0.0, *[1.0] * (len(x) - 1)))] * 2 for x in ids]
-
-
-class Replayed:
-    """What a graph does, without one: the step again, on the tensors that were given to it."""
-
-    def __init__(self, step: TrainingStep, batch) -> None:
-        self.own = with_tensors(batch, iter([tensor.clone() for tensor in tensors_of(batch)]))
-        self.step, self.replays = step, 0
-
-    def replay(self, batch):
-        for own, given in zip(tensors_of(self.own), tensors_of(batch), strict=True):
-            own.copy_(given)
-        self.replays += 1
-        return self.step._step(self.own, None)
 
 
 def train(device: str, capture: bool):
@@ -73,6 +61,63 @@ def test_captured_steps_do_what_plain_ones_do():
     captured_log, captured = train("cuda", capture=True)
     torch.testing.assert_close(captured, weights, atol=1e-5, rtol=1e-3)
     assert captured_log["loss"] == pytest.approx(log["loss"], rel=1e-3)
+
+
+def trained_in_turn(device: str, capture: bool, shared: bool):
+    """Weights and rates of three trainings from the same weights, the second ending in a NaN."""
+    lm = LanguageModel.load("scratch", seed=1)
+    lm.model.to(device)
+    parameters = list(lm.model.parameters())
+    first = [p.detach().clone() for p in parameters]
+    trainer, found = None, []
+    for turn in range(3):
+        with torch.no_grad():
+            for parameter, value in zip(parameters, first, strict=True):
+                parameter.copy_(value)
+        if trainer is None or not shared:
+            trainer = Trainer(lm, SETTINGS, capture=capture)
+            group = trainer.optimiser.param_groups[0]
+            group["lr"] = torch.as_tensor(group["lr"]) if capture else group["lr"]
+        rates = []
+
+        def changed(batch, turn=turn, rates=rates, group=group):
+            rates.append(float(group["lr"]))
+            bad = turn == 1 and len(rates) == 4
+            return (lambda loss: loss * float("nan")) if bad else None
+
+        batches = steps(12 + turn)[turn:]
+        log = trainer.train(batches, Night(1, Budget(), turn, lm.meter), term=changed)
+        assert ("nan_loss" in log) == (turn == 1)
+        found.append(([p.detach().clone() for p in parameters], rates))
+    torch.testing.assert_close(found[1][0], first, atol=0, rtol=0)
+    return [weights for weights, _ in found], [rates for _, rates in found]
+
+
+@pytest.mark.parametrize("capture", [False, True])
+def test_a_trainer_serves_one_training_after_the_other(capture, monkeypatch):
+    made: list[Replayed] = []
+    weights, rates = trained_in_turn("cpu", capture=False, shared=False)
+
+    def captured(step, batch):
+        made.append(Replayed(step, batch))
+        return made[-1]
+
+    monkeypatch.setattr(TrainingStep, "_captured", captured)
+    monkeypatch.setattr(loop, "on_one_gpu", lambda parameters: True)
+    shared_weights, shared_rates = trained_in_turn("cpu", capture, shared=True)
+    assert len(made) == (2 if capture else 0)  # two shapes, captured once
+    exactly = {} if capture else {"atol": 0, "rtol": 0}  # a rate in a tensor is rounded
+    torch.testing.assert_close(shared_weights, weights, **exactly)
+    torch.testing.assert_close(shared_rates, rates, atol=0, rtol=1e-6)
+    assert rates[0][0] == 0
+    assert max(rates[2]) == SETTINGS.learning_rate
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_captured_steps_serve_one_training_after_the_other():
+    weights, _ = trained_in_turn("cuda", capture=False, shared=False)
+    captured, _ = trained_in_turn("cuda", capture=True, shared=True)
+    torch.testing.assert_close(captured, weights, atol=1e-5, rtol=1e-3)
 
 
 def test_what_cannot_be_captured_is_stepped_as_usual(monkeypatch, caplog):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import chain
 from typing import Annotated, Any, ClassVar
 
 from annotated_types import Ge
@@ -13,9 +15,9 @@ from sleepgym.core.cost import Cost, Scale
 from sleepgym.core.rng import derive_rng, derive_seed
 from sleepgym_agents.baselines.text.retrieval import Retrieval, RetrievalSettings
 from sleepgym_agents.baselines.trained_weights import LoraSettings
-from sleepgym_agents.lm.lora import temporary_lora
 from sleepgym_agents.stores.text_store import Note
-from sleepgym_agents.training.optimise import Example, TrainingSettings, optimise, plan
+from sleepgym_agents.training.optimise import Example, Trainer, TrainingSettings, plan
+from sleepgym_agents.training.renewed_lora import renewed_lora
 
 TASKS = 0.75  # share of questions with a set of demonstrations of their own, for estimates
 
@@ -83,14 +85,12 @@ class Ttt(Retrieval):
         for i, question in enumerate(questions):
             tasks.setdefault(self._demonstrations(question), []).append(i)
         answers = [""] * len(questions)
-        for demonstrations, members in tasks.items():
-            asked = [questions[i] for i in members]
-            if len(demonstrations) < 2:
-                replies = super().answer(asked)
-            else:
-                replies = self._answer_trained(demonstrations, asked)
-            for i, reply in zip(members, replies, strict=True):
-                answers[i] = reply
+        untaught = [task for task in tasks if len(task) < 2]
+        with closing(self._learned([task for task in tasks if len(task) >= 2])) as learned:
+            for task in chain(untaught, learned):
+                replies = super().answer([questions[i] for i in tasks[task]])
+                for i, reply in zip(tasks[task], replies, strict=True):
+                    answers[i] = reply
         return answers
 
     @classmethod
@@ -118,17 +118,22 @@ class Ttt(Retrieval):
                 examples.append(Example.joined(*parts))
         return examples[: self.config.max_examples]
 
-    def _answer_trained(
-        self, demonstrations: Sequence[Note], questions: Sequence[Question]
-    ) -> list[str]:
-        texts = [f"{note.text}\n{note.answer}" for note in demonstrations]
-        seed = derive_seed(self.seed, "ttt", *texts)
-        examples = self.leave_one_out(demonstrations, seed)
-        with temporary_lora(self.lm, self.config.rank, self.config.alpha, seed):
-            steps = plan(self.lm, examples, self.config, derive_rng(seed, "batches"))
-            by_day = Night(0, Budget(), seed, self.meter)  # no night: no budget
-            optimise(self.lm, steps, self.config, by_day)
-            return super().answer(questions)
+    def _learned(self, tasks: Sequence[tuple[Note, ...]]) -> Iterator[tuple[Note, ...]]:
+        """Each task, given out while the model has an adapter trained on it."""
+        if not tasks:
+            return
+        seeds = [
+            derive_seed(self.seed, "ttt", *(f"{note.text}\n{note.answer}" for note in task))
+            for task in tasks
+        ]
+        with renewed_lora(self.lm, self.config.rank, self.config.alpha, seeds) as renewed:
+            trainer = Trainer(self.lm, self.config, capture=True)
+            for task, seed in zip(tasks, renewed, strict=True):
+                examples = self.leave_one_out(task, seed)
+                steps = plan(self.lm, examples, self.config, derive_rng(seed, "batches"))
+                by_day = Night(0, Budget(), seed, self.meter)  # no night: no budget
+                trainer.train(steps, by_day)
+                yield task
 
     def _demonstrations(self, question: Question) -> tuple[Note, ...]:
         notes = self.store.best(question.text, self.config.retrieved)
