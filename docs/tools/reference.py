@@ -116,7 +116,7 @@ def _index() -> str:
 
 
 def _metrics() -> str:
-    lines = ["# Metrics", "", inspect.cleandoc(metrics.__doc__ or ""), ""]
+    lines = ["# Metrics", "", _plain(inspect.cleandoc(metrics.__doc__ or "")), ""]
     lines += ["| metric | meaning |", "|---|---|"]
     lines += [f"| `{name}` | {meaning} |" for name, meaning in GLOSSARY.items()]
     lines.append("| `accuracy_<kind>` | Accuracy on a kind of question on the last morning. |")
@@ -138,7 +138,7 @@ def _page(entry: Entry, kind: str) -> str:
     words, limits = meanings(cls.Config), ranges(cls.Config)
     for field in fields(cls.Config):
         default = "" if field.default is MISSING else f"`{field.default!r}`"
-        meaning = words.get(field.name, "").replace("|", "\\|")
+        meaning = _plain(words.get(field.name, "")).replace("|", "\\|")
         lines.append(f"| `{field.name}` | {default} | {limits.get(field.name, '')} | {meaning} |")
     presets = getattr(cls, "presets", {}) or getattr(cls.Config, "presets", {})
     if presets:
@@ -154,7 +154,13 @@ def _text(cls: Any) -> str:
     """The docstring of a class and, where it says more, of its module."""
     own = inspect.cleandoc(cls.__doc__ or "")
     module = inspect.cleandoc(inspect.getmodule(cls).__doc__ or "")  # pyright: ignore
-    return f"{own}\n\n{module}" if "\n" in module else own
+    return _headed(_plain(f"{own}\n\n{module}" if "\n" in module else own))
+
+
+def _headed(text: str) -> str:
+    """Sections of a docstring, indented under their names, as Markdown reads them."""
+    section = re.compile(r"^(\w+):\n((?:(?: {4}.*)?(?:\n|\Z))+)", re.MULTILINE)
+    return section.sub(lambda it: f"**{it[1]}**\n\n{inspect.cleandoc(it[2])}\n\n", text).strip()
 
 
 def _file(entry: Entry) -> str:
