@@ -204,7 +204,8 @@ def main(words: list[str] | None = None) -> None:
     print("\n".join(["## Stages, by kind of question", "", *kind_lines(scores), ""]))
     board = read_board(SQUAD)
     print("\n".join(["## Stages on real text (squad-8)", "", *kind_lines(board), ""]))
-    plain = {SEEDING: board.get(SEEDING, {}), **collect(updated(ALL_NIGHTS, given.read_squad))}
+    plain = collect(updated(ALL_NIGHTS, given.read_squad))
+    plain[SEEDING] = board.get(SEEDING, {}) | plain.get(SEEDING, {})  # has none of the parts
     rows = part_lines({label: own for label, own in plain.items() if own}, PLAIN)
     print("\n".join(["## Parts on real text (squad-8, all eight nights)", "", *rows, ""]))
     first = part_lines(collect(read_file(FIRST_NIGHTS)))
