@@ -98,3 +98,25 @@ def test_stages_on_real_text_are_read_from_verdicts(tmp_path):
     found = module.read_board(tmp_path)
     assert found == {"without-dreaming": {100: {"average_accuracy": 0.7}}}
     assert module.kind_lines(found)[2] == "| all | 70.0 |  |  |  |  |  |"
+
+
+def test_the_first_stage_on_real_text_is_that_of_the_board_and_of_later_streams(
+    capsys, monkeypatch
+):
+    tool = load()
+    lines = [
+        {"label": label, "seed": seed, "metrics": {tool.FINAL: value}}
+        for label, value in ((tool.PLAIN, 0.5), (tool.SEEDING, 0.4))
+        for seed in (2, 3)
+    ]
+    lines.append({"label": tool.PLAIN, "seed": 1, "metrics": {tool.FINAL: 0.5}})
+    board = {tool.SEEDING: {1: {tool.FINAL: 0.7}, 2: {tool.FINAL: 0.9}}}
+    monkeypatch.setattr(tool, "read_board", lambda folder: board)
+    monkeypatch.setattr(
+        tool, "updated", lambda file, runs: lines if file == tool.ALL_NIGHTS else []
+    )
+    tool.main([])
+    nights = capsys.readouterr().out.partition("all eight nights")[2]
+    row = re.search(rf"^\| {tool.SEEDING} .*$", nights, re.M)
+    streams, final = row[0].split("|")[2:4]
+    assert (streams.strip(), final.split()[0]) == ("3", "50.0")  # .7 of the board, .4, .4

@@ -299,7 +299,6 @@ class Trainer:
             fused=on_gpu,
             capturable=capture and on_gpu,
         )
-        self.optimiser.param_groups[0]["initial_lr"] = rate  # schedules wait for no tensor
         norm = settings.max_gradient_norm
         self.step = TrainingStep(lm, loss, parameters, self.optimiser, norm, capture)
 

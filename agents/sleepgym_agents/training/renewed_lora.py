@@ -16,6 +16,7 @@ from contextlib import closing, contextmanager
 import torch
 from torch import Tensor
 
+from sleepgym_agents.lm.checkpoints import named_weights
 from sleepgym_agents.lm.lora import add_lora, remove_lora, temporary_lora
 from sleepgym_agents.lm.model import LanguageModel
 
@@ -113,23 +114,18 @@ class FirstWeights:
 
         Other kinds of layers and other versions of PEFT may draw otherwise. Nothing is changed.
         """
-        parameters = list(_adapter(self.lm).values())
-        fresh = [p.detach().clone() for p in parameters]
+        weights = named_weights(self.lm.model, "lora_").values()
+        fresh = [weight.clone() for weight in weights]
         self.put(self.draw(seed))
-        alike = all(p.equal(q) for p, q in zip(parameters, fresh, strict=True))
-        with torch.no_grad():
-            for parameter, value in zip(parameters, fresh, strict=True):
-                parameter.copy_(value)
+        alike = all(weight.equal(value) for weight, value in zip(weights, fresh, strict=True))
+        for weight, value in zip(weights, fresh, strict=True):
+            weight.copy_(value)
         return alike
-
-
-def _adapter(lm: LanguageModel) -> dict[str, torch.nn.Parameter]:
-    return {name: p for name, p in lm.model.named_parameters() if "lora_" in name}
 
 
 def _inject_again(lm: LanguageModel, rank: int, alpha: float, seed: int) -> None:
     """Take an adapter's weights from one that is injected anew, into the same parameters."""
-    kept = _adapter(lm)
+    kept = {name: p for name, p in lm.model.named_parameters() if "lora_" in name}
     remove_lora(lm.model)
     add_lora(lm, rank, alpha, seed)
     for name, parameter in kept.items():
