@@ -17,7 +17,7 @@ from torch import Tensor
 
 from sleepgym_agents.experts.class_gaussians import ClassGaussians
 from sleepgym_agents.experts.entity_router import EntityRouter
-from sleepgym_agents.experts.routing import ExpertId, ExpertSet, Markers
+from sleepgym_agents.experts.routing import ExpertId, ExpertSets, Markers
 
 PREFIX = "classes."  # of their tensors, beside those of names
 SHRINKAGE = 0.3  # of the covariance towards its diagonal
@@ -51,6 +51,7 @@ class ContentRouter(EntityRouter):
         self.owners: list[ExpertId | None] = []
         self.radii = torch.zeros(0, dtype=torch.float64)
         self.active: ExpertId | None = None
+        self._one: dict[ExpertId, ExpertSets] = {}
 
     @property
     def knows_tokens(self) -> bool:
@@ -110,9 +111,11 @@ class ContentRouter(EntityRouter):
         return super().key, self.active
 
     @property
-    def expert_sets(self) -> list[ExpertSet]:
+    def expert_sets(self) -> ExpertSets:
         """The expert that is on for all items alone, or those of entities."""
-        return super().expert_sets if self.active is None else [(self.active,)]
+        if self.active is None:
+            return super().expert_sets
+        return self._one.setdefault(self.active, ExpertSets([(self.active,)]))
 
     def experts_for(self, texts: Iterable[Sequence[int]]) -> set[ExpertId]:
         """The expert that is on for all items, or those of entities."""

@@ -14,6 +14,7 @@ from sleepgym_agents.experts.routing import (
     SAME,
     ExpertId,
     ExpertSet,
+    ExpertSets,
     Markers,
     ReadStates,
     StickyRouter,
@@ -25,7 +26,8 @@ class EntityRouter(StickyRouter):
 
     Attributes:
         table: Token ids of an entity's name -> the experts that know it, oldest first; replaced by
-            another one where it changes, so that what passes need of it is worked out once.
+            another one where it changes, and only there, so that what passes need of it is worked
+            out once.
     """
 
     stores = "names"
@@ -53,12 +55,12 @@ class EntityRouter(StickyRouter):
         for name in entities:
             before = table.get(name, ())
             table[name] = before if expert_id in before else (*before, expert_id)
-        self.table = table
+        self._replace(table)
 
     def release(self, expert_id: ExpertId, entities: Sequence[EntityName]) -> None:
         """Take an expert out of the table's rows of entities that others know as well."""
         left = {name: tuple(x for x in self.table[name] if x != expert_id) for name in entities}
-        self.table = {**self.table, **left}
+        self._replace({**self.table, **left})
 
     def entities_of(self, expert_ids: Iterable[ExpertId]) -> list[EntityName]:
         """The entities that any of some experts knows, sorted."""
@@ -82,15 +84,15 @@ class EntityRouter(StickyRouter):
 
     @property
     def key(self) -> Hashable:
-        """Experts and the names that they answer for."""
-        return tuple(self.expert_ids), frozenset(self.table.items())
+        """Experts, and the table: this very one, whose tensors a captured step reads."""
+        return tuple(self.expert_ids), self._of_table()
 
     def match(self, ids: Tensor, states: Tensor) -> Tensor:
         """Names that end at a token; where two do, the longer one."""
         return self._of_table().matcher(ids.device).match(ids, SAME)[:, self.reach :]
 
     @property
-    def expert_sets(self) -> Sequence[ExpertSet]:
+    def expert_sets(self) -> ExpertSets:
         """Sets of experts that know an entity together."""
         return self._of_table().expert_sets
 
@@ -106,7 +108,11 @@ class EntityRouter(StickyRouter):
             name: tuple(other for other in known if other != expert_id)
             for name, known in self.table.items()
         }
-        self.table = {name: expert_set for name, expert_set in left.items() if expert_set}
+        self._replace({name: expert_set for name, expert_set in left.items() if expert_set})
+
+    def _replace(self, table: Mapping[EntityName, ExpertSet]) -> None:
+        if table != self.table:
+            self.table = table
 
     def tensors(self) -> dict[str, Tensor]:
         """Names one after the other, their lengths, and the experts that know each, as bits."""
@@ -133,18 +139,18 @@ class EntityRouter(StickyRouter):
 
 
 class _TableIndex:
-    """What every pass needs of a table that does not change."""
+    """What every pass needs of a table that does not change, on a GPU included."""
 
     def __init__(self, table: Mapping[EntityName, ExpertSet]) -> None:
         self.table = table
         self.reach = max(map(len, table), default=1) - 1
-        self.expert_sets = sorted(set(table.values()))
+        self.expert_sets = ExpertSets(sorted(set(table.values())))
         self._matchers: dict[torch.device, EntityMatcher] = {}
 
     def matcher(self, device: torch.device) -> EntityMatcher:
         """Finds the names; a match yields the number of the set of experts that know it."""
         if device not in self._matchers:
-            numbers = {expert_set: i for i, expert_set in enumerate(self.expert_sets)}
+            numbers = {expert_set: i for i, expert_set in enumerate(self.expert_sets.sets)}
             names = {name: numbers[expert_set] for name, expert_set in self.table.items()}
             with torch.inference_mode(False):
                 self._matchers[device] = EntityMatcher(names, device)

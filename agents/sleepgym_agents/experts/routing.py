@@ -213,6 +213,42 @@ class Always(Router):
         }, None
 
 
+class ExpertSets:
+    """Sets of experts that may be active together, by number.
+
+    The table that a GPU looks them up in is made once and lives as long as this object: a captured
+    step reads it where it was. So two of these are never equal, whatever they hold.
+
+    Args:
+        sets: The experts of each set.
+    """
+
+    def __init__(self, sets: Sequence[ExpertSet]) -> None:
+        self.sets = tuple(sets)
+        self.experts = sorted({expert_id for expert_set in self.sets for expert_id in expert_set})
+        self._members: dict[torch.device, Tensor] = {}
+
+    def gates(self, active: Tensor) -> Gates:
+        """The gate of each expert of any set, looked up at once.
+
+        Args:
+            active: Numbers of sets, (batch, length); negative where none is active.
+        """
+        places = torch.where(active >= 0, active, len(self.sets))
+        gates = self._on(active.device)[places].permute(2, 0, 1)
+        return dict(zip(self.experts, gates, strict=True))
+
+    def _on(self, device: torch.device) -> Tensor:
+        """Which experts each set has, (sets + 1, experts); none last."""
+        if device not in self._members:
+            with torch.inference_mode(False):
+                members = torch.zeros(len(self.sets) + 1, len(self.experts))
+                for row, expert_set in enumerate(self.sets):
+                    members[row, [self.experts.index(expert_id) for expert_id in expert_set]] = 1.0
+                self._members[device] = members.to(device)
+        return self._members[device]
+
+
 class StickyRouter(Router):
     """Experts are active from their match to the end of the item, or to the match of others.
 
@@ -222,10 +258,22 @@ class StickyRouter(Router):
 
     reach = 0
 
+    def __init__(self, markers: Markers) -> None:
+        super().__init__(markers)
+        self._alone = ExpertSets(())
+
     @property
-    def expert_sets(self) -> list[ExpertSet]:
+    def expert_sets(self) -> ExpertSets:
         """The sets of experts that may be active together; by default each one alone."""
-        return [(expert_id,) for expert_id in self.expert_ids]
+        alone = tuple((expert_id,) for expert_id in self.expert_ids)
+        if self._alone.sets != alone:
+            self._alone = ExpertSets(alone)
+        return self._alone
+
+    @property
+    def key(self) -> Hashable:
+        """Experts, and the sets of them: these very ones, whose tensors a captured step reads."""
+        return super().key, self.expert_sets
 
     def match(self, ids: Tensor, states: Tensor) -> Tensor:
         """Index into ``expert_sets`` of the match at each token, :data:`SAME` where there is none.
@@ -259,48 +307,27 @@ class StickyRouter(Router):
             match = torch.full_like(ids, SAME)
         match = torch.where(opening | closing, torch.full_like(match, OFF), match)
         active = _latest(router_state.active, match, match != SAME)
-        gates = _gates_of(active, tuple(self.expert_sets))
+        gates = _gates_of(active, self.expert_sets)
         known = known.gather(1, (known != PAD).long().argsort(dim=1, stable=True))
         suffix = known[:, known.shape[1] - self.reach :]
         return gates, RouterState(active[:, -1], in_item[:, -1], suffix)
 
 
-def _gates_of(active: Tensor, expert_sets: tuple[ExpertSet, ...]) -> Gates:
+def _gates_of(active: Tensor, expert_sets: ExpertSets) -> Gates:
     """The gate of each expert where numbers of expert sets are active; on a CPU only those on.
 
     A GPU need not be waited for to learn which are on, and a captured step cannot be.
     """
     if active.is_cuda:
-        return gates_of_all(active, expert_sets)
+        return expert_sets.gates(active)
     gates: Gates = {}
     present = active.unique()
     present = present[present >= 0]
     values = (active == present[:, None, None]).float()
     for i, gate in zip(present.tolist(), values, strict=True):
-        for expert_id in expert_sets[i]:
+        for expert_id in expert_sets.sets[i]:
             gates[expert_id] = gates.get(expert_id, 0) + gate
     return gates
-
-
-def gates_of_all(active: Tensor, expert_sets: tuple[ExpertSet, ...]) -> Gates:
-    """The gate of each expert of any set, looked up at once."""
-    expert_ids, members = _members(expert_sets, active.device)
-    places = torch.where(active >= 0, active, len(expert_sets))
-    return dict(zip(expert_ids, members[places].permute(2, 0, 1), strict=True))
-
-
-@lru_cache(maxsize=8)
-def _members(
-    expert_sets: tuple[ExpertSet, ...], device: torch.device
-) -> tuple[list[ExpertId], Tensor]:
-    """The experts of some sets, and which of them each set has, (sets + 1, experts); none last."""
-    expert_ids = sorted({expert_id for expert_set in expert_sets for expert_id in expert_set})
-    places = {expert_id: place for place, expert_id in enumerate(expert_ids)}
-    with torch.inference_mode(False):
-        members = torch.zeros(len(expert_sets) + 1, len(expert_ids))
-        for row, expert_set in enumerate(expert_sets):
-            members[row, [places[expert_id] for expert_id in expert_set]] = 1.0
-        return expert_ids, members.to(device)
 
 
 def _is_any(ids: Tensor, wanted: frozenset[int]) -> Tensor:

@@ -56,6 +56,7 @@ class LanguageModel:
         self.decoding_key: Callable[[], Hashable] = tuple
         self.extra_parameters: dict[str, int] = {}
         self._own_parameters = model.num_parameters()
+        self._own_bytes = model.get_memory_footprint()
 
     @classmethod
     def load(cls, name: str, seed: int = 0, meter: Meter | None = None) -> LanguageModel:
@@ -148,7 +149,7 @@ class LanguageModel:
         if self.device.type != "cuda":
             return 2**40
         total = torch.cuda.get_device_properties(self.device).total_memory
-        return min(total // 5, max(LEAST_BYTES, 4 * self.model.get_memory_footprint()))
+        return min(total // 5, max(LEAST_BYTES, 4 * self._own_bytes))
 
     def batch_rows(self, length: int, attended: int, logits: int) -> int:
         """Rows of one forward pass that its memory admits, 1 at least.

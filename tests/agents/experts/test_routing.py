@@ -1,3 +1,6 @@
+import gc
+import weakref
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -5,8 +8,9 @@ from hypothesis import strategies as st
 
 from expert_models import asked, logits, make_memory, two_experts
 from sleepgym import Document
+from sleepgym_agents.experts.content_router import ContentRouter
 from sleepgym_agents.experts.entity_router import EntityRouter
-from sleepgym_agents.experts.routing import PAD, SAME, Always, Markers, gates_of_all
+from sleepgym_agents.experts.routing import PAD, SAME, Always, ExpertSets, Markers
 from sleepgym_agents.experts.state_routers import Gate, Keys
 from sleepgym_agents.lm.generation import generate
 from sleepgym_agents.lm.model import LanguageModel, left_padded
@@ -144,11 +148,11 @@ def test_experts_that_texts_cannot_activate_are_off_and_not_missed(router):
 
 
 def test_gates_looked_up_at_once_are_those_that_are_on():
-    expert_sets = ((A,), (A, C), (B,))
+    expert_sets = ExpertSets([(A,), (A, C), (B,)])
     active = torch.tensor([[0, -1, 1, 1], [2, 2, -2, 0]])
-    gates = gates_of_all(active, expert_sets)
+    gates = expert_sets.gates(active)
     for expert_id in (A, B, C):
-        on = [i for i, expert_set in enumerate(expert_sets) if expert_id in expert_set]
+        on = [i for i, expert_set in enumerate(expert_sets.sets) if expert_id in expert_set]
         assert torch.equal(gates[expert_id], torch.isin(active, torch.tensor(on)).float())
 
 
@@ -242,6 +246,44 @@ def test_what_a_captured_step_reads_lies_beside_the_states():
     keys.store(A, torch.tensor([[1.0, 0.0]]))
     assert gate.key != before[0]
     assert keys.key != before[1]
+
+
+def test_a_captured_step_reads_one_table_and_no_equal_one():
+    """What a step read where it was may be gone when an equal table is back."""
+    router = names_router()
+    key, table = router.key, dict(router.table)
+    router.assign(A, [(5, 6)])  # known already
+    router.release(C, [])
+    assert router.key == key
+    router.assign(B, [(9,)])
+    changed = router.key
+    router.table = table
+    assert len({key, changed, router.key}) == 3
+
+
+def test_what_a_captured_step_reads_lives_as_long_as_its_key():
+    router, ids = names_router(), torch.tensor([[1, 5, 6]])
+    router.route(ids, torch.zeros(1, 3, 1), None)
+    key = router.key
+    read = weakref.ref(router.expert_sets), weakref.ref(router._of_table().matcher(ids.device))
+    router.assign(B, [(9,)])
+    router.route(ids, torch.zeros(1, 3, 1), None)
+    gc.collect()
+    assert all(one() for one in read)
+    del key
+    gc.collect()
+    assert not any(one() for one in read)
+
+
+def test_an_expert_that_is_on_for_all_items_is_looked_up_in_one_place():
+    router = ContentRouter(MARKERS, 2)
+    router.active = A
+    first = router.expert_sets
+    for slot in range(20):
+        router.active = (1, slot)
+        assert router.expert_sets.sets == (((1, slot),),)
+    router.active = A
+    assert router.expert_sets is first
 
 
 @pytest.mark.parametrize("router", ["names", "keys", "gate", "always"])

@@ -70,7 +70,7 @@ def _led_by_names(
         ids = torch.tensor([[*prompter.start, *prompter.question(question)]])
         _, state = trial.route(ids, torch.zeros(*ids.shape, 1), None)
         at = int(state.active[0]) if state else -1
-        active = trial.expert_sets[at] if at >= 0 else ()
+        active = trial.expert_sets.sets[at] if at >= 0 else ()
         found += TONIGHT in active
     return found / len(questions)
 
