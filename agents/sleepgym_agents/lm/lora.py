@@ -64,7 +64,13 @@ class _NarrowLinear(torch.nn.Linear):
 
 @contextmanager
 def temporary_lora(
-    lm: LanguageModel, rank: int, alpha: float, seed: int, *, merge: bool = False
+    lm: LanguageModel,
+    rank: int,
+    alpha: float,
+    seed: int,
+    *,
+    merge: bool = False,
+    parked: ParkedLora | None = None,
 ) -> Iterator[None]:
     """Within this context the model has a LoRA adapter, and nothing else of it is trained.
 
@@ -77,9 +83,13 @@ def temporary_lora(
         alpha: The adapter's output is scaled by ``alpha / rank``.
         seed: Of the adapter's first weights.
         merge: Whether the adapter is added to the weights at the end.
+        parked: An adapter of the same model, to be put back with its weights in place of a new one.
     """
     trained = [(p, p.requires_grad) for p in lm.model.parameters()]
-    add_lora(lm, rank, alpha, seed)
+    if parked is None:
+        add_lora(lm, rank, alpha, seed)
+    else:
+        parked.put_back(lm)
     finished = False
     try:
         yield
@@ -91,18 +101,48 @@ def temporary_lora(
             parameter.requires_grad_(was)
 
 
+class ParkedLora:
+    """The layers of an adapter, to be put over the same modules of a model again.
+
+    Args:
+        lm: The language model, with the adapter; it stays there.
+    """
+
+    def __init__(self, lm: LanguageModel) -> None:
+        self._layers = dict(_outermost(lm.model))
+        self._config = lm.model.peft_config
+        self._parameters = lm.extra_parameters["lora"]
+
+    def put_back(self, lm: LanguageModel) -> None:
+        """Do what :func:`add_lora` did, with the weights that the adapter has by now."""
+        lm.model.requires_grad_(False)
+        for name, layer in self._layers.items():
+            lm.model.set_submodule(name, layer)
+        lm.model.peft_config = self._config
+        lm.extra_parameters["lora"] = self._parameters
+        lm.model.eval()
+
+
 def remove_lora(model: torch.nn.Module, *, merge: bool = False) -> None:
     """Give the model its own modules again; with ``merge``, the adapter added to their weights."""
     from peft.tuners.tuners_utils import BaseTunerLayer
 
-    found = []
+    outermost = list(_outermost(model))
+    if merge:
+        for module in list(model.modules()):
+            if isinstance(module, BaseTunerLayer):
+                module.merge()
+    for name, module in outermost:
+        model.set_submodule(name, module.get_base_layer())
+    del model.peft_config
+
+
+def _outermost(model: torch.nn.Module) -> Iterator[tuple[str, Any]]:
+    """Layers of an adapter with their names; of several around one block of experts the outer."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
     for name, module in model.named_modules():
         if isinstance(module, BaseTunerLayer):
-            parent, _, child = name.rpartition(".")
-            found.append((module, model.get_submodule(parent), child))
-    for module, parent, child in found:
-        if merge:
-            module.merge()
-        if not isinstance(parent, BaseTunerLayer):  # several stand around one block of experts
-            setattr(parent, child, module.get_base_layer())
-    del model.peft_config
+            parent = model.get_submodule(name.rpartition(".")[0])
+            if not isinstance(parent, BaseTunerLayer):
+                yield name, module

@@ -302,6 +302,11 @@ class Trainer:
         norm = settings.max_gradient_norm
         self.step = TrainingStep(lm, loss, parameters, self.optimiser, norm, capture)
 
+    @property
+    def few(self) -> bool:
+        """Whether copies of the parameters may stay where they are: a GPU needs its memory."""
+        return sum(p.nbytes for p in self.parameters) < self.lm.memory_bytes // 16
+
     def train(
         self,
         steps: Sequence[Sequence[Any]],
@@ -312,8 +317,7 @@ class Trainer:
         """What :func:`optimise` does."""
         lm, parameters = self.lm, self.parameters
         lm.release()
-        few = sum(p.nbytes for p in parameters) < lm.memory_bytes // 16  # a GPU needs its memory
-        evening = [p.detach().to(p.device if few else "cpu", copy=True) for p in parameters]
+        evening = [p.detach().to(p.device if self.few else "cpu", copy=True) for p in parameters]
         moments = [x for state in self.optimiser.state.values() for x in state.values()]
         if moments:
             torch._foreach_zero_(moments)  # in place: captured steps know their addresses

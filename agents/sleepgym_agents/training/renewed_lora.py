@@ -1,9 +1,10 @@
-"""A LoRA adapter for one purpose after the other: it stays where it is, and its weights start anew.
+"""A LoRA adapter for one purpose after the other: it stays, and its weights start anew.
 
 To inject an adapter takes PEFT longer than a small model takes to train it, and what was made for
-its parameters, an optimiser or a captured step, goes with it. So the parameters stay, and are given
-the numbers that PEFT would draw, from a generator of their own. They are drawn by a thread while
-the adapter before is in use: millions of random numbers take as long as some training steps.
+its parameters, an optimiser or a captured step, goes with it. So the parameters stay, from call to
+call if they are small, and are given the numbers that PEFT would draw, from a generator of their
+own. They are drawn by a thread while the adapter before is in use: millions of random numbers take
+as long as some training steps.
 """
 
 from __future__ import annotations
@@ -12,56 +13,84 @@ import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from sleepgym_agents.lm.checkpoints import named_weights
-from sleepgym_agents.lm.lora import add_lora, remove_lora, temporary_lora
+from sleepgym_agents.lm.lora import ParkedLora, add_lora, remove_lora, temporary_lora
 from sleepgym_agents.lm.model import LanguageModel
+from sleepgym_agents.training.optimise import Trainer
 
 
-@contextmanager
-def renewed_lora(
-    lm: LanguageModel, rank: int, alpha: float, seeds: Sequence[int]
-) -> Iterator[Iterator[int]]:
-    """As :func:`sleepgym_agents.lm.lora.temporary_lora`, for several purposes.
+class RenewedLora:
+    """An adapter with its trainer, off the model except while it is used; no copy shares it.
 
     Args:
-        lm: The language model, without an adapter.
-        rank: Of the adapter in every linear layer.
-        alpha: The adapter's output is scaled by ``alpha / rank``.
-        seeds: Of the adapter's first weights for each purpose, one at least.
-
-    Yields:
-        The seeds; when one of them is given out the adapter's weights are those that
-        :func:`sleepgym_agents.lm.lora.add_lora` gives with it, in the same parameters as ever.
+        settings: Rank and alpha of the adapter; and of the optimiser.
     """
-    with (
-        temporary_lora(lm, rank, alpha, seeds[0]),
-        closing(_renewed(lm, rank, alpha, seeds)) as renewed,
-    ):
-        yield renewed
+
+    def __init__(self, settings: Any) -> None:
+        self.settings = settings
+        self._kept: _Kept | None = None
+
+    def __reduce__(self) -> tuple[type, tuple[Any]]:
+        return RenewedLora, (self.settings,)
+
+    @contextmanager
+    def trainers(self, lm: LanguageModel, seeds: Sequence[int]) -> Iterator[Iterator[Trainer]]:
+        """As :func:`sleepgym_agents.lm.lora.temporary_lora`, for several purposes.
+
+        Args:
+            lm: The language model, without an adapter.
+            seeds: Of the adapter's first weights for each purpose, one at least.
+
+        Yields:
+            A trainer for each seed; when it is given out the adapter's weights are those that
+            :func:`sleepgym_agents.lm.lora.add_lora` gives with that seed.
+        """
+        rank, alpha = self.settings.rank, self.settings.alpha
+        kept, self._kept = self._kept, None  # an error leaves none
+        base = _base(lm)
+        alike = kept is not None and kept.base == base  # and PEFT draws as we do
+        kept = kept if alike else None
+        with temporary_lora(lm, rank, alpha, seeds[0], parked=kept and kept.parked):
+            if not kept:
+                trainer = Trainer(lm, self.settings, capture=True)
+                kept = _Kept(base, ParkedLora(lm), FirstWeights(lm), trainer)
+                alike = kept.weights.agree(seeds[0])
+            injected = _injected(lm, rank, alpha, seeds, kept.trainer)
+            with closing(kept.renewed(seeds) if alike else injected) as given:
+                yield given
+        if alike and kept.trainer.few:
+            self._kept = kept
 
 
-def _renewed(lm: LanguageModel, rank: int, alpha: float, seeds: Sequence[int]) -> Iterator[int]:
-    first, *others = seeds
-    weights = FirstWeights(lm)
-    drawn_alike = bool(others) and weights.agree(first)
-    yield first
-    if not drawn_alike:
-        for seed in others:
-            _inject_again(lm, rank, alpha, seed)
-            yield seed
-        return
-    with ThreadPoolExecutor(1) as thread:
-        coming = thread.submit(weights.draw, others[0])
-        for seed, following in zip(others, [*others[1:], None], strict=True):
-            drawn = coming.result()
-            if following is not None:
-                coming = thread.submit(weights.draw, following)
-            weights.put(drawn)
-            yield seed
+@dataclass(frozen=True)
+class _Kept:
+    """An adapter with what was made for its parameters, and the model that they were made for."""
+
+    base: Any
+    parked: ParkedLora
+    weights: FirstWeights
+    trainer: Trainer
+
+    def renewed(self, seeds: Sequence[int]) -> Iterator[Trainer]:
+        with ThreadPoolExecutor(1) as thread:
+            coming = thread.submit(self.weights.draw, seeds[0])
+            for following in [*seeds[1:], None]:
+                self.weights.put(coming.result())
+                if following is not None:
+                    coming = thread.submit(self.weights.draw, following)
+                yield self.trainer
+
+
+def _base(lm: LanguageModel) -> Any:
+    """What an adapter and captured steps rely on: modules, and where their tensors are."""
+    tensors = [*lm.model.parameters(), *lm.model.buffers()]
+    return lm, list(lm.model.named_modules()), [(t.data_ptr(), t.dtype, t.shape) for t in tensors]
 
 
 class FirstWeights:
@@ -123,12 +152,17 @@ class FirstWeights:
         return alike
 
 
-def _inject_again(lm: LanguageModel, rank: int, alpha: float, seed: int) -> None:
-    """Take an adapter's weights from one that is injected anew, into the same parameters."""
-    kept = {name: p for name, p in lm.model.named_parameters() if "lora_" in name}
-    remove_lora(lm.model)
-    add_lora(lm, rank, alpha, seed)
-    for name, parameter in kept.items():
-        parameter.data.copy_(lm.model.get_parameter(name))
-        owner, _, own = name.rpartition(".")
-        setattr(lm.model.get_submodule(owner), own, parameter)
+def _injected(
+    lm: LanguageModel, rank: int, alpha: float, seeds: Sequence[int], trainer: Trainer
+) -> Iterator[Trainer]:
+    """Take the weights from one adapter after the other, each injected, into the first one's."""
+    yield trainer
+    for seed in seeds[1:]:
+        kept = {name: p for name, p in lm.model.named_parameters() if "lora_" in name}
+        remove_lora(lm.model)
+        add_lora(lm, rank, alpha, seed)
+        for name, parameter in kept.items():
+            parameter.data.copy_(lm.model.get_parameter(name))
+            owner, _, own = name.rpartition(".")
+            setattr(lm.model.get_submodule(owner), own, parameter)
+        yield trainer

@@ -8,6 +8,7 @@ from sleepgym_agents.baselines.other.ttt import Ttt
 from sleepgym_agents.baselines.text.retrieval import Retrieval
 from sleepgym_agents.lm.checkpoints import named_weights
 from sleepgym_agents.stores.text_store import Note
+from sleepgym_agents.training.optimise import Trainer
 from sleepgym_agents.training.training_step import TrainingStep
 
 LABELS = ("warm", "cold", "mild")
@@ -70,9 +71,10 @@ def test_every_task_is_learned_as_if_it_were_the_only_one(monkeypatch):
 
 
 def test_one_adapter_serves_all_tasks_and_replays_their_steps(monkeypatch):
-    agent = make()
+    agent, other = make(), make()
     wake(agent)
-    plain, answers = adapters(agent, ASKED, monkeypatch)
+    wake(other)
+    plain, answers = adapters(other, ASKED, monkeypatch)
     captured = []
 
     def capture(step, batch):
@@ -87,17 +89,64 @@ def test_one_adapter_serves_all_tasks_and_replays_their_steps(monkeypatch):
     torch.testing.assert_close(replayed, plain, atol=0, rtol=0)
 
 
+def test_questions_one_a_call_are_answered_as_by_fresh_agents(monkeypatch):
+    agent = make()
+    wake(agent)
+    before = weights(agent)
+    trainers = set()
+    real = Trainer.train
+    monkeypatch.setattr(
+        Trainer, "train", lambda self, *args: (trainers.add(self), real(self, *args))[1]
+    )
+    calls = [adapters(agent, [question], monkeypatch) for question in ASKED]
+    assert len(trainers) == 1
+    assert same(agent, before)
+    for question, call in zip(ASKED, calls, strict=True):
+        fresh = make()
+        wake(fresh)
+        expected, answers = adapters(fresh, [question], monkeypatch)
+        assert call[1] == answers
+        torch.testing.assert_close(call[0], expected, atol=0, rtol=0)
+    assert len(trainers) == 1 + len(ASKED)
+
+
+def test_steps_are_captured_once_for_questions_one_a_call(monkeypatch):
+    agent = make()
+    wake(agent)
+    captured = []
+
+    def capture(step, batch):
+        captured.append(Replayed(step, batch))
+        return captured[-1]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingStep, "_captured", capture)
+        patch.setattr("sleepgym_agents.training.optimise.on_one_gpu", lambda parameters: True)
+        calls = [adapters(agent, [question], monkeypatch) for question in ASKED * 2]
+    assert len({id(made.step) for made in captured}) == 1
+    assert sum(made.replays for made in captured) > len(captured)
+    plain = make()
+    wake(plain)
+    for question, call in zip(ASKED * 2, calls, strict=True):
+        expected, answers = adapters(plain, [question], monkeypatch)
+        assert call[1] == answers
+        torch.testing.assert_close(call[0], expected, atol=0, rtol=0)
+
+
 def test_weights_are_restored_when_an_answer_fails(monkeypatch):
     agent = make()
     wake(agent)
     before = weights(agent)
-    monkeypatch.setattr(
-        "sleepgym_agents.training.local_model.choose",
-        lambda *_: (_ for _ in ()).throw(KeyError("x")),
-    )
-    with pytest.raises(KeyError):
-        agent.answer(ASKED)
+    expected = agent.answer(ASKED)
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "sleepgym_agents.training.local_model.choose",
+            lambda *_: (_ for _ in ()).throw(KeyError("x")),
+        )
+        with pytest.raises(KeyError):
+            agent.answer(ASKED)
     assert same(agent, before)
+    assert agent.answer(ASKED) == expected
 
 
 def test_answering_changes_no_state(tmp_path):

@@ -16,8 +16,8 @@ from sleepgym.core.rng import derive_rng, derive_seed
 from sleepgym_agents.baselines.text.retrieval import Retrieval, RetrievalSettings
 from sleepgym_agents.baselines.trained_weights import LoraSettings
 from sleepgym_agents.stores.text_store import Note
-from sleepgym_agents.training.optimise import Example, Trainer, TrainingSettings, plan
-from sleepgym_agents.training.renewed_lora import renewed_lora
+from sleepgym_agents.training.optimise import Example, TrainingSettings, plan
+from sleepgym_agents.training.renewed_lora import RenewedLora
 
 TASKS = 0.75  # share of questions with a set of demonstrations of their own, for estimates
 
@@ -79,6 +79,10 @@ class Ttt(Retrieval):
         "rank": [32, 128],
     }
 
+    def __init__(self, config: Any = None, *, seed: int = 0, model: str = "embedded") -> None:
+        super().__init__(config, seed=seed, model=model)
+        self._lora = RenewedLora(self.config)
+
     def answer(self, questions: Sequence[Question]) -> list[str]:
         """Train for each task, answer its questions, restore the weights."""
         tasks: dict[tuple[Note, ...], list[int]] = {}
@@ -126,9 +130,8 @@ class Ttt(Retrieval):
             derive_seed(self.seed, "ttt", *(f"{note.text}\n{note.answer}" for note in task))
             for task in tasks
         ]
-        with renewed_lora(self.lm, self.config.rank, self.config.alpha, seeds) as renewed:
-            trainer = Trainer(self.lm, self.config, capture=True)
-            for task, seed in zip(tasks, renewed, strict=True):
+        with self._lora.trainers(self.lm, seeds) as trainers:
+            for task, seed, trainer in zip(tasks, seeds, trainers, strict=True):
                 examples = self.leave_one_out(task, seed)
                 steps = plan(self.lm, examples, self.config, derive_rng(seed, "batches"))
                 by_day = Night(0, Budget(), seed, self.meter)  # no night: no budget
