@@ -206,10 +206,10 @@ def cross_entropy(model: torch.nn.Module, batch: Batch) -> Tensor:
     """Weighted mean of the negative log-likelihood of each token.
 
     Padding stands on the right of causal sequences, so that no real token sees it: no mask needed.
-    Of a large vocabulary logits are computed only where a token counts.
+    Of a large vocabulary, and on a GPU, logits are computed only where a token counts.
     """
     weights = batch.weights[:, 1:]
-    if not is_large(model):
+    if not is_large(model) and not batch.ids.is_cuda:
         logits = model(input_ids=batch.ids, use_cache=False).logits[:, :-1].float()
         losses = torch.nn.functional.cross_entropy(
             logits.transpose(1, 2), batch.ids[:, 1:], reduction="none"

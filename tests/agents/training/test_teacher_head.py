@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -22,7 +23,7 @@ from sleepgym_agents.training.distillation import (
 )
 from sleepgym_agents.training.optimise import Example, collate, cross_entropy
 from sleepgym_agents.training.pseudo_rehearsal import collate_mixed, rehearsing, with_targets
-from sleepgym_agents.training.selected_logits import logits_at, token_log_likelihoods
+from sleepgym_agents.training.selected_logits import logits_at, output_head, token_log_likelihoods
 from sleepgym_agents.training.teacher_head import teacher_head
 
 KINDS = ("forward", "reverse", "jsd")
@@ -156,6 +157,27 @@ def test_text_is_learned_as_supervised(lm, large):
     example = Example.joined((lm.prompter.start, 0.0), (ids[:1], 0.0), (ids[1:], 1.0))
     plain = cross_entropy(lm.model, collate([example], lm.device))
     torch.testing.assert_close(distillation(lm.model, batch, "forward"), plain)
+
+
+class OnGpu(torch.Tensor):
+    """Token ids that say that they lie on a GPU."""
+
+    is_cuda = True
+
+
+def test_on_a_gpu_the_head_reads_only_where_a_token_counts():
+    lm = LanguageModel.load("scratch", seed=1)
+    examples = [Example((1, 5, 6, 7, 8), (0, 0, 1, 0, 2.0)), Example((1, 9, 6), (0, 0, 1.0))]
+    batch = collate(examples, lm.device)
+    read, gradients = [], []
+    head, weights = output_head(lm.model), lm.model.get_input_embeddings().weight
+    handle = head.register_forward_hook(lambda _, args, out: read.append(out[..., 0].numel()))
+    for ids in (batch.ids, batch.ids.as_subclass(OnGpu)):
+        loss = cross_entropy(lm.model, replace(batch, ids=ids)).as_subclass(torch.Tensor)
+        gradients.append((loss.detach(), *torch.autograd.grad(loss, weights)))
+    handle.remove()
+    assert read == [10, 3]
+    torch.testing.assert_close(*gradients)
 
 
 def test_gradients_of_chosen_tokens_are_those_of_log_softmax(large):
