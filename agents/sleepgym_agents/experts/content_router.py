@@ -108,14 +108,16 @@ class ContentRouter(EntityRouter):
     @property
     def key(self) -> Hashable:
         """Experts, names, and which expert is on for all items."""
-        return super().key, self.active
+        return super().key, self.expert_sets
 
     @property
     def expert_sets(self) -> ExpertSets:
         """The expert that is on for all items alone, or those of entities."""
         if self.active is None:
             return super().expert_sets
-        return self._one.setdefault(self.active, ExpertSets([(self.active,)]))
+        if self.active not in self._one:
+            self._one[self.active] = ExpertSets([(self.active,)])
+        return self._one[self.active]
 
     def experts_for(self, texts: Iterable[Sequence[int]]) -> set[ExpertId]:
         """The expert that is on for all items, or those of entities."""

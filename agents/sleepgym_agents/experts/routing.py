@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -334,7 +334,7 @@ def _is_any(ids: Tensor, wanted: frozenset[int]) -> Tensor:
     return torch.isin(ids, _tensor(wanted, ids.dtype, ids.device))
 
 
-@lru_cache(maxsize=64)
+@cache  # and never dropped: captured steps read it where it was
 def _tensor(wanted: frozenset[int], dtype: torch.dtype, device: torch.device) -> Tensor:
     with torch.inference_mode(False):
         return torch.tensor(sorted(wanted), dtype=dtype, device=device)

@@ -110,6 +110,7 @@ class ParkedLora:
 
     def __init__(self, lm: LanguageModel) -> None:
         self._layers = dict(_outermost(lm.model))
+        self._trained = [p for p in lm.model.parameters() if p.requires_grad]
         self._config = lm.model.peft_config
         self._parameters = lm.extra_parameters["lora"]
 
@@ -118,6 +119,8 @@ class ParkedLora:
         lm.model.requires_grad_(False)
         for name, layer in self._layers.items():
             lm.model.set_submodule(name, layer)
+        for parameter in self._trained:
+            parameter.requires_grad_(True)
         lm.model.peft_config = self._config
         lm.extra_parameters["lora"] = self._parameters
         lm.model.eval()

@@ -303,8 +303,8 @@ class Trainer:
         self.step = TrainingStep(lm, loss, parameters, self.optimiser, norm, capture)
 
     @property
-    def few(self) -> bool:
-        """Whether copies of the parameters may stay where they are: a GPU needs its memory."""
+    def is_small(self) -> bool:
+        """Whether some copies of the parameters may stay beside them: a GPU needs its memory."""
         return sum(p.nbytes for p in self.parameters) < self.lm.memory_bytes // 16
 
     def train(
@@ -317,7 +317,8 @@ class Trainer:
         """What :func:`optimise` does."""
         lm, parameters = self.lm, self.parameters
         lm.release()
-        evening = [p.detach().to(p.device if self.few else "cpu", copy=True) for p in parameters]
+        small = self.is_small
+        evening = [p.detach().to(p.device if small else "cpu", copy=True) for p in parameters]
         moments = [x for state in self.optimiser.state.values() for x in state.values()]
         if moments:
             torch._foreach_zero_(moments)  # in place: captured steps know their addresses

@@ -3,8 +3,8 @@
 To inject an adapter takes PEFT longer than a small model takes to train it, and what was made for
 its parameters, an optimiser or a captured step, goes with it. So the parameters stay, from call to
 call if they are small, and are given the numbers that PEFT would draw, from a generator of their
-own. They are drawn by a thread while the adapter before is in use: millions of random numbers take
-as long as some training steps.
+own; where PEFT draws otherwise, an adapter is injected each time. They are drawn by a thread while
+the adapter before is in use: millions of random numbers take as long as some training steps.
 """
 
 from __future__ import annotations
@@ -54,17 +54,18 @@ class RenewedLora:
         rank, alpha = self.settings.rank, self.settings.alpha
         kept, self._kept = self._kept, None  # an error leaves none
         base = _base(lm)
-        alike = kept is not None and kept.base == base  # and PEFT draws as we do
-        kept = kept if alike else None
+        kept = kept if kept is not None and kept.base == base else None
+        drawn_alike = kept is not None
         with temporary_lora(lm, rank, alpha, seeds[0], parked=kept and kept.parked):
-            if not kept:
+            if kept is None:
                 trainer = Trainer(lm, self.settings, capture=True)
                 kept = _Kept(base, ParkedLora(lm), FirstWeights(lm), trainer)
-                alike = kept.weights.agree(seeds[0])
+                again = len(seeds) > 1 or trainer.is_small  # the adapter serves again
+                drawn_alike = again and kept.weights.agree(seeds[0])
             injected = _injected(lm, rank, alpha, seeds, kept.trainer)
-            with closing(kept.renewed(seeds) if alike else injected) as given:
+            with closing(kept.renewed(seeds) if drawn_alike else injected) as given:
                 yield given
-        if alike and kept.trainer.few:
+        if drawn_alike and kept.trainer.is_small:
             self._kept = kept
 
 

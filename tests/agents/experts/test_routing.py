@@ -265,7 +265,11 @@ def test_what_a_captured_step_reads_lives_as_long_as_its_key():
     router, ids = names_router(), torch.tensor([[1, 5, 6]])
     router.route(ids, torch.zeros(1, 3, 1), None)
     key = router.key
-    read = weakref.ref(router.expert_sets), weakref.ref(router._of_table().matcher(ids.device))
+    matcher, sets = router._of_table().matcher(ids.device), router.expert_sets
+    assert router._of_table().matcher(ids.device) is matcher
+    assert router.expert_sets._on(ids.device) is sets._on(ids.device)
+    read = weakref.ref(matcher), weakref.ref(sets)
+    del matcher, sets
     router.assign(B, [(9,)])
     router.route(ids, torch.zeros(1, 3, 1), None)
     gc.collect()

@@ -78,7 +78,7 @@ def learn_rules(context: SleepContext, groups: Sequence[PracticeGroup]) -> dict[
     named = all(group.name for group in groups)
     before = answered(context, quiz)
     fresh, expert_id, weights = night_expert(context)
-    table = dict(router.table)
+    table = router.table
     memory.assign_entities(expert_id, data.entities, ())
     with memory.active(None if named else expert_id):
         for stage in context.stages:
