@@ -1,5 +1,6 @@
 """A server that is down, slow, busy or talks nonsense: waited for, then one line."""
 
+import threading
 import time
 
 import pytest
@@ -38,11 +39,13 @@ def fails(server, match, error=EndpointError):
 
 def test_replies_come_in_the_order_of_the_requests_and_side_by_side(monkeypatch):
     monkeypatch.setenv("SLEEPGYM_CONNECTIONS", "4")
-    under_way, most = set(), []
+    under_way, most, four = set(), [], threading.Barrier(4)
 
     def reply(route, body, number):
         under_way.add(number)
         most.append(len(under_way))
+        if number < 4:
+            four.wait(timeout=30)  # answered when all four are under way
         time.sleep(0.05 if body["number"] == 0 else 0.01)
         under_way.remove(number)
         return said(f"answer {body['number']}")
