@@ -124,7 +124,7 @@ def test_what_no_longer_fits_is_made_anew(change, injections, monkeypatch):
     if change == "large":
         monkeypatch.setattr(LanguageModel, "memory_bytes", 0)
     lora = RenewedLora(AdapterSettings())
-    with lora.trainers(lm, [3]) as trainers:
+    with lora.trainers(lm, [3, 0]) as trainers:
         next(trainers)
     name = next(n for n, m in lm.model.named_modules() if isinstance(m, torch.nn.Linear))
     linear = lm.model.get_submodule(name)
@@ -147,6 +147,16 @@ def test_what_no_longer_fits_is_made_anew(change, injections, monkeypatch):
         torch.testing.assert_close(adapter(lm), expected, atol=0, rtol=0)
     assert len(injections) == 1
     assert_alone(lm, before)
+
+
+def test_a_large_adapter_for_one_purpose_is_not_drawn_again(monkeypatch):
+    lm = LanguageModel.load("scratch", seed=2)
+    monkeypatch.setattr(LanguageModel, "memory_bytes", 0)
+    monkeypatch.setattr(FirstWeights, "draw", lambda self, seed: pytest.fail("drawn"))
+    expected = injected(lm, 3)
+    with RenewedLora(AdapterSettings()).trainers(lm, [3]) as trainers:
+        next(trainers)
+        torch.testing.assert_close(adapter(lm), expected, atol=0, rtol=0)
 
 
 @pytest.mark.parametrize("kept", [False, True])

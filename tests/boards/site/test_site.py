@@ -83,6 +83,14 @@ def test_every_link_leads_to_a_file_of_the_site(made):
                     assert (out / target).is_file(), (name, address)
 
 
+def test_a_page_is_painted_when_its_last_element_is_read(made):
+    for name, page in pages(made[1]).items():
+        (head,) = [own for tag, own in page.tags if tag == "link" and own["rel"] == "expect"]
+        assert head["blocking"] == "render"
+        places = {own["id"]: at for at, (_, own) in enumerate(page.tags) if "id" in own}
+        assert max(places, key=places.__getitem__) == head["href"].removeprefix("#"), name
+
+
 def test_a_board_names_the_leader_of_every_class_the_best_first(tmp_path):
     folder = tmp_path / "submissions"
     for slug, skill, kept in (("light", 0.2, "weights"), ("heavy", 0.6, "memory")):
