@@ -33,6 +33,7 @@ SQUAD = Path(__file__).parents[2] / "leaderboards" / "submissions" / "squad-8"
 WHOLE, SEEDING, DREAMING = "sleep", "without-dreaming", "without-seeding"
 PLAIN = "sleep-plain"  # the whole on squad-8, its settings but the paper's parts
 SUBMITTED = {"sleep": WHOLE, "seeding": SEEDING, "dreaming": DREAMING}
+TWICE = ("sleep-twice-many-dreams", "seeding-twice", "dreaming-twice")  # twice the samples a night
 FINAL = "average_accuracy"
 SHOWN = {"accuracy_two_hop_days": "across days", "accuracy_locality": "locality"}
 KEPT = "base_retention"
@@ -104,14 +105,14 @@ def collect(lines: Iterable[dict]) -> Scores:
 
 
 def read_board(folder: Path) -> Scores:
-    """What the verdicts on a board's rows of both stages and of each alone say, by seed."""
+    """What the verdicts on a board's rows say, by row and seed."""
     scores: Scores = {}
-    for slug, label in SUBMITTED.items():
-        file = folder / f"{slug}.verdict.json"
-        verdict = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    for file in sorted(folder.glob("*.verdict.json")):
+        verdict = json.loads(file.read_text(encoding="utf-8"))
         for row in (verdict.get("results") or {}).get("seeds", ()):
-            metrics = {k: row["metrics"][k] for k in KINDS if row["metrics"].get(k) is not None}
-            scores.setdefault(label, {})[row["seed"]] = metrics
+            said = row["metrics"]
+            metrics = {k: said[k] for k in (*KINDS, COST) if said.get(k) is not None}
+            scores.setdefault(file.name.removesuffix(".verdict.json"), {})[row["seed"]] = metrics
     return scores
 
 
@@ -202,12 +203,17 @@ def main(words: list[str] | None = None) -> None:
     scores = collect(updated(FILE, given.read))
     print("\n".join(["## Parts", "", *part_lines(scores), ""]))
     print("\n".join(["## Stages, by kind of question", "", *kind_lines(scores), ""]))
-    board = read_board(SQUAD)
+    rows = read_board(SQUAD)
+    board = {label: rows[slug] for slug, label in SUBMITTED.items() if slug in rows}
     print("\n".join(["## Stages on real text (squad-8)", "", *kind_lines(board), ""]))
+    print("\n".join(["## All rows on real text (squad-8)", "", *part_lines(rows), ""]))
+    twice = {label: rows[label] for label in TWICE if label in rows}
+    heading = "## Stages on real text, twice the samples (squad-8)"
+    print("\n".join([heading, "", *part_lines(twice, TWICE[0]), ""]))
     plain = collect(updated(ALL_NIGHTS, given.read_squad))
     plain[SEEDING] = board.get(SEEDING, {}) | plain.get(SEEDING, {})  # has none of the parts
-    rows = part_lines({label: own for label, own in plain.items() if own}, PLAIN)
-    print("\n".join(["## Parts on real text (squad-8, all eight nights)", "", *rows, ""]))
+    parts = part_lines({label: own for label, own in plain.items() if own}, PLAIN)
+    print("\n".join(["## Parts on real text (squad-8, all eight nights)", "", *parts, ""]))
     first = part_lines(collect(read_file(FIRST_NIGHTS)))
     print("\n".join(["## Parts on real text (squad-8, three nights)", "", *first]))
 

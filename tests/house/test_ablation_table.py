@@ -96,8 +96,24 @@ def test_stages_on_real_text_are_read_from_verdicts(tmp_path):
     (tmp_path / "seeding.verdict.json").write_text(json.dumps({"results": {"seeds": [row]}}))
     (tmp_path / "dreaming.verdict.json").write_text('{"results": null}')
     found = module.read_board(tmp_path)
-    assert found == {"without-dreaming": {100: {"average_accuracy": 0.7}}}
-    assert module.kind_lines(found)[2] == "| all | 70.0 |  |  |  |  |  |"
+    assert found == {"seeding": {100: {"average_accuracy": 0.7}}}
+    seeding = {module.SEEDING: found["seeding"]}
+    assert module.kind_lines(seeding)[2] == "| all | 70.0 |  |  |  |  |  |"
+
+
+def test_rows_with_twice_the_samples_are_compared_with_both_stages(capsys, monkeypatch):
+    tool = load()
+    values = dict(zip(tool.TWICE, (0.6, 0.5, 0.6), strict=True))
+    board = {
+        label: {seed: {tool.FINAL: value, tool.COST: 2e9} for seed in (1, 2)}
+        for label, value in values.items()
+    }
+    monkeypatch.setattr(tool, "read_board", lambda folder: board)
+    tool.main([])
+    said = capsys.readouterr().out.partition("twice the samples")[2].partition("##")[0]
+    row = re.search(r"^\| seeding-twice .*$", said, re.M)[0]
+    assert "| **-10.0 [-10.0, -10.0]** |" in row
+    assert row.endswith("| 2 |")
 
 
 def test_the_first_stage_on_real_text_is_that_of_the_board_and_of_later_streams(
@@ -110,7 +126,7 @@ def test_the_first_stage_on_real_text_is_that_of_the_board_and_of_later_streams(
         for seed in (2, 3)
     ]
     lines.append({"label": tool.PLAIN, "seed": 1, "metrics": {tool.FINAL: 0.5}})
-    board = {tool.SEEDING: {1: {tool.FINAL: 0.7}, 2: {tool.FINAL: 0.9}}}
+    board = {"seeding": {1: {tool.FINAL: 0.7}, 2: {tool.FINAL: 0.9}}}
     monkeypatch.setattr(tool, "read_board", lambda folder: board)
     monkeypatch.setattr(
         tool, "updated", lambda file, runs: lines if file == tool.ALL_NIGHTS else []
