@@ -55,7 +55,8 @@ def run(
         spec: What to run.
         out: Run directory; created, or resumed from its last finished phase.
         progress: Called after every phase with (phases done, phases in all, what, mean score).
-        nights: Stop after this many further nights (the rest can be resumed later).
+        nights: Stop after this many further nights, before the morning that asks about the last
+            (the rest can be resumed later).
 
     Returns:
         The record read back from ``out``.
