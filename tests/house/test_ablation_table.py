@@ -92,11 +92,12 @@ def test_later_runs_take_the_place_of_earlier():
 
 def test_stages_on_real_text_are_read_from_verdicts(tmp_path):
     module = load()
-    row = {"seed": 100, "metrics": {"average_accuracy": 0.7, "base_retention": None}}
+    said = {"average_accuracy": 0.7, "base_retention": None, "night_flops": 3e9, "other": 1}
+    row = {"seed": 100, "metrics": said}
     (tmp_path / "seeding.verdict.json").write_text(json.dumps({"results": {"seeds": [row]}}))
     (tmp_path / "dreaming.verdict.json").write_text('{"results": null}')
     found = module.read_board(tmp_path)
-    assert found == {"seeding": {100: {"average_accuracy": 0.7}}}
+    assert found == {"seeding": {100: {"average_accuracy": 0.7, "night_flops": 3e9}}}
     seeding = {module.SEEDING: found["seeding"]}
     assert module.kind_lines(seeding)[2] == "| all | 70.0 |  |  |  |  |  |"
 
