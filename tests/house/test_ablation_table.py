@@ -102,19 +102,15 @@ def test_stages_on_real_text_are_read_from_verdicts(tmp_path):
     assert module.kind_lines(seeding)[2] == "| all | 70.0 |  |  |  |  |  |"
 
 
-def test_rows_with_twice_the_samples_are_compared_with_both_stages(capsys, monkeypatch):
+def test_stages_with_twice_the_samples_are_compared_with_each_other(capsys, monkeypatch):
     tool = load()
-    values = dict(zip(tool.TWICE, (0.6, 0.5, 0.6), strict=True))
-    board = {
-        label: {seed: {tool.FINAL: value, tool.COST: 2e9} for seed in (1, 2)}
-        for label, value in values.items()
-    }
+    values = {"sleep-twice-many-dreams": 0.6, "seeding-twice": 0.5, "dreaming-twice": 0.55}
+    board = {slug: {s: {tool.FINAL: value} for s in (1, 2)} for slug, value in values.items()}
     monkeypatch.setattr(tool, "read_board", lambda folder: board)
     tool.main([])
     said = capsys.readouterr().out.partition("twice the samples")[2].partition("##")[0]
-    row = re.search(r"^\| seeding-twice .*$", said, re.M)[0]
-    assert "| **-10.0 [-10.0, -10.0]** |" in row
-    assert row.endswith("| 2 |")
+    adds = "**+5.0 [5.0, 5.0]** | **+10.0 [10.0, 10.0]** | **-5.0 [-5.0, -5.0]**"
+    assert f"| all | 50.0 | 55.0 | 60.0 | {adds} |" in said
 
 
 def test_the_first_stage_on_real_text_is_that_of_the_board_and_of_later_streams(
