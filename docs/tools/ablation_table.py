@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from statistics import fmean
@@ -25,6 +26,9 @@ from statistics import fmean
 from sleepgym.runs.records import read_run
 from sleepgym.scoring.scores import score_run
 from sleepgym.scoring.statistics import bootstrap_interval, paired_difference
+
+sys.path.append(str(Path(__file__).parent))  # tests load this file by its path
+from board_rows import read_rows
 
 FILE = Path(__file__).with_name("ablation_streams.jsonl")
 FIRST_NIGHTS = FILE.with_name("ablation_squad.jsonl")
@@ -106,15 +110,14 @@ def collect(lines: Iterable[dict]) -> Scores:
 
 
 def read_board(folder: Path) -> Scores:
-    """What the verdicts on a board's rows say, by row and seed."""
-    scores: Scores = {}
-    for file in sorted(folder.glob("*.verdict.json")):
-        verdict = json.loads(file.read_text(encoding="utf-8"))
-        for row in (verdict.get("results") or {}).get("seeds", ()):
-            said = row["metrics"]
-            metrics = {k: said[k] for k in (*KINDS, COST) if said.get(k) is not None}
-            scores.setdefault(file.name.removesuffix(".verdict.json"), {})[row["seed"]] = metrics
-    return scores
+    """What the verdicts on a board's rows say of the metrics shown here, by row and seed."""
+    return {
+        slug: {
+            seed: {k: said[k] for k in (*KINDS, COST) if said.get(k) is not None}
+            for seed, said in seeds.items()
+        }
+        for slug, seeds in read_rows(folder).items()
+    }
 
 
 def of_metric(scores: Scores, label: str, metric: str) -> Streams:
@@ -211,7 +214,8 @@ def main(words: list[str] | None = None) -> None:
     )
     print("\n".join(["## Stages on real text (squad-8)", "", *kind_lines(board), ""]))
     print("\n".join(["## The same, twice the samples (squad-8)", "", *kind_lines(twice), ""]))
-    print("\n".join(["## All rows on real text (squad-8)", "", *part_lines(rows), ""]))
+    for whole in (WHOLE, next(iter(TWICE))):
+        print("\n".join(["## All rows on real text (squad-8)", "", *part_lines(rows, whole), ""]))
     plain = collect(updated(ALL_NIGHTS, given.read_squad))
     plain[SEEDING] = board.get(SEEDING, {}) | plain.get(SEEDING, {})  # has none of the parts
     parts = part_lines({label: own for label, own in plain.items() if own}, PLAIN)

@@ -22,6 +22,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,6 +31,9 @@ from statistics import fmean
 
 from sleepgym.runs.records import read_lines
 from sleepgym.scoring.statistics import FEWEST_FOR_BOOTSTRAP, paired_difference
+
+sys.path.append(str(Path(__file__).parent))  # tests load this file by its path
+from board_rows import read_rows
 
 METRIC = "average_accuracy"
 FULL = "sleep"
@@ -118,11 +122,10 @@ def read_submissions(folder: Path) -> dict[tuple[str, str], dict[int, float]]:
     """By track and label: the final accuracy of each seed, as the verdicts say."""
     found: dict[tuple[str, str], dict[int, float]] = {}
     for track, board in (BOARDS | EARLIER).items():
-        for file in sorted((folder / board).glob("*.verdict.json")):
-            results = json.loads(file.read_text(encoding="utf-8")).get("results") or {}
-            seeds = {row["seed"]: row["metrics"][METRIC] for row in results.get("seeds", ())}
-            label = file.name.removesuffix(".verdict.json").removesuffix(SEARCHED)
-            if seeds and None not in seeds.values():
+        for slug, said in read_rows(folder / board).items():
+            seeds = {seed: metrics[METRIC] for seed, metrics in said.items()}
+            label = slug.removesuffix(SEARCHED)
+            if None not in seeds.values():
                 rows = (found.get((track, label), seeds), seeds)
                 found[track, label] = max(rows, key=lambda own: fmean(own.values()))
     return found

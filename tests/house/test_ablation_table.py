@@ -108,9 +108,11 @@ def test_stages_with_twice_the_samples_are_compared_with_each_other(capsys, monk
     board = {slug: {s: {tool.FINAL: value} for s in (1, 2)} for slug, value in values.items()}
     monkeypatch.setattr(tool, "read_board", lambda folder: board)
     tool.main([])
-    said = capsys.readouterr().out.partition("twice the samples")[2].partition("##")[0]
+    said, _, others = capsys.readouterr().out.partition("twice the samples")[2].partition("##")
     adds = "**+5.0 [5.0, 5.0]** | **+10.0 [10.0, 10.0]** | **-5.0 [-5.0, -5.0]**"
     assert f"| all | 50.0 | 55.0 | 60.0 | {adds} |" in said
+    of_both = others.partition("difference to `sleep-twice-many-dreams`")[2].partition("##")[0]
+    assert re.search(r"^\| seeding-twice .*\*\*-10\.0 \[-10\.0, -10\.0\]\*\*", of_both, re.M)
 
 
 def test_the_first_stage_on_real_text_is_that_of_the_board_and_of_later_streams(

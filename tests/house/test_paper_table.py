@@ -1,6 +1,7 @@
 """The table of the paper's figures beside ours."""
 
 import importlib.util
+import json
 import sys
 
 from checkout import ROOT
@@ -98,3 +99,17 @@ def test_the_first_nights_of_a_track_are_compared_without_base_questions(tmp_pat
     page = module.page(tmp_path, {"squad-8": 2}, None, tmp_path)
     assert "| Sleep | 44.3 | 95.0 | 5 |  |  |  |" in page
     assert "| without dreaming | 36.2 | 45.0 | 5 | -8.1 | -50.0 [-50.0, -50.0] | yes |" in page
+
+
+def test_a_row_that_lacks_a_stream_is_not_read(tmp_path):
+    module = load()
+    board = tmp_path / "squad-8"
+    board.mkdir()
+    for slug, second in (("whole", 0.5), ("lacking", None)):
+        seeds = [
+            {"seed": seed, "metrics": {module.METRIC: value}}
+            for seed, value in ((100, 0.3), (101, second))
+        ]
+        said = json.dumps({"results": {"seeds": seeds}})
+        (board / f"{slug}.verdict.json").write_text(said)
+    assert module.read_submissions(tmp_path) == {("squad-8", "whole"): {100: 0.3, 101: 0.5}}
